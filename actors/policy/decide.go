@@ -1,0 +1,213 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+)
+
+// Query is what is asked: may the principal do the action on the resource?
+type Query struct {
+	Principal Principal
+	Action    string
+	Resource  string
+	// Properties is what conditions see; nil for none.
+	Properties *Properties
+	// Now is called, once at most, when a condition asks for now. Without it now is the
+	// zero time.
+	Now func() time.Time
+}
+
+// Reason says in one word why a decision is as it is.
+type Reason uint8
+
+// The reasons. All but ReasonAllowed deny.
+const (
+	ReasonUnset             Reason = iota // nobody decided
+	ReasonAllowed                         // a permission allows it
+	ReasonNoPermission                    // no permission of the principal allows it
+	ReasonDeniedByRule                    // a permission with effect deny matches
+	ReasonConditionError                  // a condition could not be evaluated
+	ReasonUnknownPrincipal                // the principal holds no grant
+	ReasonUnknownAction                   // no role names the action
+	ReasonMalformed                       // the request's action or resource is malformed
+	ReasonCredentialExpired               // the credential is past its validity
+	ReasonCredentialRevoked               // the credential was revoked
+	ReasonOverloaded                      // too many requests wait for the principal
+	ReasonClosed                          // the engine is shutting down
+	ReasonFault                           // the engine could not tell
+)
+
+var reasonNames = [...]string{
+	"unset", "allowed", "no-permission", "denied-by-rule", "condition-error", "unknown-principal",
+	"unknown-action", "malformed-request", "credential-expired", "credential-revoked", "overloaded",
+	"closed", "fault",
+}
+
+// String returns the reason as it appears in logs and answers, such as "no-permission".
+func (r Reason) String() string {
+	if int(r) < len(reasonNames) {
+		return reasonNames[r]
+	}
+	return fmt.Sprintf("reason(%d)", uint8(r))
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// Decision is the answer to a query. Its zero value denies. It refers to immutable parts
+// of the policy that it was made by, so that [Decision.Explain] can be asked at any time.
+type Decision struct {
+	Allowed bool
+	Reason  Reason
+	// Revision is that of the policy by which it was decided.
+	Revision uint64
+	// Time is when it was decided, in nanoseconds of Unix time, by the engine's published
+	// clock.
+	Time int64
+
+	role   int32
+	at     *terminal
+	perm   *Permission
+	table  *Table
+	record *Record
+	who    Principal
+}
+
+// verdict is the part of a decision that the index finds.
+type verdict struct {
+	reason Reason
+	role   int32
+	at     *terminal
+	perm   *Permission
+}
+
+// Decide answers the query for the holder of e. The revision and the time of the decision
+// are the caller's to set. It allocates nothing unless a condition has to be evaluated or
+// a name has more than eight segments.
+func (t *Table) Decide(e *Effective, q *Query) Decision {
+	v := t.decide(e, q)
+	return Decision{
+		Allowed: v.reason == ReasonAllowed, Reason: v.reason, Revision: t.revision,
+		role: v.role, at: v.at, perm: v.perm, table: t, who: q.Principal,
+	}
+}
+
+func (t *Table) decide(e *Effective, q *Query) verdict {
+	if len(q.Action) == 0 || len(q.Resource) == 0 || len(q.Action) > MaxAction || len(q.Resource) > MaxResource {
+		return verdict{reason: ReasonMalformed}
+	}
+	var found hits
+	if !t.index.find(q.Action, q.Resource, &found) {
+		return verdict{reason: ReasonUnknownAction}
+	}
+	allow := verdict{reason: ReasonNoPermission}
+	conditions := false
+	for i := range found.n {
+		at := &t.index.terminals[found.at(i)]
+		if len(at.deny) > 0 {
+			if role := common(at.deny, e.any); role >= 0 {
+				return verdict{reason: ReasonDeniedByRule, role: role, at: at}
+			}
+		}
+		if allow.reason != ReasonAllowed {
+			if role := e.allowing(at.allow, q.Resource); role >= 0 {
+				allow = verdict{reason: ReasonAllowed, role: role, at: at}
+			}
+		}
+		conditions = conditions || len(at.denyIf)+len(at.allowIf) > 0
+	}
+	if !conditions {
+		return allow
+	}
+	return t.decideConditions(e, q, &found, allow)
+}
+
+// allowing returns a role in the set that e holds without a limit, or within one that
+// the resource meets; -1 if there is none.
+func (e *Effective) allowing(blocks []roleBlock, resource string) int32 {
+	if role := common(blocks, e.free); role >= 0 {
+		return role
+	}
+	for i := range e.limited {
+		l := &e.limited[i]
+		if role := common(blocks, l.roles); role >= 0 && l.meets(resource) {
+			return role
+		}
+	}
+	return -1
+}
+
+func (l *limited) meets(resource string) bool {
+	for _, w := range l.within {
+		if w.Matches(resource) {
+			return true
+		}
+	}
+	return false
+}
+
+// decideConditions goes on from allow, what needs no condition, over what does: an allow
+// may be found yet, and any of the denies may take it away. An allow whose condition errs
+// gives nothing; a deny whose condition errs denies.
+func (t *Table) decideConditions(e *Effective, q *Query, found *hits, allow verdict) verdict {
+	in := &conditionInput{query: q}
+	for i := 0; i < found.n && allow.reason != ReasonAllowed; i++ {
+		at := &t.index.terminals[found.at(i)]
+		for j := range at.allowIf {
+			c := &at.allowIf[j]
+			if !e.allowsRole(c.role, q.Resource) {
+				continue
+			}
+			yes, err := c.perm.When.eval(in)
+			if err != nil {
+				allow = verdict{reason: ReasonConditionError, role: c.role, at: at, perm: c.perm}
+			} else if yes {
+				allow = verdict{reason: ReasonAllowed, role: c.role, at: at, perm: c.perm}
+				break
+			}
+		}
+	}
+	if allow.reason != ReasonAllowed {
+		return allow
+	}
+	for i := range found.n {
+		at := &t.index.terminals[found.at(i)]
+		for j := range at.denyIf {
+			c := &at.denyIf[j]
+			if !e.any.has(c.role) {
+				continue
+			}
+			switch yes, err := c.perm.When.eval(in); {
+			case err != nil:
+				return verdict{reason: ReasonConditionError, role: c.role, at: at, perm: c.perm}
+			case yes:
+				return verdict{reason: ReasonDeniedByRule, role: c.role, at: at, perm: c.perm}
+			}
+		}
+	}
+	return allow
+}
+
+func (e *Effective) allowsRole(role int32, resource string) bool {
+	if e.free.has(role) {
+		return true
+	}
+	for i := range e.limited {
+		if l := &e.limited[i]; l.roles.has(role) && l.meets(resource) {
+			return true
+		}
+	}
+	return false
+}
+
+// Of returns the decision with the record of the principal that it was made for, so that
+// an explanation can name the grant.
+func (d Decision) Of(record *Record) Decision {
+	d.record = record
+	return d
+}
+
+// Denied returns the decision that nobody had to look into a policy for.
+func Denied(reason Reason, who Principal, revision uint64, now int64) Decision {
+	return Decision{Reason: reason, Revision: revision, Time: now, who: who}
+}

@@ -1,0 +1,115 @@
+package policy
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+)
+
+// Effective is the compiled form of what a principal holds at one instant: which roles,
+// within which limits. It names no principal, so all that hold the same can share one.
+// It is immutable.
+type Effective struct {
+	free    roleSet // roles held without a limit
+	any     roleSet // roles held at all: what denies is never narrowed
+	limited []limited
+}
+
+type limited struct {
+	roles  roleSet
+	within []ResourcePattern
+}
+
+// Held is what a principal holds, before it is compiled: the key is equal for principals
+// that can share an [Effective].
+type Held struct {
+	// Key is the text by which equal holdings are found; only for the table's lineage.
+	Key string
+	// NextExpiry is when the first of the grants expires, in nanoseconds of Unix time;
+	// 0 if none does.
+	NextExpiry int64
+	// Any reports whether there is any grant, expired or not.
+	Any   bool
+	items []heldItem
+}
+
+type heldItem struct {
+	role   int32
+	within []ResourcePattern
+}
+
+// Hold collects what the principal with that record holds at the instant now, in
+// nanoseconds of Unix time: its exact grants and those to patterns that match it, without
+// those that have expired. A grant of a role that the table lacks gives nothing.
+func (t *Table) Hold(p Principal, record *Record, now int64) Held {
+	var h Held
+	take := func(g *Grant) {
+		h.Any = true
+		if g.ExpiredAt(now) {
+			return
+		}
+		if !g.Expires.IsZero() && (h.NextExpiry == 0 || g.Expires.UnixNano() < h.NextExpiry) {
+			h.NextExpiry = g.Expires.UnixNano()
+		}
+		if n, ok := t.numbers[g.Role]; ok {
+			h.items = append(h.items, heldItem{role: n, within: g.Within})
+		}
+	}
+	if record != nil {
+		for i := range record.Grants {
+			take(&record.Grants[i])
+		}
+	}
+	t.matcher.match(p, take)
+	h.seal()
+	return h
+}
+
+// seal brings the items into one order and writes the key.
+func (h *Held) seal() {
+	slices.SortFunc(h.items, func(a, b heldItem) int {
+		if a.role != b.role {
+			return int(a.role - b.role)
+		}
+		return slices.CompareFunc(a.within, b.within, func(x, y ResourcePattern) int { return strings.Compare(x.text, y.text) })
+	})
+	key := make([]byte, 0, 4*len(h.items))
+	for i, it := range h.items {
+		if i > 0 && len(it.within) == 0 && len(h.items[i-1].within) == 0 && it.role == h.items[i-1].role {
+			continue
+		}
+		key = binary.AppendUvarint(key, uint64(it.role))
+		key = binary.AppendUvarint(key, uint64(len(it.within)))
+		for _, w := range it.within {
+			key = binary.AppendUvarint(key, uint64(len(w.text)))
+			key = append(key, w.text...)
+		}
+	}
+	h.Key = string(key)
+}
+
+// Compile makes the Effective of what is held.
+func (t *Table) Compile(h Held) *Effective {
+	e := &Effective{}
+	for _, it := range h.items {
+		reach := t.reach[it.role]
+		e.any = e.any.union(reach)
+		if len(it.within) == 0 {
+			e.free = e.free.union(reach)
+			continue
+		}
+		e.limited = append(e.limited, limited{roles: reach, within: it.within})
+	}
+	return e
+}
+
+// Holds reports whether any of the roles, by their names in t, is held, by inheritance
+// too: whether a change of one of them concerns the holder.
+func (e *Effective) Holds(t *Table, names map[string]*Role) bool {
+	for name := range names {
+		if n, ok := t.numbers[name]; ok && e.any.has(n) {
+			return true
+		}
+	}
+	return false
+}

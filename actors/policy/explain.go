@@ -1,0 +1,149 @@
+package policy
+
+import (
+	"strings"
+	"time"
+)
+
+// Explanation is a decision in words that a person can check against the policy file.
+type Explanation struct {
+	Allowed  bool
+	Reason   Reason
+	Revision uint64
+	// Role is the role whose permission decided, and Path how the principal comes to it:
+	// first the granted role, then one after the other what it inherits, last Role.
+	// Empty when no permission decided.
+	Role string
+	Path []string
+	// Grant is the grant that gives the first role of the path, nil if none did or if it
+	// is not known any more.
+	Grant *Grant
+	// Permission is the one that decided, nil if none did; Number is its place in the
+	// role, from 0.
+	Permission *Permission
+	Number     int
+}
+
+// Explain says which role, by which grant and inheritance, and which permission decided.
+// It costs a search that is no matter for a hot path.
+func (d *Decision) Explain() Explanation {
+	ex := Explanation{Allowed: d.Allowed, Reason: d.Reason, Revision: d.Revision}
+	if d.at == nil {
+		return ex
+	}
+	ex.Role = d.table.roles[d.role].name
+	for i := range d.at.all {
+		p := &d.at.all[i]
+		if p.role == d.role && d.decidedBy(p.perm) {
+			ex.Permission, ex.Number = p.perm, p.number
+			break
+		}
+	}
+	ex.Grant = d.grant()
+	if ex.Grant != nil {
+		ex.Path = d.table.path(ex.Grant.Role, d.role)
+	}
+	return ex
+}
+
+func (d *Decision) decidedBy(p *Permission) bool {
+	if d.perm != nil {
+		return d.perm == p
+	}
+	return p.When == nil && (p.Effect == Deny) == (d.Reason == ReasonDeniedByRule)
+}
+
+// grant finds one that gives the deciding role, one without limits first.
+func (d *Decision) grant() *Grant {
+	var best *Grant
+	look := func(g *Grant) {
+		n, ok := d.table.numbers[g.Role]
+		if !ok || g.ExpiredAt(d.Time) || !d.table.reach[n].has(d.role) {
+			return
+		}
+		if best == nil || len(g.Within) < len(best.Within) {
+			best = g
+		}
+	}
+	if d.record != nil {
+		for i := range d.record.Grants {
+			look(&d.record.Grants[i])
+		}
+	}
+	d.table.matcher.match(d.who, look)
+	return best
+}
+
+// path returns the shortest way of inheritance from one role to another.
+func (t *Table) path(from string, to int32) []string {
+	type step struct {
+		name string
+		back *step
+	}
+	queue := []*step{{name: from}}
+	seen := map[string]bool{from: true}
+	for len(queue) > 0 {
+		s := queue[0]
+		queue = queue[1:]
+		if t.numbers[s.name] == to {
+			var names []string
+			for ; s != nil; s = s.back {
+				names = append([]string{s.name}, names...)
+			}
+			return names
+		}
+		if role := t.Role(s.name); role != nil {
+			for _, parent := range role.inherits {
+				if !seen[parent] {
+					seen[parent] = true
+					queue = append(queue, &step{name: parent, back: s})
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// String puts the explanation into one sentence.
+func (ex Explanation) String() string {
+	var b strings.Builder
+	if ex.Allowed {
+		b.WriteString("allowed")
+	} else {
+		b.WriteString("denied (" + ex.Reason.String() + ")")
+	}
+	if ex.Permission != nil {
+		b.WriteString(" by role " + ex.Role + ", permission " + ex.Permission.String())
+	}
+	if ex.Grant != nil {
+		b.WriteString("; granted to " + ex.Grant.Subject() + " as " + strings.Join(ex.Path, " → "))
+		if len(ex.Grant.Within) > 0 {
+			b.WriteString(" within " + joinResources(ex.Grant.Within))
+		}
+		if !ex.Grant.Expires.IsZero() {
+			b.WriteString(" until " + ex.Grant.Expires.UTC().Format(time.RFC3339))
+		}
+	}
+	return b.String()
+}
+
+// String describes the permission on one line.
+func (p *Permission) String() string {
+	actions := make([]string, len(p.Actions))
+	for i, a := range p.Actions {
+		actions[i] = a.text
+	}
+	s := p.Effect.String() + " [" + strings.Join(actions, ", ") + "] on [" + joinResources(p.Resources) + "]"
+	if p.When != nil {
+		s += " when " + p.When.text
+	}
+	return s
+}
+
+func joinResources(patterns []ResourcePattern) string {
+	texts := make([]string, len(patterns))
+	for i, p := range patterns {
+		texts[i] = p.text
+	}
+	return strings.Join(texts, ", ")
+}

@@ -1,0 +1,168 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Effect is what a permission does to the requests it matches.
+type Effect uint8
+
+// The zero Effect is Allow so that a permission in a file may leave it out; a decision's
+// zero value denies all the same.
+const (
+	Allow Effect = iota
+	Deny
+)
+
+// String returns "allow" or "deny".
+func (e Effect) String() string {
+	if e == Deny {
+		return "deny"
+	}
+	return "allow"
+}
+
+// Permission is one rule of a role. It is immutable once made by [NewRole].
+type Permission struct {
+	Effect    Effect
+	Actions   []ActionPattern
+	Resources []ResourcePattern
+	// When is the condition, nil if there is none.
+	When *Condition
+}
+
+// Role is a named set of permissions and of the roles that it inherits. It is immutable
+// and safe to share; make one with [NewRole].
+type Role struct {
+	name        string
+	inherits    []string
+	permissions []Permission
+}
+
+// NewRole checks and copies its arguments. Inherited roles are named, not resolved: that
+// they exist, and that no cycle comes of them, is checked where the role is put.
+func NewRole(name string, inherits []string, permissions []Permission) (*Role, error) {
+	if err := CheckRoleName(name); err != nil {
+		return nil, err
+	}
+	r := &Role{name: name, inherits: slices.Clone(inherits), permissions: slices.Clone(permissions)}
+	for i, parent := range r.inherits {
+		if err := CheckRoleName(parent); err != nil {
+			return nil, &FieldError{Field: fmt.Sprintf("inherits[%d]", i), Err: err}
+		}
+		if slices.Contains(r.inherits[:i], parent) {
+			return nil, &FieldError{Field: fmt.Sprintf("inherits[%d]", i), Err: fmt.Errorf("%w: role %q is inherited twice", ErrInvalid, parent)}
+		}
+	}
+	for i := range r.permissions {
+		p := &r.permissions[i]
+		field := fmt.Sprintf("permissions[%d]", i)
+		if len(p.Actions) == 0 {
+			return nil, &FieldError{Field: field + ".actions", Err: fmt.Errorf("%w: a permission needs at least one action pattern", ErrInvalid)}
+		}
+		if len(p.Resources) == 0 {
+			return nil, &FieldError{Field: field + ".resources", Err: fmt.Errorf("%w: a permission needs at least one resource pattern", ErrInvalid)}
+		}
+		p.Actions, p.Resources = slices.Clone(p.Actions), slices.Clone(p.Resources)
+	}
+	return r, nil
+}
+
+// CheckRoleName says whether s can name a role: 1 to [MaxRoleName] of [A-Za-z0-9_.-].
+// The error wraps [ErrMalformed].
+func CheckRoleName(s string) error {
+	if len(s) > MaxRoleName || !IsKind(s) {
+		return malformed("role", s, "is not a name of 1 to %d of the characters A-Z a-z 0-9 _ . -", MaxRoleName)
+	}
+	return nil
+}
+
+// Name returns the role's name.
+func (r *Role) Name() string { return r.name }
+
+// Inherits returns the names of the roles that r inherits; the caller must not change it.
+func (r *Role) Inherits() []string { return r.inherits }
+
+// Permissions returns r's own permissions; the caller must not change them.
+func (r *Role) Permissions() []Permission { return r.permissions }
+
+// Grant gives a role to one principal, or to all that match a pattern: exactly one of
+// Principal and Principals is set. A Grant is a value; what its slices hold is never
+// changed once the grant is part of a policy.
+type Grant struct {
+	Principal  Principal
+	Principals PrincipalPattern
+	Role       string
+	// Within narrows what the grant allows to resources that match one of the patterns;
+	// empty means no limit. It never narrows what the role denies.
+	Within []ResourcePattern
+	// Expires is the instant from which on the grant gives nothing; zero means never.
+	Expires time.Time
+	// Reason is for people: why it was given.
+	Reason string
+}
+
+// Subject returns the text of the principal or of the pattern.
+func (g *Grant) Subject() string {
+	if !g.Principal.IsZero() {
+		return g.Principal.id
+	}
+	return g.Principals.text
+}
+
+// Exact reports whether the grant names one principal.
+func (g *Grant) Exact() bool { return !g.Principal.IsZero() }
+
+// ExpiredAt reports whether the grant gives nothing any more at the instant now, in
+// nanoseconds of Unix time.
+func (g *Grant) ExpiredAt(now int64) bool {
+	return !g.Expires.IsZero() && g.Expires.UnixNano() <= now
+}
+
+// Same reports whether g and h are the same grant: same holder, role and limits. Expiry
+// and reason are properties of a grant, not part of what it is.
+func (g *Grant) Same(h *Grant) bool {
+	return g.Principal == h.Principal && g.Principals == h.Principals && g.Role == h.Role && sameWithin(g.Within, h.Within)
+}
+
+// Equal reports whether g and h agree in everything.
+func (g *Grant) Equal(h *Grant) bool {
+	return g.Same(h) && g.Expires.Equal(h.Expires) && g.Reason == h.Reason
+}
+
+func sameWithin(a, b []ResourcePattern) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for _, p := range a {
+		if !slices.Contains(b, p) {
+			return false
+		}
+	}
+	return true
+}
+
+func (g *Grant) check() error {
+	if g.Principal.IsZero() == g.Principals.IsZero() {
+		return &FieldError{Field: "principal", Err: fmt.Errorf("%w: a grant needs either principal or principals", ErrInvalid)}
+	}
+	if err := CheckRoleName(g.Role); err != nil {
+		return &FieldError{Field: "role", Err: err}
+	}
+	for i, w := range g.Within {
+		if slices.Contains(g.Within[:i], w) {
+			return &FieldError{Field: fmt.Sprintf("within[%d]", i), Err: fmt.Errorf("%w: %q stands there twice", ErrInvalid, w)}
+		}
+	}
+	return nil
+}
+
+// Record is what the store keeps of one principal: its exact grants and the revision of
+// the last change to them. A principal whose last grant was taken keeps an empty record,
+// so that nobody mistakes it for one that never had any. Records are immutable.
+type Record struct {
+	Revision uint64
+	Grants   []Grant
+}

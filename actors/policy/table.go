@@ -1,0 +1,259 @@
+package policy
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// Table is the immutable, compiled form of all roles and of all grants to patterns at one
+// revision. Tables of one engine descend from each other by [Table.Next], which keeps
+// the numbers of roles: a principal's [Effective] of an older table stays meaningful with
+// a newer one as long as no change between the two concerned that principal.
+type Table struct {
+	revision uint64
+	numbers  map[string]int32
+	roles    []*Role   // by number; nil where a role was deleted
+	reach    []roleSet // by number: the role and all that it inherits
+	index    *index
+	patterns []Grant
+	matcher  *patternMatcher
+}
+
+// NewTable compiles roles and pattern grants at revision 0 or later. It refuses what
+// [CheckRoles] refuses and grants of unknown roles.
+func NewTable(revision uint64, roles []*Role, patterns []Grant) (*Table, error) {
+	empty := &Table{index: newIndex(nil), matcher: newPatternMatcher(nil)}
+	changed := make(map[string]*Role, len(roles))
+	for _, r := range roles {
+		changed[r.name] = r
+	}
+	if err := CheckRoles(changed); err != nil {
+		return nil, err
+	}
+	t := empty.Next(revision, changed, &patterns)
+	for i := range patterns {
+		if t.Role(patterns[i].Role) == nil {
+			return nil, fmt.Errorf("grant to %s: %w %q", patterns[i].Subject(), ErrUnknownRole, patterns[i].Role)
+		}
+	}
+	return t, nil
+}
+
+// Next returns the table of a later revision. In roles are those that changed, nil for a
+// deleted one; patterns, when not nil, replaces all grants to patterns. The caller has
+// checked both. The cost is that of compiling all roles when one changed, and constant
+// when none did.
+func (t *Table) Next(revision uint64, roles map[string]*Role, patterns *[]Grant) *Table {
+	next := *t
+	next.revision = revision
+	if len(roles) > 0 {
+		next.replaceRoles(roles)
+	}
+	if patterns != nil {
+		next.patterns = slices.Clone(*patterns)
+		next.matcher = newPatternMatcher(next.patterns)
+	}
+	return &next
+}
+
+func (t *Table) replaceRoles(changed map[string]*Role) {
+	numbers := make(map[string]int32, len(t.numbers)+len(changed))
+	for name, n := range t.numbers {
+		numbers[name] = n
+	}
+	t.numbers, t.roles = numbers, slices.Clone(t.roles)
+	names := make([]string, 0, len(changed))
+	for name := range changed {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		role := changed[name]
+		n, known := numbers[name]
+		switch {
+		case role == nil && known:
+			t.roles[n] = nil
+			delete(numbers, name)
+		case role == nil:
+		case known:
+			t.roles[n] = role
+		default:
+			numbers[name] = t.place(role)
+		}
+	}
+	t.reach = make([]roleSet, len(t.roles))
+	for n, role := range t.roles {
+		if role != nil {
+			t.close(int32(n))
+		}
+	}
+	t.index = newIndex(t.roles)
+}
+
+// place finds a number for a new role: one that a deleted role left, for nobody holds
+// that any more, or the next.
+func (t *Table) place(role *Role) int32 {
+	if n := slices.Index(t.roles, nil); n >= 0 {
+		t.roles[n] = role
+		return int32(n)
+	}
+	t.roles = append(t.roles, role)
+	return int32(len(t.roles) - 1)
+}
+
+// close computes what role n reaches. Roles have no cycles, so the recursion ends.
+func (t *Table) close(n int32) roleSet {
+	if t.reach[n] != nil {
+		return t.reach[n]
+	}
+	set := roleSet{}.with(n)
+	for _, parent := range t.roles[n].inherits {
+		if p, ok := t.numbers[parent]; ok {
+			set = set.union(t.close(p))
+		}
+	}
+	t.reach[n] = set
+	return set
+}
+
+// Revision returns the revision that the table was made for.
+func (t *Table) Revision() uint64 { return t.revision }
+
+// Role returns the role of that name, or nil.
+func (t *Table) Role(name string) *Role {
+	if n, ok := t.numbers[name]; ok {
+		return t.roles[n]
+	}
+	return nil
+}
+
+// Roles yields all roles, by name.
+func (t *Table) Roles() iter.Seq[*Role] {
+	return func(yield func(*Role) bool) {
+		sorted := make([]*Role, 0, len(t.numbers))
+		for _, r := range t.roles {
+			if r != nil {
+				sorted = append(sorted, r)
+			}
+		}
+		slices.SortFunc(sorted, func(a, b *Role) int { return strings.Compare(a.name, b.name) })
+		for _, r := range sorted {
+			if !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// Patterns returns all grants to patterns; the caller must not change them.
+func (t *Table) Patterns() []Grant { return t.patterns }
+
+// PatternGrants calls yield for each grant whose pattern matches the principal.
+func (t *Table) PatternGrants(p Principal, yield func(*Grant)) { t.matcher.match(p, yield) }
+
+// HasPatternGrant reports whether any grant's pattern matches the principal.
+func (t *Table) HasPatternGrant(p Principal) bool {
+	found := false
+	t.matcher.match(p, func(*Grant) { found = true })
+	return found
+}
+
+// CheckRoles refuses roles that inherit what does not exist, or each other in a cycle:
+// the error wraps [ErrUnknownRole] or is a [*CycleError], within a [*FieldError].
+func CheckRoles(roles map[string]*Role) error {
+	names := make([]string, 0, len(roles))
+	for name := range roles {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	lookup := func(name string) *Role { return roles[name] }
+	for _, name := range names {
+		if err := checkInheritance(roles[name], lookup); err != nil {
+			return At("roles."+name, err)
+		}
+	}
+	return nil
+}
+
+// checkInheritance walks all that role inherits.
+func checkInheritance(role *Role, lookup func(string) *Role) error {
+	for i, parent := range role.inherits {
+		if lookup(parent) == nil && parent != role.name {
+			return &FieldError{Field: fmt.Sprintf("inherits[%d]", i), Err: fmt.Errorf("%w %q", ErrUnknownRole, parent)}
+		}
+	}
+	done := map[string]bool{}
+	var path []string
+	var visit func(name string) error
+	visit = func(name string) error {
+		if name == role.name && len(path) > 0 {
+			return &FieldError{Field: "inherits", Err: &CycleError{Roles: slices.Clone(path)}}
+		}
+		if done[name] {
+			return nil
+		}
+		done[name] = true
+		r := lookup(name)
+		if name == role.name {
+			r = role
+		}
+		if r == nil {
+			return nil
+		}
+		path = append(path, name)
+		for _, parent := range r.inherits {
+			if err := visit(parent); err != nil {
+				return err
+			}
+		}
+		path = path[:len(path)-1]
+		return nil
+	}
+	return visit(role.name)
+}
+
+// patternMatcher finds the grants whose pattern matches a principal, by a trie.
+type patternMatcher struct {
+	trie   trie
+	kinds  map[string]int32 // kind of principal → root
+	grants [][]Grant        // by the number at the trie's ends
+}
+
+func newPatternMatcher(patterns []Grant) *patternMatcher {
+	m := &patternMatcher{kinds: map[string]int32{}, grants: make([][]Grant, 1)}
+	for _, g := range patterns {
+		kind, name, _ := strings.Cut(g.Principals.text, ":")
+		root, ok := m.kinds[kind]
+		if !ok {
+			root = m.trie.newNode()
+			m.kinds[kind] = root
+		}
+		end := m.trie.slot(root, name, '/')
+		if *end == 0 {
+			m.grants = append(m.grants, nil)
+			*end = int32(len(m.grants) - 1)
+		}
+		m.grants[*end] = append(m.grants[*end], g)
+	}
+	return m
+}
+
+func (m *patternMatcher) match(p Principal, yield func(*Grant)) {
+	kind, name, _ := strings.Cut(p.id, ":")
+	root, ok := m.kinds[kind]
+	if !ok {
+		return
+	}
+	var segs segments
+	segs.cut(name, '/')
+	var found hits
+	m.trie.walk(root, &segs, 0, &found)
+	for i := range found.n {
+		grants := m.grants[found.at(i)]
+		for j := range grants {
+			yield(&grants[j])
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package policy
+
+import (
+	"hash/maphash"
+	"strings"
+)
+
+// trie matches names against many patterns at once. A node is reached by literal
+// segments or by '*'; what ends at a node exactly, and what ends there with '**', is a
+// number of the caller's, 0 for nothing. All edges lie in one open-addressed table, so a
+// step down costs one probe, whatever the number of patterns.
+type trie struct {
+	nodes []trieNode
+	edges []trieEdge
+	count int
+}
+
+type trieNode struct {
+	star  int32 // the child reached by '*'
+	exact int32 // what a name that ends here matches
+	rest  int32 // what a name that comes by here matches ('**')
+}
+
+type trieEdge struct {
+	parent, child int32 // child 0: a free place
+	segment       string
+}
+
+var segmentSeed = maphash.MakeSeed()
+
+func hashSegment(s string) uint64 { return maphash.String(segmentSeed, s) }
+
+func edgePlace(parent int32, hash uint64) uint64 {
+	return hash ^ uint64(uint32(parent))*0x9e3779b97f4a7c15
+}
+
+// newNode adds a node and returns its number, never 0.
+func (t *trie) newNode() int32 {
+	if len(t.nodes) == 0 {
+		t.nodes = append(t.nodes, trieNode{})
+	}
+	t.nodes = append(t.nodes, trieNode{})
+	return int32(len(t.nodes) - 1)
+}
+
+func (t *trie) child(parent int32, segment string, hash uint64) int32 {
+	if len(t.edges) == 0 {
+		return 0
+	}
+	mask := uint64(len(t.edges) - 1)
+	for i := edgePlace(parent, hash) & mask; ; i = (i + 1) & mask {
+		e := &t.edges[i]
+		if e.child == 0 {
+			return 0
+		}
+		if e.parent == parent && e.segment == segment {
+			return e.child
+		}
+	}
+}
+
+func (t *trie) addChild(parent int32, segment string) int32 {
+	hash := hashSegment(segment)
+	if c := t.child(parent, segment, hash); c != 0 {
+		return c
+	}
+	if t.count*4 >= len(t.edges)*3 {
+		t.grow()
+	}
+	c := t.newNode()
+	t.place(trieEdge{parent: parent, child: c, segment: segment}, hash)
+	t.count++
+	return c
+}
+
+func (t *trie) grow() {
+	old := t.edges
+	t.edges = make([]trieEdge, max(8, 2*len(old)))
+	for _, e := range old {
+		if e.child != 0 {
+			t.place(e, hashSegment(e.segment))
+		}
+	}
+}
+
+func (t *trie) place(e trieEdge, hash uint64) {
+	mask := uint64(len(t.edges) - 1)
+	i := edgePlace(e.parent, hash) & mask
+	for t.edges[i].child != 0 {
+		i = (i + 1) & mask
+	}
+	t.edges[i] = e
+}
+
+// slot returns the place below root where what the pattern matches is kept.
+func (t *trie) slot(root int32, pattern string, sep byte) *int32 {
+	n := root
+	for rest, more := pattern, true; more; {
+		var seg string
+		seg, rest, more = cutSegment(rest, sep)
+		switch seg {
+		case wildRest:
+			return &t.nodes[n].rest
+		case wildOne:
+			if t.nodes[n].star == 0 {
+				star := t.newNode()
+				t.nodes[n].star = star
+			}
+			n = t.nodes[n].star
+		default:
+			n = t.addChild(n, seg)
+		}
+	}
+	return &t.nodes[n].exact
+}
+
+// segments is a name cut at its separators, each with its hash; names of few segments
+// need no memory of their own.
+type segments struct {
+	few  [8]segment
+	many []segment
+	n    int
+}
+
+type segment struct {
+	text string
+	hash uint64
+}
+
+func (s *segments) cut(name string, sep byte) {
+	for {
+		i := strings.IndexByte(name, sep)
+		if i < 0 {
+			s.add(name)
+			return
+		}
+		s.add(name[:i])
+		name = name[i+1:]
+	}
+}
+
+func (s *segments) add(text string) {
+	seg := segment{text: text, hash: hashSegment(text)}
+	if s.n < len(s.few) {
+		s.few[s.n] = seg
+	} else {
+		s.many = append(s.many, seg)
+	}
+	s.n++
+}
+
+func (s *segments) at(i int) *segment {
+	if i < len(s.few) {
+		return &s.few[i]
+	}
+	return &s.many[i-len(s.few)]
+}
+
+// hits are the numbers that a walk came upon; few of them need no memory of their own.
+type hits struct {
+	few  [8]int32
+	many []int32
+	n    int
+}
+
+func (h *hits) add(v int32) {
+	if v == 0 {
+		return
+	}
+	if h.n < len(h.few) {
+		h.few[h.n] = v
+	} else {
+		h.many = append(h.many, v)
+	}
+	h.n++
+}
+
+func (h *hits) at(i int) int32 {
+	if i < len(h.few) {
+		return h.few[i]
+	}
+	return h.many[i-len(h.few)]
+}
+
+// walk adds to out all that matches the segments from depth on, below node.
+func (t *trie) walk(node int32, segs *segments, depth int, out *hits) {
+	for {
+		n := &t.nodes[node]
+		out.add(n.rest)
+		if depth == segs.n {
+			out.add(n.exact)
+			return
+		}
+		seg := segs.at(depth)
+		literal := t.child(node, seg.text, seg.hash)
+		depth++
+		switch {
+		case n.star == 0 && literal == 0:
+			return
+		case n.star == 0:
+			node = literal
+		case literal == 0:
+			node = n.star
+		default:
+			t.walk(n.star, segs, depth, out)
+			node = literal
+		}
+	}
+}
