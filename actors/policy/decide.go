@@ -71,6 +71,7 @@ type Decision struct {
 	table  *Table
 	record *Record
 	who    Principal
+	what   string // the resource
 }
 
 // verdict is the part of a decision that the index finds.
@@ -88,7 +89,7 @@ func (t *Table) Decide(e *Effective, q *Query) Decision {
 	v := t.decide(e, q)
 	return Decision{
 		Allowed: v.reason == ReasonAllowed, Reason: v.reason, Revision: t.revision,
-		role: v.role, at: v.at, perm: v.perm, table: t, who: q.Principal,
+		role: v.role, at: v.at, perm: v.perm, table: t, who: q.Principal, what: q.Resource,
 	}
 }
 
@@ -137,8 +138,10 @@ func (e *Effective) allowing(blocks []roleBlock, resource string) int32 {
 	return -1
 }
 
-func (l *limited) meets(resource string) bool {
-	for _, w := range l.within {
+func (l *limited) meets(resource string) bool { return meets(l.within, resource) }
+
+func meets(within []ResourcePattern, resource string) bool {
+	for _, w := range within {
 		if w.Matches(resource) {
 			return true
 		}
@@ -150,7 +153,8 @@ func (l *limited) meets(resource string) bool {
 // may be found yet, and any of the denies may take it away. An allow whose condition errs
 // gives nothing; a deny whose condition errs denies.
 func (t *Table) decideConditions(e *Effective, q *Query, found *hits, allow verdict) verdict {
-	in := &conditionInput{query: q}
+	copied := *q // what conditions are given escapes; the caller's query need not
+	in := &conditionInput{query: &copied}
 	for i := 0; i < found.n && allow.reason != ReasonAllowed; i++ {
 		at := &t.index.terminals[found.at(i)]
 		for j := range at.allowIf {
@@ -200,12 +204,9 @@ func (e *Effective) allowsRole(role int32, resource string) bool {
 	return false
 }
 
-// Of returns the decision with the record of the principal that it was made for, so that
-// an explanation can name the grant.
-func (d Decision) Of(record *Record) Decision {
-	d.record = record
-	return d
-}
+// Concern completes a decision: when it was made, and the record of the principal that it
+// was made for, so that an explanation can name the grant.
+func (d *Decision) Concern(record *Record, now int64) { d.record, d.Time = record, now }
 
 // Denied returns the decision that nobody had to look into a policy for.
 func Denied(reason Reason, who Principal, revision uint64, now int64) Decision {

@@ -35,7 +35,8 @@ type Draft struct {
 
 	// Roles that were put, and nil for those deleted.
 	RolesPut map[string]*Role
-	// Records that were changed.
+	// Records of the principals that the changes name. Where nothing changed it is the one
+	// that was there, nil if there was none.
 	Records map[Principal]*Record
 	// PatternsPut, when not nil, replaces all grants to patterns.
 	PatternsPut *[]Grant
@@ -62,6 +63,9 @@ func (d *Draft) Apply(c Change) error {
 	case OpDeleteRole:
 		return d.deleteRole(c.Name)
 	case OpRevokeCertificate:
+		if c.Certificate == (CertificateID{}) {
+			return &FieldError{Field: "sha256", Err: fmt.Errorf("%w: no certificate is named", ErrInvalid)}
+		}
 		if !d.Revoked(c.Certificate) {
 			d.Certificates = append(d.Certificates, c.Certificate)
 		}
@@ -110,12 +114,26 @@ func (d *Draft) setGrants(g *Grant, edit func([]Grant) []Grant) {
 		d.PatternsPut = &edited
 		return
 	}
+	before := d.Record(g.Principal)
 	var held []Grant
-	if r := d.Record(g.Principal); r != nil {
-		held = make([]Grant, len(r.Grants), len(r.Grants)+1)
-		copy(held, r.Grants)
+	if before != nil {
+		held = make([]Grant, len(before.Grants), len(before.Grants)+1)
+		copy(held, before.Grants)
 	}
-	d.Records[g.Principal] = &Record{Revision: d.revision, Grants: slices.Clip(edit(held))}
+	edited := slices.Clip(edit(held))
+	if before.holds(edited) {
+		d.Records[g.Principal] = before
+		return
+	}
+	d.Records[g.Principal] = &Record{Revision: d.revision, Grants: edited}
+}
+
+// holds reports whether the record's grants are these; a missing record has none.
+func (r *Record) holds(grants []Grant) bool {
+	if r == nil {
+		return len(grants) == 0
+	}
+	return slices.EqualFunc(r.Grants, grants, func(a, b Grant) bool { return a.Equal(&b) })
 }
 
 func (d *Draft) putRole(r *Role) error {
@@ -131,14 +149,14 @@ func (d *Draft) putRole(r *Role) error {
 
 func (d *Draft) deleteRole(name string) error {
 	if d.Role(name) == nil {
-		return &FieldError{Field: "name", Err: fmt.Errorf("%w %q", ErrUnknownRole, name)}
+		return &FieldError{Field: "role", Err: fmt.Errorf("%w %q", ErrUnknownRole, name)}
 	}
 	if d.Granted(name) {
-		return &FieldError{Field: "name", Err: fmt.Errorf("%w: %q is granted; revoke its grants first", ErrRoleInUse, name)}
+		return &FieldError{Field: "role", Err: fmt.Errorf("%w: %q is granted; revoke its grants first", ErrRoleInUse, name)}
 	}
 	for r := range d.Roles() {
 		if slices.Contains(r.inherits, name) {
-			return &FieldError{Field: "name", Err: fmt.Errorf("%w: %q is inherited by %q", ErrRoleInUse, name, r.name)}
+			return &FieldError{Field: "role", Err: fmt.Errorf("%w: %q is inherited by %q", ErrRoleInUse, name, r.name)}
 		}
 	}
 	d.RolesPut[name] = nil
@@ -216,7 +234,7 @@ func (d *Draft) Holders(role string) iter.Seq[Principal] {
 }
 
 func (r *Record) grants(role string) bool {
-	return slices.ContainsFunc(r.Grants, func(g Grant) bool { return g.Role == role })
+	return r != nil && slices.ContainsFunc(r.Grants, func(g Grant) bool { return g.Role == role })
 }
 
 // Revoked implements [View].

@@ -13,6 +13,7 @@ import (
 // a newer one as long as no change between the two concerned that principal.
 type Table struct {
 	revision uint64
+	shaped   uint64 // the revision at which a role last changed
 	numbers  map[string]int32
 	roles    []*Role   // by number; nil where a role was deleted
 	reach    []roleSet // by number: the role and all that it inherits
@@ -49,6 +50,7 @@ func (t *Table) Next(revision uint64, roles map[string]*Role, patterns *[]Grant)
 	next := *t
 	next.revision = revision
 	if len(roles) > 0 {
+		next.shaped = revision
 		next.replaceRoles(roles)
 	}
 	if patterns != nil {
@@ -120,6 +122,10 @@ func (t *Table) close(n int32) roleSet {
 
 // Revision returns the revision that the table was made for.
 func (t *Table) Revision() uint64 { return t.revision }
+
+// RolesRevision returns the revision at which a role last changed. Between tables of the
+// same one, equal [Held.Key]s compile to the same [Effective].
+func (t *Table) RolesRevision() uint64 { return t.shaped }
 
 // Role returns the role of that name, or nil.
 func (t *Table) Role(name string) *Role {
@@ -256,4 +262,11 @@ func (m *patternMatcher) match(p Principal, yield func(*Grant)) {
 			yield(&grants[j])
 		}
 	}
+}
+
+// Reaches reports whether the role named from is, or inherits, the role named to.
+func (t *Table) Reaches(from, to string) bool {
+	f, ok := t.numbers[from]
+	n, known := t.numbers[to]
+	return ok && known && t.reach[f].has(n)
 }

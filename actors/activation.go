@@ -1,0 +1,178 @@
+package actors
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// delivery is where activations wait for the delivery, and learn of deliveries that
+// have begun.
+type delivery struct {
+	// begun is the revision whose delivery has begun: from then on every mailbox that is
+	// registered gets it. Who registers later sees it here.
+	begun   atomic.Uint64
+	waiting atomic.Int32
+	mu      sync.Mutex
+	signal  chan struct{}
+}
+
+// reach returns when the published table has that revision or a later one.
+func (d *delivery) reach(ctx context.Context, e *Engine, revision uint64) error {
+	if e.Revision() >= revision {
+		return nil
+	}
+	d.waiting.Add(1)
+	defer d.waiting.Add(-1)
+	for {
+		d.mu.Lock()
+		if d.signal == nil {
+			d.signal = make(chan struct{})
+		}
+		signal := d.signal
+		d.mu.Unlock()
+		if e.Revision() >= revision {
+			return nil
+		}
+		select {
+		case <-signal:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// reached wakes who waits; the authority calls it after publishing.
+func (d *delivery) reached() {
+	if d.waiting.Load() == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.signal != nil {
+		close(d.signal)
+		d.signal = nil
+	}
+}
+
+// activate finds or makes the mailbox of a principal that has none. A principal without
+// any grant is denied here, and costs no memory.
+func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*principal, error) {
+	who := req.Principal
+	table := e.shared.published.Load()
+	record, err := e.journal.Record(who)
+	if err != nil {
+		e.log.Error("a principal's record cannot be read; it is denied", slog.String("principal", who.String()), slog.Any("error", err))
+		return nil, ErrFault
+	}
+	if stranger(table, who, record) {
+		d := policy.Denied(policy.ReasonUnknownPrincipal, who, table.Revision(), e.shared.time.Load())
+		return nil, &DeniedError{Decision: d, Principal: who, Action: req.Action, Resource: req.Resource}
+	}
+	p := &principal{engine: e, hash: hash, holder: holder{who: who}}
+	p.state.Store(running)
+	p.spins.Store(mostSpins)
+	if other, inserted := e.directory.insert(p); !inserted {
+		return other, nil
+	}
+	if err := e.spawn(p); err != nil {
+		e.log.Error("a principal's actor cannot be started; it is denied", slog.String("principal", who.String()), slog.Any("error", err))
+		p.leave()
+		return nil, ErrFault
+	}
+	if e.delivery.begun.Load() > e.Revision() {
+		go p.openUp()
+	} else {
+		p.openUp()
+	}
+	return p, nil
+}
+
+// stranger reports whether the principal holds nothing at the table's revision. The
+// record was read after the table was published; one that changed later tells nothing.
+func stranger(t *policy.Table, who policy.Principal, r *policy.Record) bool {
+	if r != nil && (len(r.Grants) > 0 || r.Revision > t.Revision()) {
+		return false
+	}
+	return !t.HasPatternGrant(who)
+}
+
+// openUp completes an activation whose turn the caller owns. The mailbox is registered,
+// so every change whose delivery begins from now on is in its lane or will be; what it
+// reads has to be up to date with all that began before.
+func (p *principal) openUp() {
+	e := p.engine
+	wait := func(revision uint64) { _ = e.delivery.reach(context.Background(), e, revision) }
+	wait(e.delivery.begun.Load())
+	record, err := e.journal.Record(p.who)
+	if err != nil {
+		e.log.Error("a principal's record cannot be read; it is denied", slog.String("principal", p.who.String()), slog.Any("error", err))
+		p.leave()
+		return
+	}
+	if record != nil {
+		// What was applied and not delivered yet must not be acted upon.
+		wait(record.Revision)
+	}
+	var at moment
+	e.now(&at)
+	p.record, p.table = record, at.table
+	p.hold(&at)
+	if !p.known {
+		p.leave()
+		return
+	}
+	p.view.Store(p.held)
+	p.appliedTo.Store(p.table.Revision())
+	p.open.Store(true)
+	if e.shared.closing.Load() {
+		p.shut = policy.ReasonClosed
+	}
+	p.takeControl(&at)
+	p.finish()
+}
+
+// leave closes a mailbox whose turn the caller owns and that has no leases: it leaves the
+// directory first, and sends whoever waits back there.
+func (p *principal) leave() {
+	p.engine.directory.remove(p)
+	p.state.Store(running | closed)
+	if p.visits != nil {
+		p.visits.p.Store(nil)
+	}
+	for p.backlog != nil {
+		c := p.backlog
+		p.backlog, c.next = c.next, nil
+		if c.take() {
+			c.answer(errMoved)
+		} else {
+			c.free()
+		}
+	}
+	p.sweep()
+	p.stopActor()
+}
+
+// passivateIdle closes the mailboxes that nobody used for long. It looks at a part of
+// them at every tick.
+func (e *Engine) passivateIdle() {
+	idleSince := e.shared.time.Load() - int64(e.idle)
+	e.directory.each(func(p *principal) {
+		if p.lastUsed.Load() > idleSince || p.inFlight.Load() > 0 || !p.open.Load() {
+			return
+		}
+		if !p.acquire() {
+			return
+		}
+		var at moment
+		p.begin(&at)
+		if p.leases != nil || p.backlog != nil || !p.requests.empty() || p.lastUsed.Load() > idleSince {
+			p.finish()
+			return
+		}
+		p.leave()
+	})
+}

@@ -1,0 +1,286 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// Update is a list of changes that is applied as a whole, as one revision, or not at all.
+type Update struct {
+	Changes []policy.Change
+	Author  Author
+	// Grace is how long operations that lose their authority may go on before their
+	// contexts are cancelled; 0 for not at all.
+	Grace time.Duration
+	// Before and After are preconditions: see [Proposal].
+	Before func(tip policy.View) error
+	After  func(tip, next policy.View) error
+}
+
+// Update applies changes and waits until they are quiesced (G2). It returns
+//
+//   - nil: the update stands, and nothing runs that it forbids;
+//   - a [*NotQuiescedError]: it stands, and what the error lists runs still. Updates
+//     called under the context of a lease do not wait for that lease;
+//   - an error that wraps [ErrOutcomeUnknown]: ctx ended while the log had the update, or
+//     the log failed; ask again by the revision, or repeat;
+//   - any other error: it was not applied. ctx.Err() if ctx ended before the log took it,
+//     [ErrNested], [ErrClosed], [ErrJournal], or the error of a change or precondition.
+//
+// The receipt is complete unless the update was not applied.
+func (e *Engine) Update(ctx context.Context, u Update) (Receipt, error) {
+	if err := e.admissible(ctx); err != nil {
+		return Receipt{}, err
+	}
+	reply := make(chan answer, 1)
+	m := &proposed{grace: u.Grace, proposal: &Proposal{
+		Changes: u.Changes, Author: u.Author, Before: u.Before, After: u.After, reply: reply,
+	}}
+	e.system.Root.Send(e.authority, m)
+	var a answer
+	select {
+	case a = <-reply:
+	case <-ctx.Done():
+		return e.abandon(m, reply, ctx, ctx.Err())
+	case <-e.stopped:
+		return e.abandon(m, reply, ctx, ErrClosed)
+	}
+	return a.settle(ctx)
+}
+
+// abandon ends the wait for an update's outcome: it was not applied if the log has not
+// got it.
+func (e *Engine) abandon(m *proposed, reply <-chan answer, ctx context.Context, cause error) (Receipt, error) {
+	if m.claim.CompareAndSwap(callWaits, callAbandoned) {
+		return Receipt{}, cause
+	}
+	select {
+	case a := <-reply:
+		return a.settle(ctx)
+	default:
+		return Receipt{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, cause)
+	}
+}
+
+// settle waits for the update to be quiesced, if it stands.
+func (a answer) settle(ctx context.Context) (Receipt, error) {
+	if a.err != nil {
+		return Receipt{Revision: a.revision}, a.err
+	}
+	return await(ctx, a.tracker)
+}
+
+// Receipt waits until the update with that revision is quiesced, or ctx is done, and
+// returns its receipt as Update does. [ErrUnknownRevision] means that no update had it.
+// Of updates that were quiesced long ago the receipt no longer lists what they ended.
+func (e *Engine) Receipt(ctx context.Context, revision uint64) (Receipt, error) {
+	if e.nested(ctx) {
+		return Receipt{}, ErrNested
+	}
+	t, known := e.receipts.find(revision)
+	if !known {
+		return Receipt{}, ErrUnknownRevision
+	}
+	if t == nil {
+		return Receipt{Revision: revision, Quiesced: true}, nil
+	}
+	return await(ctx, t)
+}
+
+func await(ctx context.Context, t *tracker) (Receipt, error) {
+	cause := t.wait(ctx, ownLeases(ctx))
+	r := t.receipt()
+	if cause == nil || r.Quiesced {
+		return r, nil
+	}
+	return r, &NotQuiescedError{Receipt: r, Cause: cause}
+}
+
+// answer is what the authority tells who waits for an update.
+type answer struct {
+	revision uint64
+	err      error
+	tracker  *tracker
+}
+
+// The authority's messages.
+type (
+	proposed struct {
+		proposal *Proposal
+		grace    time.Duration
+		claim    atomic.Uint32
+	}
+	outcomes struct{ list []Outcome }
+)
+
+// deliver is where the log's outcomes come in.
+func (e *Engine) deliver(list []Outcome) {
+	e.system.Root.Send(e.authority, &outcomes{list: list})
+}
+
+// authority is the driver around the authority's turns: it hands groups to the log, and
+// carries out deliveries.
+type authority struct {
+	engine *Engine
+	state  authorityState
+	grace  map[*Proposal]time.Duration
+}
+
+func (a *authority) propose(m *proposed) {
+	if !m.claim.CompareAndSwap(callWaits, callTaken) {
+		return
+	}
+	if m.grace > 0 {
+		a.grace[m.proposal] = m.grace
+	}
+	a.hand(a.state.proposed(m.proposal))
+}
+
+func (a *authority) take(m *outcomes) {
+	for i := range m.list {
+		a.carryOut(&m.list[i])
+	}
+	a.hand(a.state.delivered(len(m.list)))
+}
+
+// hand gives a group to the log. If it takes none of them, none was applied.
+func (a *authority) hand(group []*Proposal) {
+	if len(group) == 0 {
+		return
+	}
+	err := a.engine.journal.Propose(group)
+	if err == nil {
+		return
+	}
+	for _, p := range group {
+		delete(a.grace, p)
+		p.reply <- answer{err: err}
+	}
+	a.hand(a.state.delivered(len(group)))
+}
+
+// carryOut makes one outcome take effect: its messages lie in all concerned mailboxes
+// before its table is published, and its table is published before anybody is answered.
+func (a *authority) carryOut(o *Outcome) {
+	e := a.engine
+	grace := a.grace[o.Proposal]
+	delete(a.grace, o.Proposal)
+	if o.Err != nil {
+		o.Proposal.reply <- answer{err: o.Err, revision: o.Revision}
+		return
+	}
+	before := e.shared.published.Load()
+	table := before.Next(o.Revision, o.Roles, o.Patterns)
+	t := newTracker(o.Revision)
+	t.still = stillGranted(table, o)
+	t.unchanged = unchanged(before, o)
+	e.delivery.begun.Store(o.Revision)
+	if len(o.Certificates) > 0 {
+		e.shared.revoked.Store(e.shared.revoked.Load().with(o.Certificates))
+	}
+	send := func(p *principal) {
+		m := &delivered{change: change{revision: o.Revision, table: table, record: o.Records[p.who]}, grace: grace, tracker: t}
+		t.expect()
+		p.posted = o.Revision
+		p.tell(&node{message: m})
+	}
+	if broad(o) {
+		e.directory.each(func(p *principal) {
+			if concerned(p, before, o) {
+				send(p)
+			}
+		})
+	} else {
+		for who := range o.Records {
+			if p := e.directory.get(who, e.directory.hash(who)); p != nil {
+				send(p)
+			}
+		}
+	}
+	e.receipts.add(t)
+	e.shared.published.Store(table)
+	e.delivery.reached()
+	t.applied()
+	o.Proposal.reply <- answer{revision: o.Revision, tracker: t}
+}
+
+// broad reports whether an outcome may concern principals that it does not name.
+func broad(o *Outcome) bool {
+	return len(o.Roles) > 0 || o.Patterns != nil || named(o, policy.OpRevokeCertificate)
+}
+
+func named(o *Outcome, op policy.Op) bool {
+	for i := range o.Proposal.Changes {
+		if o.Proposal.Changes[i].Op == op {
+			return true
+		}
+	}
+	return false
+}
+
+// concerned reports whether a principal may hold what an outcome changed. When in doubt
+// it does: while it opens, or has not taken in what was sent before.
+func concerned(p *principal, before *policy.Table, o *Outcome) bool {
+	if !p.open.Load() || p.appliedTo.Load() < p.posted || named(o, policy.OpRevokeCertificate) {
+		return true
+	}
+	if _, ok := o.Records[p.who]; ok {
+		return true
+	}
+	if view := p.view.Load(); view == nil || view.Holds(before, o.Roles) {
+		return true
+	}
+	if o.Patterns == nil {
+		return false
+	}
+	for i := range o.Proposal.Changes {
+		if g := &o.Proposal.Changes[i].Grant; !g.Principals.IsZero() && g.Principals.Matches(p.who) {
+			return true
+		}
+	}
+	return false
+}
+
+// stillGranted lists the grants that give a role all the same which the update took from
+// a principal by name: to a pattern, or of a role that inherits it.
+func stillGranted(t *policy.Table, o *Outcome) []policy.Grant {
+	var still []policy.Grant
+	for i := range o.Proposal.Changes {
+		c := &o.Proposal.Changes[i]
+		if c.Op != policy.OpRevoke || !c.Grant.Exact() {
+			continue
+		}
+		look := func(g *policy.Grant) {
+			if t.Reaches(g.Role, c.Grant.Role) {
+				still = append(still, *g)
+			}
+		}
+		if r := o.Records[c.Grant.Principal]; r != nil {
+			for j := range r.Grants {
+				look(&r.Grants[j])
+			}
+		}
+		t.PatternGrants(c.Grant.Principal, look)
+	}
+	return still
+}
+
+// unchanged reports whether an outcome left everything as it was. Only revocations can be
+// told cheaply, and there it matters: somebody may have misspelt a name.
+func unchanged(before *policy.Table, o *Outcome) bool {
+	for i := range o.Proposal.Changes {
+		if o.Proposal.Changes[i].Op != policy.OpRevoke {
+			return false
+		}
+	}
+	for _, r := range o.Records {
+		if r != nil && r.Revision == o.Revision {
+			return false
+		}
+	}
+	return o.Patterns == nil || len(*o.Patterns) == len(before.Patterns())
+}

@@ -1,0 +1,156 @@
+package actors
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// directory finds the mailbox of an active principal. Reading takes no lock: a shard is
+// an open-addressed table behind an atomic pointer, whose places are atomic pointers.
+// Writers lock their shard. A reader of a table that is being replaced may miss what was
+// just put in, and then looks again under the lock; or may find what was just taken out,
+// whose mailbox says that it has closed.
+type directory struct {
+	seed   maphash.Seed
+	shards [directoryShards]directoryShard
+}
+
+const directoryShards = 128
+
+type directoryShard struct {
+	places atomic.Pointer[[]atomic.Pointer[principal]]
+	mu     sync.Mutex
+	used   int // places that are not nil, gone ones included
+	live   int
+	_      [64]byte
+}
+
+// gone marks a place whose principal has left, so that a search goes on behind it.
+var gone = &principal{}
+
+func newDirectory() *directory {
+	d := &directory{seed: maphash.MakeSeed()}
+	for i := range d.shards {
+		places := make([]atomic.Pointer[principal], 8)
+		d.shards[i].places.Store(&places)
+	}
+	return d
+}
+
+func (d *directory) hash(who policy.Principal) uint64 {
+	return maphash.String(d.seed, who.String())
+}
+
+func (d *directory) shard(hash uint64) *directoryShard {
+	return &d.shards[hash>>57]
+}
+
+// get returns the principal's mailbox, or nil.
+func (d *directory) get(who policy.Principal, hash uint64) *principal {
+	places := *d.shard(hash).places.Load()
+	mask := uint64(len(places) - 1)
+	for i := hash & mask; ; i = (i + 1) & mask {
+		p := places[i].Load()
+		if p == nil {
+			return nil
+		}
+		if p.hash == hash && p.who == who {
+			return p
+		}
+	}
+}
+
+// insert puts p in unless there is a mailbox for its principal, which it returns then.
+func (d *directory) insert(p *principal) (*principal, bool) {
+	s := d.shard(p.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other := d.get(p.who, p.hash); other != nil {
+		return other, false
+	}
+	places := *s.places.Load()
+	if (s.used+1)*4 > len(places)*3 {
+		places = s.rebuild()
+	}
+	mask := uint64(len(places) - 1)
+	i := p.hash & mask
+	for places[i].Load() != nil {
+		i = (i + 1) & mask
+	}
+	places[i].Store(p)
+	s.used++
+	s.live++
+	return p, true
+}
+
+// rebuild publishes a table with room for twice what is live, without what is gone.
+func (s *directoryShard) rebuild() []atomic.Pointer[principal] {
+	size := 8
+	for size < 2*(s.live+1) {
+		size *= 2
+	}
+	places := make([]atomic.Pointer[principal], size)
+	mask := uint64(size - 1)
+	old := *s.places.Load()
+	for j := range old {
+		p := old[j].Load()
+		if p == nil || p == gone {
+			continue
+		}
+		i := p.hash & mask
+		for places[i].Load() != nil {
+			i = (i + 1) & mask
+		}
+		places[i].Store(p)
+	}
+	s.used = s.live
+	s.places.Store(&places)
+	return places
+}
+
+// remove takes p out.
+func (d *directory) remove(p *principal) {
+	s := d.shard(p.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	places := *s.places.Load()
+	mask := uint64(len(places) - 1)
+	for i := p.hash & mask; ; i = (i + 1) & mask {
+		switch places[i].Load() {
+		case nil:
+			return
+		case p:
+			places[i].Store(gone)
+			s.live--
+			return
+		}
+	}
+}
+
+// each calls visit for every mailbox that is in the directory throughout the call, and
+// maybe for some that come or go meanwhile.
+func (d *directory) each(visit func(*principal)) {
+	for i := range d.shards {
+		places := *d.shards[i].places.Load()
+		for j := range places {
+			if p := places[j].Load(); p != nil && p != gone {
+				visit(p)
+			}
+		}
+	}
+}
+
+// len returns how many mailboxes there are.
+func (d *directory) len() int {
+	n := 0
+	for i := range d.shards {
+		s := &d.shards[i]
+		s.mu.Lock()
+		n += s.live
+		s.mu.Unlock()
+	}
+	return n
+}

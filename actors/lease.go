@@ -1,0 +1,216 @@
+package actors
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// Lease is the record of an admitted operation that runs outside its principal's turn.
+// The operation has to run under [Lease.Context] and to end with [Lease.Release]: until
+// then every update that forbids it is not quiesced. A Lease is safe for concurrent use.
+type Lease struct {
+	p       *principal
+	parent  context.Context
+	req     Request
+	started time.Time
+	id      atomic.Uint64
+	freed   atomic.Bool
+	node    node // for its release
+
+	// What follows belongs to the turns of the principal.
+	older, newer *Lease
+	revokedAt    uint64
+	forbidden    bool
+	cancelAt     time.Time
+	watchers     []*tracker
+
+	decision policy.Decision
+
+	// The context.
+	mu        sync.Mutex
+	cause     error
+	cancelled time.Time
+	done      *doneState
+}
+
+// ID returns the lease's number, unique in its engine.
+func (l *Lease) ID() uint64 {
+	if id := l.id.Load(); id != 0 {
+		return id
+	}
+	l.id.CompareAndSwap(0, l.p.engine.leaseIDs.Add(1))
+	return l.id.Load()
+}
+
+// Decision returns the decision by which the operation was admitted.
+func (l *Lease) Decision() policy.Decision { return l.decision }
+
+// Request returns what was asked for.
+func (l *Lease) Request() Request { return l.req }
+
+// Context returns the context of the operation. It carries the values and the deadline of
+// the context that Admit was called with, and is done when that is, when the lease is
+// released, when its authority is revoked (its error and its cause are [ErrRevoked] then)
+// or when the engine is closed ([ErrClosed]).
+func (l *Lease) Context() context.Context { return (*leaseContext)(l) }
+
+// Release ends the operation: the caller promises that nothing of it is running any more.
+// It may be called from anywhere, a turn of the same principal included; it never blocks
+// and never fails, and further calls do nothing.
+func (l *Lease) Release() {
+	if !l.freed.CompareAndSwap(false, true) {
+		return
+	}
+	l.cancel(context.Canceled)
+	p := l.p
+	if !p.acquire() {
+		l.node.message = (*leaseRelease)(l)
+		p.tell(&l.node)
+		return
+	}
+	var at moment
+	p.begin(&at)
+	(*leaseRelease)(l).handle(p, at)
+	p.finish()
+}
+
+// cancel ends the lease's context with that cause; the first one counts.
+func (l *Lease) cancel(cause error) {
+	l.mu.Lock()
+	if l.cause != nil {
+		l.mu.Unlock()
+		return
+	}
+	l.cause = cause
+	if cause != context.Canceled {
+		l.cancelled = time.Now()
+	}
+	done := l.done
+	l.mu.Unlock()
+	if done != nil {
+		done.finish(cause)
+	}
+}
+
+// leaseRelease is the message by which a lease leaves its principal.
+type leaseRelease Lease
+
+func (*leaseRelease) drop() {}
+
+func (r *leaseRelease) handle(p *principal, _ moment) {
+	l := (*Lease)(r)
+	p.release(l)
+	for _, w := range l.watchers {
+		w.released(l)
+	}
+	l.watchers = nil
+	p.inFlight.Add(-1)
+}
+
+// leaseContext is a lease as the context of its operation.
+type leaseContext Lease
+
+type leaseKey struct{}
+
+// Deadline implements [context.Context].
+func (c *leaseContext) Deadline() (time.Time, bool) { return c.parent.Deadline() }
+
+// Value implements [context.Context].
+func (c *leaseContext) Value(key any) any {
+	if _, ok := key.(leaseKey); ok {
+		return (*Lease)(c)
+	}
+	return c.parent.Value(key)
+}
+
+// Err implements [context.Context].
+func (c *leaseContext) Err() error {
+	l := (*Lease)(c)
+	l.mu.Lock()
+	cause := l.cause
+	l.mu.Unlock()
+	if cause != nil {
+		return cause
+	}
+	if err := c.parent.Err(); err != nil {
+		l.cancel(err)
+		return c.Err()
+	}
+	return nil
+}
+
+// Done implements [context.Context].
+func (c *leaseContext) Done() <-chan struct{} { return (*Lease)(c).state().ch }
+
+// AfterFunc lets contexts that derive from this one do without a goroutine. The function
+// runs on a goroutine of its own.
+func (c *leaseContext) AfterFunc(f func()) (stop func() bool) {
+	return (*Lease)(c).state().afterFunc(f)
+}
+
+// state makes the channel on its first use.
+func (l *Lease) state() *doneState {
+	l.mu.Lock()
+	s, cause := l.done, l.cause
+	fresh := s == nil
+	if fresh {
+		s = &doneState{ch: make(chan struct{})}
+		l.done = s
+	}
+	l.mu.Unlock()
+	switch {
+	case !fresh:
+	case cause != nil:
+		s.finish(cause)
+	default:
+		l.follow(s)
+	}
+	return s
+}
+
+// follow cancels the lease's context when its parent is done, until the lease ends.
+func (l *Lease) follow(s *doneState) {
+	if l.parent.Done() == nil {
+		return
+	}
+	stop := context.AfterFunc(l.parent, func() { l.cancel(l.parent.Err()) })
+	s.mu.Lock()
+	s.stop = stop
+	over := s.closed
+	s.mu.Unlock()
+	if over {
+		stop()
+	}
+}
+
+// LeaseInfo describes an operation in flight, or one that an update has ended.
+type LeaseInfo struct {
+	ID        uint64
+	Principal policy.Principal
+	Action    string
+	Resource  string
+	// Revision is that of the decision by which it was admitted.
+	Revision uint64
+	// Since is when it was admitted, by the published time: to the second.
+	Since time.Time
+	// Revoked is the revision that took its authority, 0 if it has it still.
+	Revoked uint64
+	// Credential is the fingerprint of the certificate, empty if there was none.
+	Credential string
+}
+
+// info describes the lease; the turn is the caller's.
+func (l *Lease) info() LeaseInfo {
+	i := LeaseInfo{
+		ID: l.ID(), Principal: l.req.Principal, Action: l.req.Action, Resource: l.req.Resource,
+		Revision: l.decision.Revision, Since: l.started, Revoked: l.revokedAt,
+	}
+	if l.req.Credential != nil {
+		i.Credential = l.req.Credential.Fingerprint()
+	}
+	return i
+}

@@ -1,0 +1,232 @@
+package actors
+
+import (
+	"crypto/rand"
+	"fmt"
+	"iter"
+	"maps"
+	"sync"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// Memory is a [Log] that keeps everything in memory: an update is as durable as the
+// process. Use [NewMemory] or [NewMemoryWith].
+type Memory struct {
+	identity string
+	deliver  func([]Outcome)
+
+	mu     sync.Mutex // held by writers and by whoever reads the policy as a whole
+	closed bool
+	state  memoryState
+}
+
+// NewMemory returns an empty log.
+func NewMemory() *Memory {
+	m, _ := NewMemoryWith(nil, nil)
+	return m
+}
+
+// NewMemoryWith returns a log that starts with a policy, as revision 1 if there is
+// anything in it. Errors are those of [policy.Draft.Apply].
+func NewMemoryWith(roles []*policy.Role, grants []policy.Grant) (*Memory, error) {
+	m := &Memory{identity: rand.Text(), state: newMemoryState()}
+	if len(roles)+len(grants) == 0 {
+		return m, nil
+	}
+	byName := make(map[string]*policy.Role, len(roles))
+	for _, r := range roles {
+		byName[r.Name()] = r
+	}
+	if err := policy.CheckRoles(byName); err != nil {
+		return nil, err
+	}
+	m.state.commit(&policy.Draft{RolesPut: byName})
+	d := policy.NewDraft(&m.state, 1)
+	for i := range grants {
+		if err := d.Apply(policy.GrantRole(grants[i])); err != nil {
+			return nil, policy.At(fmt.Sprintf("grants[%d]", i), err)
+		}
+	}
+	m.state.commit(d)
+	return m, nil
+}
+
+func changeField(i int) string { return fmt.Sprintf("changes[%d]", i) }
+
+// Open implements [Log].
+func (m *Memory) Open(deliver func([]Outcome)) (Opening, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || m.deliver != nil {
+		return Opening{}, fmt.Errorf("%w: it was opened before", ErrJournal)
+	}
+	m.deliver = deliver
+	roles := make([]*policy.Role, 0, len(m.state.roles))
+	for _, r := range m.state.roles {
+		roles = append(roles, r)
+	}
+	table, err := policy.NewTable(m.state.revision, roles, m.state.patterns)
+	if err != nil {
+		return Opening{}, err
+	}
+	revoked := make([]policy.CertificateID, 0, len(m.state.revoked))
+	for id := range m.state.revoked {
+		revoked = append(revoked, id)
+	}
+	return Opening{Table: table, Revoked: revoked, Identity: m.identity}, nil
+}
+
+// Propose implements [Log]. The group is applied and delivered before it returns.
+func (m *Memory) Propose(group []*Proposal) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return fmt.Errorf("%w: it is closed", ErrJournal)
+	}
+	outcomes := make([]Outcome, len(group))
+	for i, p := range group {
+		outcomes[i] = m.state.apply(p)
+	}
+	m.deliver(outcomes)
+	return nil
+}
+
+// Record implements [Log]. It takes no lock.
+func (m *Memory) Record(p policy.Principal) (*policy.Record, error) {
+	return m.state.Record(p), nil
+}
+
+// View implements [Log].
+func (m *Memory) View(look func(policy.View)) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	look(&m.state)
+	return nil
+}
+
+// Close implements [Log].
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	return nil
+}
+
+// memoryState is a [policy.View] that changes. Records can be read while it does.
+type memoryState struct {
+	revision uint64
+	roles    map[string]*policy.Role
+	patterns []policy.Grant
+	records  sync.Map // policy.Principal → *policy.Record
+	holders  map[string]map[policy.Principal]struct{}
+	revoked  map[policy.CertificateID]struct{}
+}
+
+func newMemoryState() memoryState {
+	return memoryState{
+		roles:   map[string]*policy.Role{},
+		holders: map[string]map[policy.Principal]struct{}{},
+		revoked: map[policy.CertificateID]struct{}{},
+	}
+}
+
+func (s *memoryState) apply(p *Proposal) Outcome {
+	d, err := draft(s, p)
+	if err != nil {
+		return Outcome{Proposal: p, Err: err, Revision: s.revision}
+	}
+	s.commit(d)
+	return Outcome{
+		Proposal: p, Revision: s.revision,
+		Roles: d.RolesPut, Records: d.Records, Patterns: d.PatternsPut, Certificates: d.Certificates,
+	}
+}
+
+func (s *memoryState) commit(d *policy.Draft) {
+	for name, r := range d.RolesPut {
+		if r == nil {
+			delete(s.roles, name)
+		} else {
+			s.roles[name] = r
+		}
+	}
+	for p, r := range d.Records {
+		if r == nil || r.Revision != d.Revision() {
+			continue
+		}
+		s.index(p, s.Record(p), r)
+		s.records.Store(p, r)
+	}
+	if d.PatternsPut != nil {
+		s.patterns = *d.PatternsPut
+	}
+	for _, id := range d.Certificates {
+		s.revoked[id] = struct{}{}
+	}
+	s.revision = d.Revision()
+}
+
+// index keeps who holds which role.
+func (s *memoryState) index(p policy.Principal, before, after *policy.Record) {
+	if before != nil {
+		for i := range before.Grants {
+			role := before.Grants[i].Role
+			delete(s.holders[role], p)
+			if len(s.holders[role]) == 0 {
+				delete(s.holders, role)
+			}
+		}
+	}
+	for i := range after.Grants {
+		role := after.Grants[i].Role
+		if s.holders[role] == nil {
+			s.holders[role] = map[policy.Principal]struct{}{}
+		}
+		s.holders[role][p] = struct{}{}
+	}
+}
+
+// Revision implements [policy.View].
+func (s *memoryState) Revision() uint64 { return s.revision }
+
+// Role implements [policy.View].
+func (s *memoryState) Role(name string) *policy.Role { return s.roles[name] }
+
+// Roles implements [policy.View].
+func (s *memoryState) Roles() iter.Seq[*policy.Role] { return maps.Values(s.roles) }
+
+// Record implements [policy.View].
+func (s *memoryState) Record(p policy.Principal) *policy.Record {
+	if r, ok := s.records.Load(p); ok {
+		return r.(*policy.Record)
+	}
+	return nil
+}
+
+// Patterns implements [policy.View].
+func (s *memoryState) Patterns() []policy.Grant { return s.patterns }
+
+// Granted implements [policy.View].
+func (s *memoryState) Granted(role string) bool {
+	if len(s.holders[role]) > 0 {
+		return true
+	}
+	for i := range s.patterns {
+		if s.patterns[i].Role == role {
+			return true
+		}
+	}
+	return false
+}
+
+// Holders implements [policy.View].
+func (s *memoryState) Holders(role string) iter.Seq[policy.Principal] {
+	return maps.Keys(s.holders[role])
+}
+
+// Revoked implements [policy.View].
+func (s *memoryState) Revoked(id policy.CertificateID) bool {
+	_, ok := s.revoked[id]
+	return ok
+}

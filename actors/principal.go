@@ -1,0 +1,288 @@
+package actors
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// principal is an actor with its mailbox: the state of the mailbox, its two lanes, and
+// the holder whose turns they feed. What a request touches lies together.
+type principal struct {
+	state    atomic.Uint32
+	spins    atomic.Uint32
+	control  controlLane
+	requests requestLane
+	holder
+	lastUsed atomic.Int64
+	engine   *Engine
+
+	backlog  *call        // taken from the request lane; the turn's
+	waiting  atomic.Int64 // since when the oldest request is queued; 0 for none
+	inFlight atomic.Int32 // unreleased leases
+	dueAt    int64        // for when the ticker was asked to look in; the turn's
+	visits   *visited     // as the ticker knows this principal; the turn's
+	hash     uint64
+	invoker  actor.MessageInvoker
+	open     atomic.Bool
+
+	// view and appliedTo tell the authority whom a change of roles concerns; posted is
+	// the authority's own: the last revision that it sent here.
+	view      atomic.Pointer[policy.Effective]
+	appliedTo atomic.Uint64
+	posted    uint64
+}
+
+// execute runs fn in a turn, on the caller's goroutine if the mailbox is idle.
+func (p *principal) execute(ctx context.Context, req *Request, fn Func) error {
+	if !p.acquire() && !p.spin() {
+		return p.executeQueued(ctx, req, fn)
+	}
+	defer p.finish()
+	var at moment
+	p.begin(&at)
+	d := p.decideTurn(req, &at)
+	if !d.Allowed {
+		return p.denied(d, req)
+	}
+	return invoke(p.engine, ctx, fn, d.Revision)
+}
+
+func (p *principal) executeQueued(ctx context.Context, req *Request, fn Func) error {
+	c := newCall(ctx, req)
+	c.fn = fn
+	if err := p.post(c); err != nil {
+		return err
+	}
+	err := c.err
+	c.free()
+	return err
+}
+
+// admit records a lease in a turn.
+func (p *principal) admit(ctx context.Context, l *Lease) error {
+	if !p.acquire() && !p.spin() {
+		c := newCall(ctx, &l.req)
+		c.lease = l
+		if err := p.post(c); err != nil {
+			return err
+		}
+		err := c.err
+		c.free()
+		return err
+	}
+	var at moment
+	p.begin(&at)
+	err := p.admitTurn(l, &at)
+	p.finish()
+	return err
+}
+
+// decide answers a request in a turn.
+func (p *principal) decide(ctx context.Context, req *Request) (policy.Decision, error) {
+	if !p.acquire() && !p.spin() {
+		c := newCall(ctx, req)
+		if err := p.post(c); err != nil {
+			return policy.Decision{}, err
+		}
+		d, err := c.decision, c.err
+		c.free()
+		return d, err
+	}
+	var at moment
+	p.begin(&at)
+	d := p.decideTurn(req, &at)
+	p.finish()
+	return d, nil
+}
+
+// decideAll answers all items in one turn.
+func (p *principal) decideAll(ctx context.Context, items []*item) error {
+	if !p.acquire() && !p.spin() {
+		c := newCall(ctx, items[0].req)
+		c.batch = &items
+		if err := p.post(c); err != nil {
+			return err
+		}
+		err := c.err
+		c.free()
+		return err
+	}
+	var at moment
+	p.begin(&at)
+	p.decideBatch(items, &at)
+	p.finish()
+	return nil
+}
+
+func (p *principal) decideBatch(items []*item, at *moment) {
+	for _, it := range items {
+		*it.decision = p.decideTurn(it.req, at)
+	}
+}
+
+// decideTurn decides in a turn that the caller owns. A fault in it denies.
+func (p *principal) decideTurn(req *Request, at *moment) (d policy.Decision) {
+	p.lastUsed.Store(at.now)
+	decided := false
+	defer func() {
+		if decided {
+			return
+		}
+		if v := recover(); v != nil {
+			p.fault(v)
+			d = policy.Denied(policy.ReasonFault, p.who, p.table.Revision(), at.now)
+		}
+	}()
+	d, fx := p.holder.decide(at, req)
+	if fx != nil {
+		p.perform(fx, 0, nil)
+		p.watchTime()
+	}
+	decided = true
+	return d
+}
+
+// admitTurn decides and records the lease in a turn that the caller owns.
+func (p *principal) admitTurn(l *Lease, at *moment) error {
+	d := p.decideTurn(&l.req, at)
+	if !d.Allowed {
+		return p.denied(d, &l.req)
+	}
+	l.decision, l.p = d, p
+	p.holder.admit(l)
+	p.inFlight.Add(1)
+	if p.ends != 0 {
+		p.watchTime()
+	}
+	return nil
+}
+
+func (p *principal) denied(d policy.Decision, req *Request) error {
+	switch d.Reason {
+	case policy.ReasonFault:
+		return ErrFault
+	case policy.ReasonClosed:
+		return ErrClosed
+	}
+	return &DeniedError{Decision: d, Principal: req.Principal, Action: req.Action, Resource: req.Resource}
+}
+
+// fault is the end of a principal whose turn failed: it denies, and its leases lose their
+// authority. It stays in memory so that their release is waited for.
+func (p *principal) fault(v any) {
+	p.engine.log.Error("a principal's turn failed; it denies from now on",
+		slog.String("principal", p.who.String()), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+	p.shut = policy.ReasonFault
+	for l := p.leases; l != nil; l = l.older {
+		if l.revokedAt == 0 {
+			l.revokedAt = max(p.table.Revision(), 1)
+		}
+		l.cancel(ErrRevoked)
+	}
+}
+
+// perform does what a turn asked for: cancel what was revoked, after the grace, and tell
+// the tracker of an update what it has to wait for.
+func (p *principal) perform(fx *effects, grace time.Duration, t *tracker) {
+	if t != nil {
+		for _, l := range fx.running {
+			l.watchers = append(l.watchers, t)
+			t.runs(l)
+		}
+	}
+	if len(fx.running) == 0 {
+		return
+	}
+	now := time.Now()
+	var last time.Time
+	for _, l := range fx.running {
+		fresh := l.cancelAt.IsZero()
+		if end := graceEnd(l, now, grace); fresh || end.Before(l.cancelAt) {
+			l.cancelAt = end
+		}
+		if !l.cancelAt.After(now) {
+			l.cancel(ErrRevoked)
+		} else if fresh || l.forbidden {
+			last = l.cancelAt
+		}
+	}
+	if !last.IsZero() {
+		time.AfterFunc(last.Sub(now), func() { p.tell(&node{message: graceOver{}}) })
+	}
+}
+
+// graceOver cancels the leases whose grace has ended.
+type graceOver struct{}
+
+func (graceOver) drop() {}
+
+func (graceOver) handle(p *principal, _ moment) {
+	now := time.Now()
+	for l := p.leases; l != nil; l = l.older {
+		if l.revokedAt != 0 && !l.cancelAt.After(now) {
+			l.cancel(ErrRevoked)
+		}
+	}
+}
+
+// watchTime asks the ticker to look in when time will change something, unless it was
+// asked to come by then.
+func (p *principal) watchTime() {
+	due := p.due()
+	if due == 0 || (p.dueAt != 0 && p.dueAt <= due) {
+		return
+	}
+	p.dueAt = due
+	if p.visits == nil {
+		p.visits = &visited{}
+		p.visits.p.Store(p)
+	}
+	p.engine.ticker.watch(p.visits, due)
+}
+
+// timeUp is the ticker's message: something may have expired.
+type timeUp struct{}
+
+func (timeUp) drop() {}
+
+func (timeUp) handle(p *principal, at moment) {
+	p.dueAt = 0
+	defer func() { p.view.Store(p.held) }()
+	p.perform(p.apply(&at, &change{}), 0, nil)
+}
+
+// delivered is the authority's message: an update that concerns this principal.
+type delivered struct {
+	change  change
+	grace   time.Duration
+	tracker *tracker
+}
+
+func (d *delivered) drop() { d.tracker.applied() }
+
+func (d *delivered) handle(p *principal, at moment) {
+	defer d.tracker.applied()
+	p.perform(p.apply(&at, &d.change), d.grace, d.tracker)
+	p.view.Store(p.held)
+	p.appliedTo.Store(max(d.change.revision, p.appliedTo.Load()))
+}
+
+// inspect is a message that runs a function in the principal's turn.
+type inspect struct {
+	look func(p *principal)
+	done func()
+}
+
+func (i *inspect) drop() { i.done() }
+
+func (i *inspect) handle(p *principal, _ moment) {
+	defer i.done()
+	i.look(p)
+}

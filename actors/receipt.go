@@ -1,0 +1,223 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// Receipt is what an update came to.
+type Receipt struct {
+	// Revision is the update's own.
+	Revision uint64
+	// Quiesced reports that no operation of the principals that the update concerns which
+	// it, or an earlier update, forbids is running. Once true it stays so.
+	Quiesced bool
+	// Ended lists operations that had lost their authority and that the update waited
+	// for, at most [MaxListed]; EndedCount counts them all.
+	Ended      []Ended
+	EndedCount int
+	// Running lists those that have not ended, at most [MaxListed]; RunningCount counts
+	// them all.
+	Running      []LeaseInfo
+	RunningCount int
+	// StillGrantedBy lists grants by which a principal holds a role all the same that the
+	// update took from it.
+	StillGrantedBy []policy.Grant
+	// Unchanged reports that the update changed nothing: what it asked for held before.
+	Unchanged bool
+}
+
+// MaxListed bounds the operations that a receipt lists one by one.
+const MaxListed = 1000
+
+// How an operation ended.
+const (
+	// HowFinished: its lease was released before its context was cancelled.
+	HowFinished = "finished"
+	// HowCancelled: its context was cancelled first.
+	HowCancelled = "cancelled"
+)
+
+// Ended is an operation that an update waited for.
+type Ended struct {
+	LeaseInfo
+	// How is HowFinished or HowCancelled.
+	How string
+	// After is how long after the update's revision was delivered it was released.
+	After time.Duration
+}
+
+// tracker follows an update until it is quiesced: principals that have not taken it in,
+// and leases that have lost their authority and run still.
+type tracker struct {
+	revision  uint64
+	delivered time.Time
+	still     []policy.Grant
+	unchanged bool
+
+	mu      sync.Mutex
+	pending int // principals, and one for the authority until it has told them all
+	running map[*Lease]LeaseInfo
+	ended   []Ended
+	count   int
+	signal  chan struct{} // closed and replaced at every event, if anybody waits
+}
+
+func newTracker(revision uint64) *tracker {
+	return &tracker{revision: revision, delivered: time.Now(), pending: 1}
+}
+
+// expect counts a principal that will take the update in.
+func (t *tracker) expect() {
+	t.mu.Lock()
+	t.pending++
+	t.mu.Unlock()
+}
+
+// applied is called when a principal has taken the update in, or holds no leases.
+func (t *tracker) applied() {
+	t.mu.Lock()
+	t.pending--
+	t.wake()
+	t.mu.Unlock()
+}
+
+// runs notes a lease that the update has to wait for.
+func (t *tracker) runs(l *Lease) {
+	t.mu.Lock()
+	if t.running == nil {
+		t.running = map[*Lease]LeaseInfo{}
+	}
+	t.running[l] = l.info()
+	t.mu.Unlock()
+}
+
+// released is called when such a lease has ended.
+func (t *tracker) released(l *Lease) {
+	how := HowFinished
+	l.mu.Lock()
+	if !l.cancelled.IsZero() {
+		how = HowCancelled
+	}
+	l.mu.Unlock()
+	t.mu.Lock()
+	t.count++
+	if len(t.ended) < MaxListed {
+		t.ended = append(t.ended, Ended{LeaseInfo: t.running[l], How: how, After: time.Since(t.delivered)})
+	}
+	delete(t.running, l)
+	t.wake()
+	t.mu.Unlock()
+}
+
+func (t *tracker) wake() {
+	if t.signal != nil {
+		close(t.signal)
+		t.signal = nil
+	}
+}
+
+// receipt returns what is known now.
+func (t *tracker) receipt() Receipt {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := Receipt{
+		Revision: t.revision, Quiesced: t.pending == 0 && len(t.running) == 0,
+		Ended: slices.Clone(t.ended), EndedCount: t.count, RunningCount: len(t.running),
+		StillGrantedBy: t.still, Unchanged: t.unchanged,
+	}
+	for _, info := range t.running {
+		if len(r.Running) == MaxListed {
+			break
+		}
+		r.Running = append(r.Running, info)
+	}
+	slices.SortFunc(r.Running, func(a, b LeaseInfo) int { return int(int64(a.ID - b.ID)) })
+	return r
+}
+
+// errOwnLease is why an update called under a lease's context does not wait for it.
+var errOwnLease = errors.New("the update was called under the context of a lease that it has to wait for")
+
+// wait returns nil when the update is quiesced; else why it stopped waiting.
+func (t *tracker) wait(ctx context.Context, own []*Lease) error {
+	for {
+		t.mu.Lock()
+		if t.pending == 0 && len(t.running) == 0 {
+			t.mu.Unlock()
+			return nil
+		}
+		if t.pending == 0 && t.onlyOwn(own) {
+			t.mu.Unlock()
+			return errOwnLease
+		}
+		if t.signal == nil {
+			t.signal = make(chan struct{})
+		}
+		signal := t.signal
+		t.mu.Unlock()
+		select {
+		case <-signal:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (t *tracker) onlyOwn(own []*Lease) bool {
+	if len(own) == 0 {
+		return false
+	}
+	for l := range t.running {
+		if !slices.Contains(own, l) {
+			return false
+		}
+	}
+	return true
+}
+
+// ownLeases returns the leases under whose contexts ctx stands.
+func ownLeases(ctx context.Context) []*Lease {
+	var own []*Lease
+	for l, ok := ctx.Value(leaseKey{}).(*Lease); ok; l, ok = l.parent.Value(leaseKey{}).(*Lease) {
+		own = append(own, l)
+	}
+	return own
+}
+
+// receipts remembers the trackers of updates: those not quiesced, and the latest.
+type receipts struct {
+	mu     sync.Mutex
+	kept   map[uint64]*tracker
+	oldest uint64 // all kept ones that are older are not quiesced
+	newest uint64
+}
+
+const keptReceipts = 4096
+
+func (r *receipts) add(t *tracker) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.kept[t.revision] = t
+	r.newest = t.revision
+	for len(r.kept) > keptReceipts && r.oldest < r.newest {
+		r.oldest++
+		if old := r.kept[r.oldest]; old != nil {
+			if old.receipt().Quiesced {
+				delete(r.kept, r.oldest)
+			}
+		}
+	}
+}
+
+// find returns the tracker of a revision; nil, true for one that was quiesced long ago.
+func (r *receipts) find(revision uint64) (t *tracker, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.kept[revision], revision > 0 && revision <= r.newest
+}

@@ -1,0 +1,121 @@
+package actors
+
+import (
+	"context"
+	"encoding/hex"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// Request is what is asked for: may the principal, with that credential, do the action on
+// the resource?
+type Request struct {
+	Principal policy.Principal
+	// Credential is what the principal identified itself with, looked at in the turn; nil
+	// for callers that are identified in another way.
+	Credential *Credential
+	Action     string
+	Resource   string
+	// Properties are what conditions see; nil for none. They must not be changed while
+	// the request, or the operation that it admitted, is under way.
+	Properties *policy.Properties
+}
+
+// Func is an operation that runs in a turn. Its context is its own: never reused, and
+// done when the turn ends.
+type Func func(context.Context) error
+
+// Credential is a certificate as the turn sees it: its names in the set of revocations
+// and its validity. It is immutable and safe to share; make one for each connection and
+// use it for all its requests.
+type Credential struct {
+	fingerprint policy.CertificateID
+	serial      policy.CertificateID
+	notBefore   int64
+	notAfter    int64
+	// clear is the set of revocations in which this credential was last not found.
+	clear atomic.Pointer[revocations]
+}
+
+// NewCredential describes a certificate by its SHA-256 fingerprint, the SHA-256 of its
+// issuer's SubjectPublicKeyInfo, its serial number in hexadecimal and its validity.
+func NewCredential(fingerprint, issuerSPKI [32]byte, serial string, notBefore, notAfter time.Time) *Credential {
+	digits := strings.TrimLeft(strings.ToLower(serial), "0")
+	if digits == "" {
+		digits = "0"
+	}
+	return &Credential{
+		fingerprint: policy.CertificateID{SHA256: hex.EncodeToString(fingerprint[:])},
+		serial:      policy.CertificateID{Serial: digits, Issuer: hex.EncodeToString(issuerSPKI[:])},
+		notBefore:   notBefore.UnixNano(),
+		notAfter:    notAfter.UnixNano(),
+	}
+}
+
+// Fingerprint returns the certificate's SHA-256 fingerprint in hexadecimal.
+func (c *Credential) Fingerprint() string { return c.fingerprint.SHA256 }
+
+// NotAfter returns the end of the certificate's validity.
+func (c *Credential) NotAfter() time.Time { return time.Unix(0, c.notAfter) }
+
+// check returns why the credential is not good at the moment, or ReasonAllowed.
+func (c *Credential) check(at *moment) policy.Reason {
+	if c == nil {
+		return policy.ReasonAllowed
+	}
+	if at.now >= c.notAfter || at.now < c.notBefore {
+		return policy.ReasonCredentialExpired
+	}
+	if at.revoked != nil && c.clear.Load() != at.revoked {
+		if at.revoked.has(c) {
+			return policy.ReasonCredentialRevoked
+		}
+		c.clear.Store(at.revoked)
+	}
+	return policy.ReasonAllowed
+}
+
+// revocations is an immutable set of revoked certificates. Nothing un-revokes one.
+type revocations struct {
+	set map[policy.CertificateID]struct{}
+}
+
+func (r *revocations) with(ids []policy.CertificateID) *revocations {
+	next := &revocations{set: make(map[policy.CertificateID]struct{}, r.size()+len(ids))}
+	if r != nil {
+		for id := range r.set {
+			next.set[id] = struct{}{}
+		}
+	}
+	for _, id := range ids {
+		next.set[id] = struct{}{}
+	}
+	return next
+}
+
+func (r *revocations) size() int {
+	if r == nil {
+		return 0
+	}
+	return len(r.set)
+}
+
+func (r *revocations) has(c *Credential) bool {
+	if _, ok := r.set[c.fingerprint]; ok {
+		return true
+	}
+	_, ok := r.set[c.serial]
+	return ok
+}
+
+// moment is what a turn needs from outside: read once at its beginning.
+type moment struct {
+	table   *policy.Table
+	revoked *revocations
+	now     int64
+	clock   func() time.Time
+	intern  *interner
+}

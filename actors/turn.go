@@ -1,0 +1,166 @@
+package actors
+
+import (
+	"time"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// holder is the state of one principal. Its methods are the turns: functions of this
+// state, the moment and the message, that return what the driver has to do. No
+// goroutine, clock, lock or actor system is in here.
+type holder struct {
+	who     policy.Principal
+	record  *policy.Record
+	table   *policy.Table
+	held    *policy.Effective
+	leases  *Lease // the newest; linked through older and newer
+	expires int64  // when held has to be computed anew; 0 for never
+	ends    int64  // the earliest end of a lease's credential; 0 for none
+	known   bool   // there is a grant, expired or not
+	shut    policy.Reason
+}
+
+// effects are what a turn asks of its driver, beyond its answer.
+type effects struct {
+	revoked []*Lease // their contexts are to be cancelled, after the grace
+	running []*Lease // revoked and unreleased: what an update waits for
+}
+
+// decide answers a request. It may find that a grant has expired meanwhile, which
+// concerns leases too: then its effects are not nil.
+func (h *holder) decide(at *moment, req *Request) (d policy.Decision, fx *effects) {
+	if at.table.Revision() > h.table.Revision() {
+		h.table = at.table
+	}
+	if h.expires != 0 && at.now >= h.expires {
+		fx = h.revalidate(at)
+	}
+	if h.shut != 0 {
+		return policy.Denied(h.shut, h.who, h.table.Revision(), at.now), fx
+	}
+	if why := req.Credential.check(at); why != policy.ReasonAllowed {
+		return policy.Denied(why, h.who, h.table.Revision(), at.now), fx
+	}
+	if !h.known {
+		return policy.Denied(policy.ReasonUnknownPrincipal, h.who, h.table.Revision(), at.now), fx
+	}
+	d = h.ask(at, req)
+	return d, fx
+}
+
+func (h *holder) ask(at *moment, req *Request) policy.Decision {
+	q := policy.Query{Principal: h.who, Action: req.Action, Resource: req.Resource, Properties: req.Properties, Now: at.clock}
+	d := h.table.Decide(h.held, &q)
+	d.Concern(h.record, at.now)
+	return d
+}
+
+// hold computes what the principal holds, at the moment, by its record and table.
+func (h *holder) hold(at *moment) {
+	held := h.table.Hold(h.who, h.record, at.now)
+	h.known, h.expires = held.Any, held.NextExpiry
+	h.held = at.intern.effective(h.table, held)
+}
+
+// change is a control message: what the log delivered, or what time did.
+type change struct {
+	revision uint64
+	table    *policy.Table  // of that revision; nil if only time went by
+	record   *policy.Record // the principal's new record; nil if it did not change
+}
+
+// apply takes over a change and looks at each lease anew.
+func (h *holder) apply(at *moment, c *change) *effects {
+	if c.record != nil && (h.record == nil || c.record.Revision > h.record.Revision) {
+		h.record = c.record
+	}
+	if c.table != nil && c.table.Revision() > h.table.Revision() {
+		h.table = c.table
+	}
+	return h.revalidate(at)
+}
+
+// revalidate evaluates every lease under what is held now. A lease that is not allowed
+// any more is revoked, for good; the others go on.
+func (h *holder) revalidate(at *moment) *effects {
+	h.hold(at)
+	fx := &effects{}
+	h.ends = 0
+	for l := h.leases; l != nil; l = l.older {
+		if l.revokedAt == 0 && !h.allows(at, l) {
+			l.revokedAt = max(h.table.Revision(), 1)
+			l.forbidden = true
+			fx.revoked = append(fx.revoked, l)
+		} else if l.revokedAt != 0 {
+			l.forbidden = !h.allows(at, l)
+		}
+		if l.revokedAt != 0 {
+			fx.running = append(fx.running, l)
+			continue
+		}
+		h.noteEnd(l)
+	}
+	return fx
+}
+
+func (h *holder) allows(at *moment, l *Lease) bool {
+	if h.shut != 0 || !h.known || l.req.Credential.check(at) != policy.ReasonAllowed {
+		return false
+	}
+	d := h.ask(at, &l.req)
+	return d.Allowed
+}
+
+// admit records a lease.
+func (h *holder) admit(l *Lease) {
+	l.older = h.leases
+	if l.older != nil {
+		l.older.newer = l
+	}
+	h.leases = l
+	h.noteEnd(l)
+}
+
+// noteEnd remembers the earliest end of a credential.
+func (h *holder) noteEnd(l *Lease) {
+	if c := l.req.Credential; c != nil && (h.ends == 0 || c.notAfter < h.ends) {
+		h.ends = c.notAfter
+	}
+}
+
+// release forgets a lease.
+func (h *holder) release(l *Lease) {
+	switch {
+	case l.newer != nil:
+		l.newer.older = l.older
+	case h.leases == l:
+		h.leases = l.older
+	default:
+		return
+	}
+	if l.older != nil {
+		l.older.newer = l.newer
+	}
+	l.older, l.newer = nil, nil
+}
+
+// due returns when time alone changes something for the principal: a grant expires or a
+// lease's credential ends. 0 means never.
+func (h *holder) due() int64 {
+	if h.ends != 0 && (h.expires == 0 || h.ends < h.expires) {
+		return h.ends
+	}
+	return h.expires
+}
+
+// graceEnd returns when a revoked lease has to be cancelled, given the grace that an
+// update asks for: of several graces the shortest, and a lease that the update allows
+// keeps the one it had.
+func graceEnd(l *Lease, now time.Time, grace time.Duration) time.Time {
+	end := now.Add(grace)
+	if !l.cancelAt.IsZero() && (!l.forbidden || l.cancelAt.Before(end)) {
+		return l.cancelAt
+	}
+	return end
+}

@@ -1,0 +1,183 @@
+package actors
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// turnContext is the context of a function that runs in a turn. Each is used once, so
+// that a function which leaks its context never sees another's values; they are cut from
+// chunks to cost no allocation each. It is done when the turn ends, or when the caller's
+// context is.
+type turnContext struct {
+	parent   context.Context
+	engine   *Engine
+	revision uint64
+	// done is nil until somebody asks for the channel, and &ended once the turn is over.
+	done atomic.Pointer[doneState]
+}
+
+type doneState struct {
+	mu     sync.Mutex
+	ch     chan struct{}
+	err    error
+	stop   func() bool
+	after  map[*func()]struct{}
+	closed bool
+}
+
+// ended stands for the state of every turn that is over and was never asked for a
+// channel.
+var ended = &doneState{ch: closedChannel(), err: context.Canceled, closed: true}
+
+func closedChannel() chan struct{} {
+	ch := make(chan struct{})
+	close(ch)
+	return ch
+}
+
+const chunkSize = 64
+
+type contextChunk struct {
+	contexts [chunkSize]turnContext
+	used     int
+}
+
+var chunks = sync.Pool{New: func() any { return new(contextChunk) }}
+
+func newTurnContext(e *Engine, parent context.Context, revision uint64) *turnContext {
+	c := chunks.Get().(*contextChunk)
+	t := &c.contexts[c.used]
+	if c.used++; c.used < chunkSize {
+		chunks.Put(c)
+	}
+	t.parent, t.engine, t.revision = parent, e, revision
+	return t
+}
+
+type turnKey struct{}
+
+// RevisionOf returns the revision of the policy by which the operation was admitted that
+// the context belongs to: that of a function in its turn, or of a lease. False means that
+// the context is neither's.
+func RevisionOf(ctx context.Context) (uint64, bool) {
+	if t, ok := ctx.Value(turnKey{}).(*turnContext); ok {
+		return t.revision, true
+	}
+	if l, ok := ctx.Value(leaseKey{}).(*Lease); ok {
+		return l.decision.Revision, true
+	}
+	return 0, false
+}
+
+// Deadline implements [context.Context].
+func (t *turnContext) Deadline() (time.Time, bool) { return t.parent.Deadline() }
+
+// Value implements [context.Context].
+func (t *turnContext) Value(key any) any {
+	if _, ok := key.(turnKey); ok {
+		return t
+	}
+	return t.parent.Value(key)
+}
+
+// Err implements [context.Context].
+func (t *turnContext) Err() error {
+	s := t.done.Load()
+	if s == nil {
+		return t.parent.Err()
+	}
+	s.mu.Lock()
+	err := s.err
+	s.mu.Unlock()
+	if err == nil && t.parent.Err() != nil {
+		s.finish(t.parent.Err())
+		return t.parent.Err()
+	}
+	return err
+}
+
+// Done implements [context.Context].
+func (t *turnContext) Done() <-chan struct{} { return t.state().ch }
+
+// AfterFunc lets contexts that derive from this one do without a goroutine. The function
+// runs on a goroutine of its own.
+func (t *turnContext) AfterFunc(f func()) (stop func() bool) { return t.state().afterFunc(f) }
+
+func (t *turnContext) state() *doneState {
+	if s := t.done.Load(); s != nil {
+		return s
+	}
+	s := &doneState{ch: make(chan struct{})}
+	if !t.done.CompareAndSwap(nil, s) {
+		return t.done.Load()
+	}
+	s.follow(t.parent)
+	return s
+}
+
+// end is called when the turn is over.
+func (t *turnContext) end() {
+	if s := t.done.Swap(ended); s != nil {
+		s.finish(context.Canceled)
+	}
+}
+
+// follow finishes the state when the parent is done.
+func (s *doneState) follow(parent context.Context) {
+	if parent.Done() == nil {
+		return
+	}
+	stop := context.AfterFunc(parent, func() { s.finish(parent.Err()) })
+	s.mu.Lock()
+	s.stop = stop
+	over := s.closed
+	s.mu.Unlock()
+	if over {
+		stop()
+	}
+}
+
+// finish closes the channel with err, once; it reports whether it did.
+func (s *doneState) finish(err error) bool {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return false
+	}
+	s.closed, s.err = true, err
+	close(s.ch)
+	after, stop := s.after, s.stop
+	s.after = nil
+	s.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	for f := range after {
+		go (*f)()
+	}
+	return true
+}
+
+func (s *doneState) afterFunc(f func()) (stop func() bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		go f()
+		return func() bool { return false }
+	}
+	if s.after == nil {
+		s.after = map[*func()]struct{}{}
+	}
+	key := &f
+	s.after[key] = struct{}{}
+	return func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		_, waits := s.after[key]
+		delete(s.after, key)
+		return waits
+	}
+}

@@ -1,0 +1,135 @@
+package certs
+
+import (
+	"crypto/x509"
+	"slices"
+	"strings"
+)
+
+// Identity is who a verified certificate speaks for. It is comparable; only an [Identifier] makes one. The zero
+// Identity is nobody.
+type Identity struct {
+	// Name is the canonical name with the prefix of its kind, such as spiffe://example.org/alice or dns:alice.
+	Name string
+	// Rule is the rule that found the name.
+	Rule Rule
+}
+
+// Identifier finds the identity in a verified chain. It is immutable and may be used by many goroutines. The zero
+// Identifier knows SPIFFE IDs only.
+type Identifier struct {
+	rules []Rule
+}
+
+// NewIdentifier makes an Identifier that looks for a SPIFFE ID first and then asks the rules in their order.
+// [RuleSPIFFE] may be left out; if it is named it must be the first. A rule that is unknown, named twice or out of
+// place is a *[RuleError].
+func NewIdentifier(rules ...Rule) (*Identifier, error) {
+	if len(rules) > 0 && rules[0] == RuleSPIFFE {
+		rules = rules[1:]
+	}
+	for i, rule := range rules {
+		if rule == RuleSPIFFE {
+			return nil, &RuleError{rule, "always comes first: name it first, once, or not at all"}
+		}
+		if _, known := sources[rule]; !known {
+			return nil, &RuleError{rule, "is unknown; the rules are spiffe, dns, email, uri, sha256, spki, cn"}
+		}
+		if slices.Contains(rules[:i], rule) {
+			return nil, &RuleError{rule, "is named twice; name it once"}
+		}
+	}
+	return &Identifier{rules: slices.Clone(rules)}, nil
+}
+
+// Identify gives the identity of the leaf of chain, which must be one verified chain, leaf first, such as
+// VerifiedChains[0] of a [crypto/tls.ConnectionState]: Identify verifies no signature and no date. The chain is only
+// read.
+//
+// Whatever the rule, the leaf must be no authority, must be allowed to make digital signatures but not to sign
+// certificates or revocation lists, and must name the extended key usage clientAuth. Then:
+//
+//   - If one of its URIs is a spiffe: one, it must be the only URI, in the canonical form of a SPIFFE ID, with a path.
+//     No other rule is asked.
+//   - Else the rules are asked in order. One that finds no value passes on to the next; one that finds several is
+//     refused, and so is a value that is malformed: a wildcard, a control character, an upper-case or non-ASCII host.
+//
+// Every error is an *[IdentityError], and comes with the zero Identity.
+func (id *Identifier) Identify(chain []*x509.Certificate) (Identity, error) {
+	leaf, err := leafOf(chain)
+	if err != nil {
+		return Identity{}, err
+	}
+	if err := checkUsage(leaf); err != nil {
+		return Identity{}, err
+	}
+	uris, err := uriNames(leaf)
+	if err != nil {
+		return Identity{}, err
+	}
+	if slices.ContainsFunc(uris, isSPIFFE) {
+		return identifySPIFFE(uris)
+	}
+	for _, rule := range id.rules {
+		if values := sources[rule].values(leaf, uris); len(values) > 0 {
+			return identifyBy(rule, values)
+		}
+	}
+	return Identity{}, refuse(ReasonNoIdentity,
+		"the certificate has no SPIFFE ID and %s; issue it with a name such as spiffe://example.org/alice",
+		rulesTried(id.rules))
+}
+
+// identifyBy makes the identity of the one value that a rule has found.
+func identifyBy(rule Rule, values []string) (Identity, error) {
+	what := sources[rule].what
+	if len(values) > 1 {
+		return Identity{}, refuse(ReasonAmbiguous,
+			"the certificate has %d values for its %s; issue it with exactly one", len(values), what)
+	}
+	if err := sources[rule].check(values[0]); err != nil {
+		return Identity{}, refuse(ReasonMalformedName,
+			"the %s %.120q of the certificate %v; issue it with one exact name", what, values[0], err)
+	}
+	return Identity{Name: string(rule) + ":" + values[0], Rule: rule}, nil
+}
+
+func rulesTried(rules []Rule) string {
+	if len(rules) == 0 {
+		return "no other rule is configured"
+	}
+	var names []string
+	for _, rule := range rules {
+		names = append(names, string(rule))
+	}
+	return "nothing for the configured rules (" + strings.Join(names, ", ") + ")"
+}
+
+func leafOf(chain []*x509.Certificate) (*x509.Certificate, error) {
+	if len(chain) == 0 || chain[0] == nil {
+		return nil, refuse(ReasonNoCertificate,
+			"the client presented no certificate; present one that an accepted authority has issued")
+	}
+	return chain[0], nil
+}
+
+// checkUsage refuses a leaf that was not made to identify a client.
+func checkUsage(leaf *x509.Certificate) error {
+	const signsOthers = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	switch {
+	case leaf.IsCA:
+		return refuse(ReasonCAAsLeaf,
+			"the certificate is an authority's; present one that the authority has issued to the client")
+	case leaf.KeyUsage&signsOthers != 0:
+		return refuse(ReasonKeyUsage,
+			"the key usage allows the certificate to sign certificates or revocation lists; "+
+				"issue it without keyCertSign and cRLSign")
+	case leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
+		return refuse(ReasonKeyUsage,
+			"the key usage does not allow digital signatures; issue the certificate with digitalSignature")
+	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
+		return refuse(ReasonNotForClients,
+			"the certificate is not for clients (a server's?); issue it with the extended key usage clientAuth")
+	}
+	return nil
+}

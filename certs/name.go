@@ -1,0 +1,121 @@
+package certs
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+)
+
+// What can be wrong with a name; each text continues a sentence that began with the name.
+var (
+	errEmpty         = errors.New("is empty")
+	errTooLong       = errors.New("is too long")
+	errWildcard      = errors.New("has a wildcard")
+	errControl       = errors.New("has a space, a control character or a character outside of ASCII")
+	errUpperCase     = errors.New("has upper-case letters in its host name")
+	errHost          = errors.New("has no valid host name")
+	errNotEmail      = errors.New("is no mail address")
+	errNotURI        = errors.New("is no URI")
+	errOtherSpelling = errors.New("has another spelling than its canonical one")
+	errSpaceAtEdge   = errors.New("begins or ends with a space")
+)
+
+// maxHost and maxLabel are the greatest lengths of a DNS name and of one of its labels (RFC 1035, section 2.3.4);
+// maxName bounds every other name.
+const (
+	maxHost  = 253
+	maxLabel = 63
+	maxName  = 2048
+)
+
+// checkHost accepts a DNS name: labels of a-z, 0-9, - and _, joined by dots, none with - at an end.
+func checkHost(host string) error {
+	if err := checkVisible(host); err != nil {
+		return err
+	}
+	if len(host) > maxHost {
+		return errTooLong
+	}
+	if host != strings.ToLower(host) {
+		return errUpperCase
+	}
+	for label := range strings.SplitSeq(host, ".") {
+		if !isLabel(label) {
+			return errHost
+		}
+	}
+	return nil
+}
+
+func isLabel(label string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-_"
+	return label != "" && len(label) <= maxLabel && strings.Trim(label, letters) == "" &&
+		!strings.HasPrefix(label, "-") && !strings.HasSuffix(label, "-")
+}
+
+// checkEmail accepts local@host, where local is a dot-atom of RFC 5322 without the letters * and /, which are
+// syntax where principals are matched.
+func checkEmail(address string) error {
+	if err := checkVisible(address); err != nil {
+		return err
+	}
+	local, host, found := strings.Cut(address, "@")
+	if !found {
+		return errNotEmail
+	}
+	for atom := range strings.SplitSeq(local, ".") {
+		if !isAtom(atom) {
+			return errNotEmail
+		}
+	}
+	return checkHost(host)
+}
+
+func isAtom(atom string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'+-=?^_`{|}~"
+	return atom != "" && strings.Trim(atom, letters) == ""
+}
+
+// checkURI accepts an absolute URI that is spelled as its parser would spell it; its host, if it has one, must be
+// acceptable to checkHost.
+func checkURI(text string) error {
+	if err := checkVisible(text); err != nil {
+		return err
+	}
+	uri, err := url.Parse(text)
+	switch {
+	case err != nil || uri.Scheme == "":
+		return errNotURI
+	case uri.String() != text:
+		return errOtherSpelling
+	case uri.Host != "":
+		return checkHost(uri.Hostname())
+	}
+	return nil
+}
+
+// checkCommonName accepts printable ASCII, with spaces inside.
+func checkCommonName(name string) error {
+	if strings.TrimSpace(name) != name {
+		return errSpaceAtEdge
+	}
+	return checkVisible(strings.ReplaceAll(name, " ", "_"))
+}
+
+// checkDigest accepts what it gets: a digest was computed here, not read.
+func checkDigest(string) error { return nil }
+
+// checkVisible accepts one or more of the visible characters of ASCII, but for the wildcard.
+func checkVisible(text string) error {
+	switch {
+	case text == "":
+		return errEmpty
+	case len(text) > maxName:
+		return errTooLong
+	case strings.Contains(text, "*"):
+		return errWildcard
+	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return errControl
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package certs
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/pem"
+	"errors"
+	"fmt"
+)
+
+const (
+	blockCertificate = "CERTIFICATE"
+	blockKey         = "PRIVATE KEY"
+	blockECKey       = "EC PRIVATE KEY"
+	blockRSAKey      = "RSA PRIVATE KEY"
+)
+
+// ParseCertificates parses data, which must be one or more PEM blocks of certificates and nothing else: text beside
+// the blocks, a damaged block or a block of another kind refuses the whole. The path is only named in errors. Every
+// error is a *[FileError] that is [ErrDamaged].
+func ParseCertificates(path string, data []byte) ([]*x509.Certificate, error) {
+	blocks, err := decodeBlocks(path, data)
+	if err != nil {
+		return nil, err
+	}
+	var parsed []*x509.Certificate
+	for i, block := range blocks {
+		if block.Type != blockCertificate {
+			return nil, damaged(path, "block %d is %.40q where only certificates belong; remove it", i+1, block.Type)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, damaged(path, "certificate %d is damaged (%v); copy or issue it again", i+1, err)
+		}
+		parsed = append(parsed, cert)
+	}
+	return parsed, nil
+}
+
+// ParseKey parses data, which must be one PEM block of an unencrypted private key (PKCS #8, or the older forms of EC
+// and RSA keys) and nothing else. The path is only named in errors. Every error is a *[FileError] that is
+// [ErrDamaged], and shows nothing of the key.
+func ParseKey(path string, data []byte) (crypto.Signer, error) {
+	blocks, err := decodeBlocks(path, data)
+	if err != nil {
+		return nil, err
+	}
+	if len(blocks) != 1 {
+		return nil, damaged(path, "has %d blocks instead of one private key; keep the key alone", len(blocks))
+	}
+	if !isOneValue(blocks[0].Bytes) {
+		return nil, damaged(path, "the private key is cut off or followed by other bytes; copy or make it again")
+	}
+	key, err := parseKeyBlock(blocks[0])
+	if err != nil {
+		return nil, damaged(path, "is no usable private key (%v); expected is an EC, RSA or Ed25519 key", err)
+	}
+	return key, nil
+}
+
+var errBlockType = errors.New("a PEM block of another kind")
+
+func parseKeyBlock(block *pem.Block) (crypto.Signer, error) {
+	var key any
+	var err error
+	switch block.Type {
+	case blockKey:
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case blockECKey:
+		key, err = x509.ParseECPrivateKey(block.Bytes)
+	case blockRSAKey:
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	default:
+		err = errBlockType
+	}
+	if err != nil {
+		return nil, err
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("a %T, which cannot sign", key)
+	}
+	return signer, nil
+}
+
+// isOneValue tells whether der is one ASN.1 value with nothing behind it; the parsers of keys ignore what follows.
+func isOneValue(der []byte) bool {
+	var value asn1.RawValue
+	rest, err := asn1.Unmarshal(der, &value)
+	return err == nil && len(rest) == 0
+}
+
+// pemBegin stands before every block. The decoder skips what it cannot decode and goes on with the next block: so
+// decodeBlocks sees to it that each decoded block is the very next thing in the file.
+var pemBegin = []byte("-----BEGIN")
+
+func decodeBlocks(path string, data []byte) ([]*pem.Block, error) {
+	var blocks []*pem.Block
+	for rest := bytes.TrimSpace(data); len(rest) > 0; {
+		if !bytes.HasPrefix(rest, pemBegin) {
+			return nil, damaged(path, "has other text before or after its PEM blocks; remove it")
+		}
+		block, after := pem.Decode(rest)
+		if block == nil || bytes.Count(rest[:len(rest)-len(after)], pemBegin) != 1 {
+			return nil, damaged(path, "PEM block %d is damaged; copy or make the file again", len(blocks)+1)
+		}
+		if len(block.Headers) > 0 {
+			return nil, damaged(path, "PEM block %d has headers, as an encrypted key has; store it without", len(blocks)+1)
+		}
+		blocks = append(blocks, block)
+		rest = bytes.TrimSpace(after)
+	}
+	if len(blocks) == 0 {
+		return nil, damaged(path, "is empty; copy or make the file again")
+	}
+	return blocks, nil
+}
+
+func encodeCertificate(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: blockCertificate, Bytes: der})
+}
+
+func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("certs: encode key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: blockKey, Bytes: der}), nil
+}
