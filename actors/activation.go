@@ -149,7 +149,7 @@ func (p *principal) leave() {
 		if c.take() {
 			c.answer(errMoved)
 		} else {
-			c.free()
+			p.engine.calls.put(c)
 		}
 	}
 	p.sweep()

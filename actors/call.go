@@ -39,20 +39,25 @@ type item struct {
 	decision *policy.Decision
 }
 
-var calls = sync.Pool{New: func() any { return &call{ready: make(chan struct{}, 1)} }}
+// callPool belongs to one engine: a channel that was made in a bubble of testing/synctest
+// must not come up outside it.
+type callPool struct{ pool sync.Pool }
 
-func newCall(ctx context.Context, req *Request) *call {
-	c := calls.Get().(*call)
+func (p *callPool) get(ctx context.Context, req *Request) *call {
+	c, _ := p.pool.Get().(*call)
+	if c == nil {
+		c = &call{ready: make(chan struct{}, 1)}
+	}
 	c.ctx, c.req = ctx, *req
 	c.claim.Store(callWaits)
 	return c
 }
 
-// free gives the call back. Nobody else may hold it any more.
-func (c *call) free() {
+// put takes the call back. Nobody else may hold it any more.
+func (p *callPool) put(c *call) {
 	ready := c.ready
 	*c = call{ready: ready}
-	calls.Put(c)
+	p.pool.Put(c)
 }
 
 // take claims the call for running it.

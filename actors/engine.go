@@ -44,6 +44,7 @@ type Engine struct {
 	system    *actor.ActorSystem
 	authority *actor.PID
 	spawners  sync.Pool
+	calls     callPool
 	names     atomic.Uint64
 	leaseIDs  atomic.Uint64
 	receipts  receipts
@@ -306,45 +307,6 @@ func (e *Engine) Record(ctx context.Context, who policy.Principal) (*policy.Reco
 		return nil, err
 	}
 	return r, e.delivery.reach(ctx, e, r.Revision)
-}
-
-// Leases returns the operations in flight: of one principal, or of all if who is zero.
-// Each principal is asked in a turn of its own.
-func (e *Engine) Leases(ctx context.Context, who policy.Principal) ([]LeaseInfo, error) {
-	if e.nested(ctx) {
-		return nil, ErrNested
-	}
-	var (
-		mu    sync.Mutex
-		all   []LeaseInfo
-		asked sync.WaitGroup
-	)
-	ask := func(p *principal) {
-		if p == nil || p.inFlight.Load() == 0 {
-			return
-		}
-		asked.Add(1)
-		p.tell(&node{message: &inspect{done: asked.Done, look: func(p *principal) {
-			mu.Lock()
-			defer mu.Unlock()
-			for l := p.leases; l != nil; l = l.older {
-				all = append(all, l.info())
-			}
-		}}})
-	}
-	if who.IsZero() {
-		e.directory.each(ask)
-	} else {
-		ask(e.directory.get(who, e.directory.hash(who)))
-	}
-	done := make(chan struct{})
-	go func() { asked.Wait(); close(done) }()
-	select {
-	case <-done:
-		return all, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // Close stops admitting, waits until ctx is done for the operations in flight, cancels

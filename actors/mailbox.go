@@ -264,7 +264,7 @@ func (p *principal) pop() *call {
 		if c.take() {
 			return c
 		}
-		c.free()
+		p.engine.calls.put(c)
 	}
 }
 
@@ -329,7 +329,7 @@ func invoke(e *Engine, ctx context.Context, fn Func, revision uint64) (err error
 func (p *principal) post(c *call) error {
 	c.since = monotonic()
 	if !p.requests.push(c, p.engine.most) {
-		c.free()
+		p.engine.calls.put(c)
 		return ErrOverloaded
 	}
 	p.waiting.CompareAndSwap(0, c.since)
@@ -362,7 +362,7 @@ func (p *principal) sweep() {
 		if c.take() {
 			c.answer(errMoved)
 		} else {
-			c.free()
+			p.engine.calls.put(c)
 		}
 		c = next
 	}

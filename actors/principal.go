@@ -55,26 +55,26 @@ func (p *principal) execute(ctx context.Context, req *Request, fn Func) error {
 }
 
 func (p *principal) executeQueued(ctx context.Context, req *Request, fn Func) error {
-	c := newCall(ctx, req)
+	c := p.engine.calls.get(ctx, req)
 	c.fn = fn
 	if err := p.post(c); err != nil {
 		return err
 	}
 	err := c.err
-	c.free()
+	p.engine.calls.put(c)
 	return err
 }
 
 // admit records a lease in a turn.
 func (p *principal) admit(ctx context.Context, l *Lease) error {
 	if !p.acquire() && !p.spin() {
-		c := newCall(ctx, &l.req)
+		c := p.engine.calls.get(ctx, &l.req)
 		c.lease = l
 		if err := p.post(c); err != nil {
 			return err
 		}
 		err := c.err
-		c.free()
+		p.engine.calls.put(c)
 		return err
 	}
 	var at moment
@@ -87,12 +87,12 @@ func (p *principal) admit(ctx context.Context, l *Lease) error {
 // decide answers a request in a turn.
 func (p *principal) decide(ctx context.Context, req *Request) (policy.Decision, error) {
 	if !p.acquire() && !p.spin() {
-		c := newCall(ctx, req)
+		c := p.engine.calls.get(ctx, req)
 		if err := p.post(c); err != nil {
 			return policy.Decision{}, err
 		}
 		d, err := c.decision, c.err
-		c.free()
+		p.engine.calls.put(c)
 		return d, err
 	}
 	var at moment
@@ -105,13 +105,13 @@ func (p *principal) decide(ctx context.Context, req *Request) (policy.Decision, 
 // decideAll answers all items in one turn.
 func (p *principal) decideAll(ctx context.Context, items []*item) error {
 	if !p.acquire() && !p.spin() {
-		c := newCall(ctx, items[0].req)
+		c := p.engine.calls.get(ctx, items[0].req)
 		c.batch = &items
 		if err := p.post(c); err != nil {
 			return err
 		}
 		err := c.err
-		c.free()
+		p.engine.calls.put(c)
 		return err
 	}
 	var at moment
@@ -276,13 +276,13 @@ func (d *delivered) handle(p *principal, at moment) {
 
 // inspect is a message that runs a function in the principal's turn.
 type inspect struct {
-	look func(p *principal)
+	look func(p *principal, at moment)
 	done func()
 }
 
 func (i *inspect) drop() { i.done() }
 
-func (i *inspect) handle(p *principal, _ moment) {
+func (i *inspect) handle(p *principal, at moment) {
 	defer i.done()
-	i.look(p)
+	i.look(p, at)
 }

@@ -1,0 +1,126 @@
+package actors
+
+import (
+	"context"
+	"sync"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// Preview is what an update would come to.
+type Preview struct {
+	// At is the revision that the preview builds on.
+	At uint64
+	// WouldEnd lists the operations in flight that would lose their authority.
+	WouldEnd []LeaseInfo
+}
+
+// Preview checks an update and its preconditions as [Engine.Update] does, and says which
+// operations it would end, without applying it. Errors are those of Update that mean that
+// it was not applied.
+func (e *Engine) Preview(ctx context.Context, u Update) (Preview, error) {
+	if err := e.admissible(ctx); err != nil {
+		return Preview{}, err
+	}
+	var (
+		at      uint64
+		d       *policy.Draft
+		refused error
+	)
+	p := &Proposal{Changes: u.Changes, Author: u.Author, Before: u.Before, After: u.After}
+	err := e.journal.View(func(tip policy.View) {
+		at = tip.Revision()
+		d, refused = draft(tip, p)
+	})
+	if err != nil {
+		return Preview{}, err
+	}
+	if err := e.delivery.reach(ctx, e, at); err != nil {
+		return Preview{}, err
+	}
+	if refused != nil {
+		return Preview{At: at}, refused
+	}
+	would := &hypothesis{
+		records: d.Records,
+		table:   e.Table().Next(d.Revision(), d.RolesPut, d.PatternsPut),
+		revoked: e.shared.revoked.Load().with(d.Certificates),
+	}
+	ended, err := e.ask(ctx, e.directory.each, would.ends)
+	return Preview{At: at, WouldEnd: ended}, err
+}
+
+// hypothesis is a state of the policy that may never be.
+type hypothesis struct {
+	records map[policy.Principal]*policy.Record
+	table   *policy.Table
+	revoked *revocations
+}
+
+// ends lists the leases of a principal, in its turn, that would not be allowed.
+func (y *hypothesis) ends(p *principal, at moment) (ended []LeaseInfo) {
+	h := p.holder
+	if r := y.records[h.who]; r != nil {
+		h.record = r
+	}
+	h.table, at.table, at.revoked = y.table, y.table, y.revoked
+	held := y.table.Hold(h.who, h.record, at.now)
+	h.known, h.held = held.Any, y.table.Compile(held)
+	for l := p.leases; l != nil; l = l.older {
+		if l.revokedAt == 0 && !h.allows(&at, l) {
+			ended = append(ended, l.info())
+		}
+	}
+	return ended
+}
+
+// ask collects what look says of the principals with leases, each in a turn of its own.
+func (e *Engine) ask(ctx context.Context, each func(func(*principal)), look func(*principal, moment) []LeaseInfo) ([]LeaseInfo, error) {
+	var (
+		mu    sync.Mutex
+		all   []LeaseInfo
+		asked sync.WaitGroup
+	)
+	each(func(p *principal) {
+		if p.inFlight.Load() == 0 {
+			return
+		}
+		asked.Add(1)
+		p.tell(&node{message: &inspect{done: asked.Done, look: func(p *principal, at moment) {
+			found := look(p, at)
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, found...)
+		}}})
+	})
+	done := make(chan struct{})
+	go func() { asked.Wait(); close(done) }()
+	select {
+	case <-done:
+		return all, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Leases returns the operations in flight: of one principal, or of all if who is zero.
+// Each principal is asked in a turn of its own.
+func (e *Engine) Leases(ctx context.Context, who policy.Principal) ([]LeaseInfo, error) {
+	if e.nested(ctx) {
+		return nil, ErrNested
+	}
+	each := e.directory.each
+	if !who.IsZero() {
+		each = func(visit func(*principal)) {
+			if p := e.directory.get(who, e.directory.hash(who)); p != nil {
+				visit(p)
+			}
+		}
+	}
+	return e.ask(ctx, each, func(p *principal, _ moment) (infos []LeaseInfo) {
+		for l := p.leases; l != nil; l = l.older {
+			infos = append(infos, l.info())
+		}
+		return infos
+	})
+}

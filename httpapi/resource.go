@@ -1,0 +1,118 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/gorilla/mux"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// template makes the name of a resource from a route's variables.
+type template []templatePart
+
+// templatePart is literal text, or a variable.
+type templatePart struct {
+	text     string
+	variable bool
+	many     bool // may hold several segments
+}
+
+func parseTemplate(s string) (template, error) {
+	var t template
+	for s != "" {
+		open := strings.IndexByte(s, '{')
+		if open < 0 {
+			open = len(s)
+		}
+		if open > 0 {
+			t = append(t, templatePart{text: s[:open]})
+		}
+		if s = s[open:]; s == "" {
+			break
+		}
+		end := strings.IndexByte(s, '}')
+		if end < 0 {
+			return nil, fmt.Errorf("%w: the variable %q is not closed", policy.ErrMalformed, s)
+		}
+		name, many := strings.CutSuffix(s[1:end], "...")
+		if name == "" {
+			return nil, fmt.Errorf("%w: a variable without a name", policy.ErrMalformed)
+		}
+		t = append(t, templatePart{text: name, variable: true, many: many})
+		s = s[end+1:]
+	}
+	if len(t) == 0 {
+		return nil, fmt.Errorf("%w: no resource", policy.ErrMalformed)
+	}
+	return t, nil
+}
+
+// fill puts the route's variables into the template. What they hold is text and never
+// pattern or template syntax.
+func (t template) fill(r *http.Request) (string, error) {
+	if len(t) == 1 && !t[0].variable {
+		return t[0].text, nil
+	}
+	var b strings.Builder
+	vars := mux.Vars(r)
+	for _, part := range t {
+		if !part.variable {
+			b.WriteString(part.text)
+			continue
+		}
+		value, ok := vars[part.text]
+		if !ok {
+			value = r.PathValue(part.text)
+		}
+		if value == "" {
+			return "", fmt.Errorf("the route has no variable %q, or it is empty", part.text)
+		}
+		if !part.many && strings.Contains(value, "/") {
+			return "", pathProblem("A part of the path holds a slash where one segment is expected.")
+		}
+		b.WriteString(value)
+	}
+	return b.String(), nil
+}
+
+// checkPath refuses a path that another reader could take for another one: the path that
+// is authorized has to be the path that is used. It repairs nothing.
+func checkPath(u *url.URL) error {
+	raw := u.EscapedPath()
+	lower := strings.ToLower(raw)
+	switch path := u.Path; {
+	case !strings.HasPrefix(path, "/"):
+		return pathProblem("The path does not begin with a slash.")
+	case strings.Contains(lower, "%2f"), strings.Contains(lower, "%5c"), strings.Contains(path, `\`):
+		return pathProblem("The path holds an encoded slash or a backslash.")
+	case strings.Contains(path, "//"):
+		return pathProblem("The path holds an empty segment.")
+	case strings.Contains(path, ";"):
+		return pathProblem("The path holds a semicolon, which some readers take for a parameter.")
+	case hasDotSegment(path):
+		return pathProblem("The path holds a segment of dots.")
+	case !utf8.ValidString(path), strings.ContainsFunc(path, isControl):
+		return pathProblem("The path holds control characters or invalid UTF-8.")
+	}
+	return nil
+}
+
+func hasDotSegment(path string) bool {
+	for segment := range strings.SplitSeq(path, "/") {
+		if segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+func isControl(r rune) bool { return r < 0x20 || r >= 0x7f && r < 0xa0 }
+
+func pathProblem(detail string) *Problem {
+	return problem(http.StatusBadRequest, "path", "Path not canonical", detail+" It is refused, not repaired.")
+}
