@@ -69,7 +69,13 @@ func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*prin
 		return nil, ErrFault
 	}
 	if stranger(table, who, record) {
-		d := policy.Denied(policy.ReasonUnknownPrincipal, who, table.Revision(), e.shared.time.Load())
+		var at moment
+		e.now(&at)
+		why := req.Credential.check(&at)
+		if why == policy.ReasonAllowed {
+			why = policy.ReasonUnknownPrincipal
+		}
+		d := policy.Denied(why, who, table.Revision(), at.now)
 		return nil, &DeniedError{Decision: d, Principal: who, Action: req.Action, Resource: req.Resource}
 	}
 	p := &principal{engine: e, hash: hash, holder: holder{who: who}}

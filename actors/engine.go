@@ -309,6 +309,9 @@ func (e *Engine) Record(ctx context.Context, who policy.Principal) (*policy.Reco
 	return r, e.delivery.reach(ctx, e, r.Revision)
 }
 
+// Closing reports whether the engine has stopped admitting.
+func (e *Engine) Closing() bool { return e.shared.closing.Load() }
+
 // Close stops admitting, waits until ctx is done for the operations in flight, cancels
 // those that are left (their cause is [ErrClosed]) and ends the engine, but not its log.
 // If operations have not been released by then, the error is a [*NotQuiescedError] that

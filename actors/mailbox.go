@@ -1,8 +1,6 @@
 package actors
 
 import (
-	"context"
-	"runtime/debug"
 	"time"
 )
 
@@ -280,7 +278,7 @@ func (p *principal) runCall(c *call, at *moment) (on bool) {
 		p.decideBatch(*c.batch, at)
 		c.answer(nil)
 	default:
-		c.decision = p.decideTurn(&c.req, at)
+		p.decideSafely(&c.decision, &c.req, at)
 		c.answer(nil)
 	}
 	return true
@@ -289,39 +287,15 @@ func (p *principal) runCall(c *call, at *moment) (on bool) {
 // runQueued runs a queued function. Reply and hand-over stand in a deferred function,
 // which runtime.Goexit runs too.
 func (p *principal) runQueued(c *call, at *moment) (on bool) {
-	d := p.decideTurn(&c.req, at)
-	if !d.Allowed {
-		c.answer(p.denied(d, &c.req))
-		return true
-	}
 	err := error(ErrGoexit)
 	defer func() {
-		on = err != ErrGoexit
 		c.answer(err)
 		if !on {
 			go p.runOwned()
 		}
 	}()
-	err = invoke(p.engine, c.ctx, c.fn, d.Revision)
-	return on
-}
-
-// invoke runs a function with a context of its own that ends with it. A panic becomes an
-// error; with Goexit it does not return.
-func invoke(e *Engine, ctx context.Context, fn Func, revision uint64) (err error) {
-	t := newTurnContext(e, ctx, revision)
-	done := false
-	defer func() {
-		t.end()
-		if !done {
-			if v := recover(); v != nil {
-				err = &PanicError{Value: v, Stack: debug.Stack()}
-			}
-		}
-	}()
-	err = fn(t)
-	done = true
-	return err
+	err = p.run(c.ctx, &c.req, c.fn, at, false)
+	return true
 }
 
 // post queues a request and waits for its answer. errMoved sends the caller back to the

@@ -44,14 +44,51 @@ func (p *principal) execute(ctx context.Context, req *Request, fn Func) error {
 	if !p.acquire() && !p.spin() {
 		return p.executeQueued(ctx, req, fn)
 	}
-	defer p.finish()
 	var at moment
 	p.begin(&at)
-	d := p.decideTurn(req, &at)
+	return p.run(ctx, req, fn, &at, true)
+}
+
+// run decides and runs fn in a turn that the caller owns, and ends the turn if last says
+// so. What fn does to its goroutine, a panic or Goexit, is met in here.
+func (p *principal) run(ctx context.Context, req *Request, fn Func, at *moment, last bool) (err error) {
+	var (
+		d    policy.Decision
+		t    *turnContext
+		over bool
+	)
+	defer func() {
+		if !over {
+			err = p.cut(recover(), t)
+		}
+		if last {
+			p.finish()
+		}
+	}()
+	p.decideTurn(&d, req, at)
 	if !d.Allowed {
-		return p.denied(d, req)
+		over = true
+		return p.denied(&d, req)
 	}
-	return invoke(p.engine, ctx, fn, d.Revision)
+	t = newTurnContext(p.engine, ctx, d.Revision)
+	err = fn(t)
+	t.end()
+	over = true
+	return err
+}
+
+// cut is what becomes of a turn that did not come to its end: fn panicked, or ended its
+// goroutine, or, if it had not begun, the turn itself failed.
+func (p *principal) cut(v any, t *turnContext) error {
+	if t == nil {
+		p.fault(v)
+		return ErrFault
+	}
+	t.end()
+	if v == nil {
+		return ErrGoexit
+	}
+	return &PanicError{Value: v, Stack: debug.Stack()}
 }
 
 func (p *principal) executeQueued(ctx context.Context, req *Request, fn Func) error {
@@ -96,8 +133,9 @@ func (p *principal) decide(ctx context.Context, req *Request) (policy.Decision, 
 		return d, err
 	}
 	var at moment
+	var d policy.Decision
 	p.begin(&at)
-	d := p.decideTurn(req, &at)
+	p.decideSafely(&d, req, &at)
 	p.finish()
 	return d, nil
 }
@@ -123,39 +161,41 @@ func (p *principal) decideAll(ctx context.Context, items []*item) error {
 
 func (p *principal) decideBatch(items []*item, at *moment) {
 	for _, it := range items {
-		*it.decision = p.decideTurn(it.req, at)
+		p.decideSafely(it.decision, it.req, at)
 	}
 }
 
-// decideTurn decides in a turn that the caller owns. A fault in it denies.
-func (p *principal) decideTurn(req *Request, at *moment) (d policy.Decision) {
-	p.lastUsed.Store(at.now)
-	decided := false
-	defer func() {
-		if decided {
-			return
-		}
-		if v := recover(); v != nil {
-			p.fault(v)
-			d = policy.Denied(policy.ReasonFault, p.who, p.table.Revision(), at.now)
-		}
-	}()
-	d, fx := p.holder.decide(at, req)
-	if fx != nil {
+// decideTurn decides in a turn that the caller owns.
+func (p *principal) decideTurn(d *policy.Decision, req *Request, at *moment) {
+	if p.lastUsed.Load() != at.now {
+		p.lastUsed.Store(at.now)
+	}
+	if fx := p.holder.decide(d, at, req); fx != nil {
 		p.perform(fx, 0, nil)
 		p.watchTime()
 	}
+}
+
+// decideSafely is decideTurn, and denies when the turn fails.
+func (p *principal) decideSafely(d *policy.Decision, req *Request, at *moment) {
+	decided := false
+	defer func() {
+		if !decided {
+			p.fault(recover())
+			*d = policy.Denied(policy.ReasonFault, p.who, p.table.Revision(), at.now)
+		}
+	}()
+	p.decideTurn(d, req, at)
 	decided = true
-	return d
 }
 
 // admitTurn decides and records the lease in a turn that the caller owns.
 func (p *principal) admitTurn(l *Lease, at *moment) error {
-	d := p.decideTurn(&l.req, at)
-	if !d.Allowed {
-		return p.denied(d, &l.req)
+	p.decideSafely(&l.decision, &l.req, at)
+	if !l.decision.Allowed {
+		return p.denied(&l.decision, &l.req)
 	}
-	l.decision, l.p = d, p
+	l.p = p
 	p.holder.admit(l)
 	p.inFlight.Add(1)
 	if p.ends != 0 {
@@ -164,14 +204,14 @@ func (p *principal) admitTurn(l *Lease, at *moment) error {
 	return nil
 }
 
-func (p *principal) denied(d policy.Decision, req *Request) error {
+func (p *principal) denied(d *policy.Decision, req *Request) error {
 	switch d.Reason {
 	case policy.ReasonFault:
 		return ErrFault
 	case policy.ReasonClosed:
 		return ErrClosed
 	}
-	return &DeniedError{Decision: d, Principal: req.Principal, Action: req.Action, Resource: req.Resource}
+	return &DeniedError{Decision: *d, Principal: req.Principal, Action: req.Action, Resource: req.Resource}
 }
 
 // fault is the end of a principal whose turn failed: it denies, and its leases lose their

@@ -58,6 +58,11 @@ func NewCredential(fingerprint, issuerSPKI [32]byte, serial string, notBefore, n
 // Fingerprint returns the certificate's SHA-256 fingerprint in hexadecimal.
 func (c *Credential) Fingerprint() string { return c.fingerprint.SHA256 }
 
+// IDs returns the names by which a revocation can mean the certificate.
+func (c *Credential) IDs() []policy.CertificateID {
+	return []policy.CertificateID{c.fingerprint, c.serial}
+}
+
 // NotAfter returns the end of the certificate's validity.
 func (c *Credential) NotAfter() time.Time { return time.Unix(0, c.notAfter) }
 
@@ -66,7 +71,9 @@ func (c *Credential) check(at *moment) policy.Reason {
 	if c == nil {
 		return policy.ReasonAllowed
 	}
-	if at.now >= c.notAfter || at.now < c.notBefore {
+	// The published time may be a tick behind the clock by which a fresh certificate was
+	// issued.
+	if at.now >= c.notAfter || at.now+int64(tick) < c.notBefore {
 		return policy.ReasonCredentialExpired
 	}
 	if at.revoked != nil && c.clear.Load() != at.revoked {

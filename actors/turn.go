@@ -27,33 +27,34 @@ type effects struct {
 	running []*Lease // revoked and unreleased: what an update waits for
 }
 
-// decide answers a request. It may find that a grant has expired meanwhile, which
-// concerns leases too: then its effects are not nil.
-func (h *holder) decide(at *moment, req *Request) (d policy.Decision, fx *effects) {
+// decide answers a request in d, which is zero before. It may find that a grant has
+// expired meanwhile, which concerns leases too: then its effects are not nil.
+func (h *holder) decide(d *policy.Decision, at *moment, req *Request) (fx *effects) {
 	if at.table.Revision() > h.table.Revision() {
 		h.table = at.table
 	}
 	if h.expires != 0 && at.now >= h.expires {
 		fx = h.revalidate(at)
 	}
-	if h.shut != 0 {
-		return policy.Denied(h.shut, h.who, h.table.Revision(), at.now), fx
+	why := h.shut
+	if why == policy.ReasonUnset {
+		why = req.Credential.check(at)
 	}
-	if why := req.Credential.check(at); why != policy.ReasonAllowed {
-		return policy.Denied(why, h.who, h.table.Revision(), at.now), fx
+	if why == policy.ReasonAllowed && !h.known {
+		why = policy.ReasonUnknownPrincipal
 	}
-	if !h.known {
-		return policy.Denied(policy.ReasonUnknownPrincipal, h.who, h.table.Revision(), at.now), fx
+	if why != policy.ReasonAllowed {
+		*d = policy.Denied(why, h.who, h.table.Revision(), at.now)
+		return fx
 	}
-	d = h.ask(at, req)
-	return d, fx
+	h.ask(d, at, req)
+	return fx
 }
 
-func (h *holder) ask(at *moment, req *Request) policy.Decision {
+func (h *holder) ask(d *policy.Decision, at *moment, req *Request) {
 	q := policy.Query{Principal: h.who, Action: req.Action, Resource: req.Resource, Properties: req.Properties, Now: at.clock}
-	d := h.table.Decide(h.held, &q)
+	h.table.DecideInto(d, h.held, &q)
 	d.Concern(h.record, at.now)
-	return d
 }
 
 // hold computes what the principal holds, at the moment, by its record and table.
@@ -108,7 +109,8 @@ func (h *holder) allows(at *moment, l *Lease) bool {
 	if h.shut != 0 || !h.known || l.req.Credential.check(at) != policy.ReasonAllowed {
 		return false
 	}
-	d := h.ask(at, &l.req)
+	var d policy.Decision
+	h.ask(&d, at, &l.req)
 	return d.Allowed
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -75,6 +76,9 @@ func (t template) fill(r *http.Request) (string, error) {
 		if !part.many && strings.Contains(value, "/") {
 			return "", pathProblem("A part of the path holds a slash where one segment is expected.")
 		}
+		if strings.Contains(value, "%") {
+			return "", pathProblem("A part of the path holds a percent sign, which some readers decode once more.")
+		}
 		b.WriteString(value)
 	}
 	return b.String(), nil
@@ -90,6 +94,8 @@ func checkPath(u *url.URL) error {
 		return pathProblem("The path does not begin with a slash.")
 	case strings.Contains(lower, "%2f"), strings.Contains(lower, "%5c"), strings.Contains(path, `\`):
 		return pathProblem("The path holds an encoded slash or a backslash.")
+	case overEncoded(raw):
+		return pathProblem("The path encodes a character that needs no encoding.")
 	case strings.Contains(path, "//"):
 		return pathProblem("The path holds an empty segment.")
 	case strings.Contains(path, ";"):
@@ -100,6 +106,20 @@ func checkPath(u *url.URL) error {
 		return pathProblem("The path holds control characters or invalid UTF-8.")
 	}
 	return nil
+}
+
+// overEncoded reports whether a letter, a digit or one of - . _ ~ is percent-encoded.
+func overEncoded(raw string) bool {
+	for i := 0; i+2 < len(raw); i++ {
+		if raw[i] != '%' {
+			continue
+		}
+		c, err := strconv.ParseUint(raw[i+1:i+3], 16, 8)
+		if err == nil && (policy.IsKind(string(rune(c))) || c == '~') {
+			return true
+		}
+	}
+	return false
 }
 
 func hasDotSegment(path string) bool {

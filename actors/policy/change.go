@@ -90,7 +90,7 @@ func BySerial(serial, issuerSPKI string) (CertificateID, error) {
 	return CertificateID{Serial: s, Issuer: issuer}, nil
 }
 
-// hexOf returns text in lower case without colons; digits 0 is 1 to 40 of them.
+// hexOf returns text in lower case without colons; digits 0 is 1 to 64 of them.
 func hexOf(text string, digits int) (string, error) {
 	s := strings.ToLower(strings.ReplaceAll(text, ":", ""))
 	padded := s

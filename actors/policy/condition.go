@@ -23,7 +23,6 @@ const (
 type Condition struct {
 	text    string
 	program cel.Program
-	usesNow bool
 }
 
 // The entities as conditions see them.
@@ -82,11 +81,7 @@ func ParseCondition(text string) (*Condition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCondition, err)
 	}
-	c := &Condition{text: text, program: program}
-	for _, ref := range ast.NativeRep().ReferenceMap() {
-		c.usesNow = c.usesNow || ref.Name == "now"
-	}
-	return c, nil
+	return &Condition{text: text, program: program}, nil
 }
 
 // String returns the text of the condition; a nil condition has none.

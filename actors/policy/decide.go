@@ -82,15 +82,19 @@ type verdict struct {
 	perm   *Permission
 }
 
-// Decide answers the query for the holder of e. The revision and the time of the decision
-// are the caller's to set. It allocates nothing unless a condition has to be evaluated or
-// a name has more than eight segments.
-func (t *Table) Decide(e *Effective, q *Query) Decision {
+// Decide answers the query for the holder of e, as [Table.DecideInto] does.
+func (t *Table) Decide(e *Effective, q *Query) (d Decision) {
+	t.DecideInto(&d, e, q)
+	return d
+}
+
+// DecideInto answers the query for the holder of e in d, which is zero before. The time of
+// the decision is the caller's to set, by [Decision.Concern]. It allocates nothing unless
+// a condition has to be evaluated or more than eight patterns match.
+func (t *Table) DecideInto(d *Decision, e *Effective, q *Query) {
 	v := t.decide(e, q)
-	return Decision{
-		Allowed: v.reason == ReasonAllowed, Reason: v.reason, Revision: t.revision,
-		role: v.role, at: v.at, perm: v.perm, table: t, who: q.Principal, what: q.Resource,
-	}
+	d.Allowed, d.Reason, d.Revision = v.reason == ReasonAllowed, v.reason, t.revision
+	d.role, d.at, d.perm, d.table, d.who, d.what = v.role, v.at, v.perm, t, q.Principal, q.Resource
 }
 
 func (t *Table) decide(e *Effective, q *Query) verdict {

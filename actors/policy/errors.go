@@ -19,6 +19,11 @@ var (
 	ErrCycle = errors.New("roles inherit each other in a cycle")
 	// ErrCondition is wrapped by errors about a condition that does not compile.
 	ErrCondition = errors.New("bad condition")
+	// ErrSyntax is wrapped when a policy file is not well-formed YAML or JSON, or uses
+	// what a policy file may not.
+	ErrSyntax = errors.New("syntax error")
+	// ErrTooLarge is wrapped when a policy file is beyond a limit.
+	ErrTooLarge = errors.New("too large")
 )
 
 // FieldError says in which field of a role, a grant or a change an error lies. Field is
@@ -51,7 +56,7 @@ func At(field string, err error) error {
 type CycleError struct{ Roles []string }
 
 func (e *CycleError) Error() string {
-	return fmt.Sprintf("%v: %s", ErrCycle, strings.Join(append(e.Roles, e.Roles[0]), " → "))
+	return fmt.Sprintf("%v: %s", ErrCycle, strings.Join(e.Roles, " → ")+" → "+e.Roles[0])
 }
 
 // Unwrap returns [ErrCycle].

@@ -53,12 +53,16 @@ func (d *Decision) decidedBy(p *Permission) bool {
 	return p.When == nil && (p.Effect == Deny) == (d.Reason == ReasonDeniedByRule)
 }
 
-// grant finds one that gives the deciding role, one without limits first.
+// grant finds one that gives the deciding role for what was asked, one without limits
+// first. What denies needs not be within a grant's limits.
 func (d *Decision) grant() *Grant {
 	var best *Grant
 	look := func(g *Grant) {
 		n, ok := d.table.numbers[g.Role]
 		if !ok || g.ExpiredAt(d.Time) || !d.table.reach[n].has(d.role) {
+			return
+		}
+		if len(g.Within) > 0 && d.narrowed() && !meets(g.Within, d.what) {
 			return
 		}
 		if best == nil || len(g.Within) < len(best.Within) {
@@ -72,6 +76,14 @@ func (d *Decision) grant() *Grant {
 	}
 	d.table.matcher.match(d.who, look)
 	return best
+}
+
+// narrowed reports whether the deciding permission counts within a grant's limits only.
+func (d *Decision) narrowed() bool {
+	if d.perm != nil {
+		return d.perm.Effect == Allow
+	}
+	return d.Reason != ReasonDeniedByRule
 }
 
 // path returns the shortest way of inheritance from one role to another.

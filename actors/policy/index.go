@@ -1,5 +1,7 @@
 package policy
 
+import "strings"
+
 // index answers which permissions match an action on a resource, over all roles at once:
 // a trie of action patterns whose ends are roots of tries of resource patterns, whose
 // ends are terminals. Only a role's own permissions are in it; inheritance is in the
@@ -9,6 +11,13 @@ type index struct {
 	actions   int32 // root of the action patterns
 	control   int32 // root of those that begin with "interlock:"
 	terminals []terminal
+	names     []namedAction
+}
+
+// namedAction is an action with the roots of the resource patterns that go with it.
+type namedAction struct {
+	action string
+	roots  []int32
 }
 
 // terminal is all that ends at one pair of patterns: sets of roles for what needs no
@@ -42,6 +51,7 @@ func newIndex(roles []*Role) *index {
 			x.add(int32(number), i, &role.permissions[i])
 		}
 	}
+	x.nameActions(roles)
 	return x
 }
 
@@ -88,21 +98,63 @@ func (x *index) actionRoot(action string) int32 {
 // find fills out with the numbers of the terminals that match. It reports whether any
 // permission at all names the action.
 func (x *index) find(action, resource string, out *hits) bool {
+	if roots := x.named(action); roots != nil {
+		for _, root := range roots {
+			x.trie.walk(root, resource, '/', out)
+		}
+		return true
+	}
 	var roots hits
-	x.actionHits(action, &roots)
-	if roots.n == 0 {
-		return false
-	}
-	var segs segments
-	segs.cut(resource, '/')
+	x.trie.walk(x.actionRoot(action), action, ':', &roots)
 	for i := range roots.n {
-		x.trie.walk(roots.at(i), &segs, 0, out)
+		x.trie.walk(roots.at(i), resource, '/', out)
 	}
-	return true
+	return roots.n > 0
 }
 
-func (x *index) actionHits(action string, roots *hits) {
-	var segs segments
-	segs.cut(action, ':')
-	x.trie.walk(x.actionRoot(action), &segs, 0, roots)
+// named returns the roots of an action that some permission names without a wildcard, nil
+// of any other.
+func (x *index) named(action string) []int32 {
+	mask := uint64(len(x.names) - 1)
+	for i := hashSegment(action) & mask; ; i = (i + 1) & mask {
+		if n := &x.names[i]; n.roots == nil || n.action == action {
+			return n.roots
+		}
+	}
+}
+
+// nameActions looks up once and for all what matches each action that stands in a
+// permission.
+func (x *index) nameActions(roles []*Role) {
+	literal := map[string]bool{}
+	for _, r := range roles {
+		for _, a := range actionsOf(r) {
+			if !strings.Contains(a.text, wildOne) {
+				literal[a.text] = true
+			}
+		}
+	}
+	size := 2
+	for size < 2*(len(literal)+1) {
+		size *= 2
+	}
+	x.names = make([]namedAction, size)
+	for action := range literal {
+		var roots hits
+		x.trie.walk(x.actionRoot(action), action, ':', &roots)
+		i := hashSegment(action) & uint64(size-1)
+		for x.names[i].roots != nil {
+			i = (i + 1) & uint64(size-1)
+		}
+		x.names[i] = namedAction{action: action, roots: roots.all()}
+	}
+}
+
+func actionsOf(r *Role) (actions []ActionPattern) {
+	if r != nil {
+		for i := range r.permissions {
+			actions = append(actions, r.permissions[i].Actions...)
+		}
+	}
+	return actions
 }

@@ -47,12 +47,15 @@ func ParseResourcePattern(s string) (ResourcePattern, error) {
 // principal's. The error wraps [ErrMalformed].
 func ParsePrincipalPattern(s string) (PrincipalPattern, error) {
 	const what = "principal pattern"
-	if err := checkPattern(what, s, '/', MaxPrincipal); err != nil {
+	if err := checkName(what, s, MaxPrincipal); err != nil {
 		return PrincipalPattern{}, err
 	}
 	kind, name, ok := strings.Cut(s, ":")
 	if !ok || !IsKind(kind) || name == "" {
 		return PrincipalPattern{}, malformed(what, s, "does not begin with a literal kind and a colon, as in spiffe://trust-domain/** or user:*")
+	}
+	if err := checkSegments(what, s, name, '/'); err != nil {
+		return PrincipalPattern{}, err
 	}
 	wild, sample := false, make([]string, 0, 8)
 	for _, seg := range strings.Split(name, "/") {
@@ -105,7 +108,12 @@ func (p PrincipalPattern) Matches(who Principal) bool {
 }
 
 // Covers reports whether every resource that q matches is matched by p too.
-func (p ResourcePattern) Covers(q ResourcePattern) bool { return covers(p.text, q.text, '/') }
+func (p ResourcePattern) Covers(q ResourcePattern) bool {
+	if q.text == wildRest { // a name has one segment at least
+		return covers(p.text, "*/**", '/')
+	}
+	return covers(p.text, q.text, '/')
+}
 
 // Overlaps reports whether some resource could be matched by both patterns.
 func (p ResourcePattern) Overlaps(q ResourcePattern) bool { return overlaps(p.text, q.text, '/') }
@@ -124,29 +132,22 @@ func checkPattern(what, s string, sep byte, most int) error {
 	if err := checkName(what, s, most); err != nil {
 		return err
 	}
-	rest := s
+	return checkSegments(what, s, s, sep)
+}
+
+// checkSegments checks where wildcards stand in rest, which is s or its end.
+func checkSegments(what, s, rest string, sep byte) error {
 	for more := true; more; {
 		var seg string
 		seg, rest, more = cutSegment(rest, sep)
 		if seg == wildRest && more {
 			return malformed(what, s, "has ** before its end; ** may stand last only")
 		}
-		if seg != wildOne && seg != wildRest && strings.Contains(wildcardable(what, seg), "*") {
+		if seg != wildOne && seg != wildRest && strings.Contains(seg, "*") {
 			return malformed(what, s, "has a * inside the segment %q; * stands for one whole segment", seg)
 		}
 	}
 	return nil
-}
-
-// wildcardable strips the kind of a principal pattern's first segment ("user:*"), which
-// is a boundary of segments of its own.
-func wildcardable(what, seg string) string {
-	if what == "principal pattern" {
-		if _, name, ok := strings.Cut(seg, ":"); ok && (name == wildOne || name == wildRest) {
-			return ""
-		}
-	}
-	return seg
 }
 
 func cutSegment(s string, sep byte) (seg, rest string, more bool) {

@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
+
+// MaxReason is the most bytes that the reason of a grant may have.
+const MaxReason = 4096
 
 // Effect is what a permission does to the requests it matches.
 type Effect uint8
@@ -59,6 +63,9 @@ func NewRole(name string, inherits []string, permissions []Permission) (*Role, e
 	for i := range r.permissions {
 		p := &r.permissions[i]
 		field := fmt.Sprintf("permissions[%d]", i)
+		if p.Effect != Allow && p.Effect != Deny {
+			return nil, &FieldError{Field: field + ".effect", Err: fmt.Errorf("%w: effect %d is neither allow nor deny", ErrInvalid, p.Effect)}
+		}
 		if len(p.Actions) == 0 {
 			return nil, &FieldError{Field: field + ".actions", Err: fmt.Errorf("%w: a permission needs at least one action pattern", ErrInvalid)}
 		}
@@ -155,6 +162,23 @@ func (g *Grant) check() error {
 		if slices.Contains(g.Within[:i], w) {
 			return &FieldError{Field: fmt.Sprintf("within[%d]", i), Err: fmt.Errorf("%w: %q stands there twice", ErrInvalid, w)}
 		}
+	}
+	if !g.Expires.IsZero() {
+		if err := checkExpiry(g.Expires); err != nil {
+			return &FieldError{Field: "expires", Err: err}
+		}
+	}
+	if len(g.Reason) > MaxReason || !utf8.ValidString(g.Reason) {
+		return &FieldError{Field: "reason", Err: fmt.Errorf("%w: a reason is valid UTF-8 of at most %d bytes", ErrInvalid, MaxReason)}
+	}
+	return nil
+}
+
+// checkExpiry refuses instants that do not fit into nanoseconds of Unix time, in which
+// [Grant.ExpiredAt] compares them: they would come round to another century.
+func checkExpiry(t time.Time) error {
+	if year := t.UTC().Year(); year < 1970 || year > 2261 {
+		return fmt.Errorf("%w: the year %d is not between 1970 and 2261; leave expires out for a grant without end", ErrInvalid, year)
 	}
 	return nil
 }

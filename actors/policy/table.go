@@ -252,10 +252,8 @@ func (m *patternMatcher) match(p Principal, yield func(*Grant)) {
 	if !ok {
 		return
 	}
-	var segs segments
-	segs.cut(name, '/')
 	var found hits
-	m.trie.walk(root, &segs, 0, &found)
+	m.trie.walk(root, name, '/', &found)
 	for i := range found.n {
 		grants := m.grants[found.at(i)]
 		for j := range grants {

@@ -1,9 +1,6 @@
 package policy
 
-import (
-	"hash/maphash"
-	"strings"
-)
+import "hash/maphash"
 
 // trie matches names against many patterns at once. A node is reached by literal
 // segments or by '*'; what ends at a node exactly, and what ends there with '**', is a
@@ -114,48 +111,6 @@ func (t *trie) slot(root int32, pattern string, sep byte) *int32 {
 	return &t.nodes[n].exact
 }
 
-// segments is a name cut at its separators, each with its hash; names of few segments
-// need no memory of their own.
-type segments struct {
-	few  [8]segment
-	many []segment
-	n    int
-}
-
-type segment struct {
-	text string
-	hash uint64
-}
-
-func (s *segments) cut(name string, sep byte) {
-	for {
-		i := strings.IndexByte(name, sep)
-		if i < 0 {
-			s.add(name)
-			return
-		}
-		s.add(name[:i])
-		name = name[i+1:]
-	}
-}
-
-func (s *segments) add(text string) {
-	seg := segment{text: text, hash: hashSegment(text)}
-	if s.n < len(s.few) {
-		s.few[s.n] = seg
-	} else {
-		s.many = append(s.many, seg)
-	}
-	s.n++
-}
-
-func (s *segments) at(i int) *segment {
-	if i < len(s.few) {
-		return &s.few[i]
-	}
-	return &s.many[i-len(s.few)]
-}
-
 // hits are the numbers that a walk came upon; few of them need no memory of their own.
 type hits struct {
 	few  [8]int32
@@ -182,18 +137,27 @@ func (h *hits) at(i int) int32 {
 	return h.many[i-len(h.few)]
 }
 
-// walk adds to out all that matches the segments from depth on, below node.
-func (t *trie) walk(node int32, segs *segments, depth int, out *hits) {
-	for {
+// all returns the numbers in a slice of their own.
+func (h *hits) all() []int32 {
+	numbers := make([]int32, h.n)
+	for i := range numbers {
+		numbers[i] = h.at(i)
+	}
+	return numbers
+}
+
+// walk adds to out all that matches the name, below node.
+func (t *trie) walk(node int32, name string, sep byte, out *hits) {
+	for more := true; ; {
 		n := &t.nodes[node]
 		out.add(n.rest)
-		if depth == segs.n {
+		if !more {
 			out.add(n.exact)
 			return
 		}
-		seg := segs.at(depth)
-		literal := t.child(node, seg.text, seg.hash)
-		depth++
+		var segment string
+		segment, name, more = cutSegment(name, sep)
+		literal := t.child(node, segment, hashSegment(segment))
 		switch {
 		case n.star == 0 && literal == 0:
 			return
@@ -202,8 +166,18 @@ func (t *trie) walk(node int32, segs *segments, depth int, out *hits) {
 		case literal == 0:
 			node = n.star
 		default:
-			t.walk(n.star, segs, depth, out)
+			t.below(n.star, name, more, sep, out)
 			node = literal
 		}
 	}
+}
+
+// below goes on with walk at a node, where more says whether any segment is left.
+func (t *trie) below(node int32, name string, more bool, sep byte, out *hits) {
+	if more {
+		t.walk(node, name, sep, out)
+		return
+	}
+	out.add(t.nodes[node].rest)
+	out.add(t.nodes[node].exact)
 }

@@ -1,0 +1,123 @@
+package policy_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+func TestConditionsThatAreRefused(t *testing.T) {
+	for _, text := range []string{
+		"", "1 +", "resource.amount < 1", "resource.propertes.amount < 1", "principal.name == 'a'", "action.id == 'a'",
+		"resource.id", "1", "'true'", "now", "unknown", "resource.id < 1", "request.time < now", "foo()", "'a'.matches('(')",
+		strings.Repeat("(", 500) + "true" + strings.Repeat(")", 500),
+		"true || " + strings.Repeat(" ", policy.MaxConditionText),
+	} {
+		c, err := policy.ParseCondition(text)
+		require.ErrorIs(t, err, policy.ErrCondition, text)
+		require.Nil(t, c)
+	}
+	var none *policy.Condition
+	require.Empty(t, none.String())
+}
+
+// decideIf asks for a role with one permission of that effect under the condition, beside
+// an unconditional allow if it denies.
+func decideIf(t *testing.T, effect, when string, q policy.Query) policy.Decision {
+	t.Helper()
+	spec := policy.RoleSpec{Permissions: []policy.PermissionSpec{{Effect: effect, Actions: []string{"a"}, Resources: []string{"**"}, When: when}}}
+	if effect == "deny" {
+		spec.Permissions = append(spec.Permissions, allow("a", "**"))
+	}
+	q.Principal, q.Action, q.Resource = policy.MustPrincipal("user:alice"), "a", "orders/1"
+	f := &policy.File{
+		Roles:  map[string]*policy.Role{"r": mustRole(t, "r", spec)},
+		Grants: []policy.Grant{mustGrant(t, policy.GrantSpec{Principal: "user:alice", Role: "r"})},
+	}
+	return decideIn(t, f, &q, time.Unix(1, 0))
+}
+
+func TestConditionsOverJSONValues(t *testing.T) {
+	props := &policy.Properties{
+		Principal: map[string]any{"level": 3.0, "teams": []any{"red", "blue"}},
+		Action:    map[string]any{"method": "GET"},
+		Resource:  map[string]any{"amount": 999.5, "whole": 1000.0, "owner": "user:alice", "nested": map[string]any{"x": nil}},
+		Context:   map[string]any{"ip": "10.0.0.1", "flag": true, "text": "yes"},
+	}
+	for when, want := range map[string]policy.Reason{
+		"resource.properties.amount < 1000":                   policy.ReasonAllowed,
+		"resource.properties.amount > 1000":                   policy.ReasonNoPermission,
+		"resource.properties.whole == 1000":                   policy.ReasonAllowed,
+		"resource.properties.whole < 1000":                    policy.ReasonNoPermission,
+		"resource.properties.whole <= 1000.0":                 policy.ReasonAllowed,
+		"resource.properties.owner == principal.id":           policy.ReasonAllowed,
+		"resource.id.startsWith('orders/')":                   policy.ReasonAllowed,
+		"action.name == 'a'":                                  policy.ReasonAllowed,
+		"action.properties.method == 'GET'":                   policy.ReasonAllowed,
+		"'red' in principal.properties.teams":                 policy.ReasonAllowed,
+		"principal.properties.level >= 3":                     policy.ReasonAllowed,
+		"context.flag":                                        policy.ReasonAllowed,
+		"context.text":                                        policy.ReasonConditionError, // no bool
+		"context.nothing":                                     policy.ReasonConditionError,
+		"resource.properties.nested.x == null":                policy.ReasonAllowed,
+		"resource.properties.amount < 'x'":                    policy.ReasonConditionError,
+		"has(context.nothing)":                                policy.ReasonNoPermission,
+		"context.nothing || true":                             policy.ReasonAllowed,
+		"1 / 0 == 1":                                          policy.ReasonConditionError,
+		"size(resource.properties.owner) == 10":               policy.ReasonAllowed,
+		"context.ip.matches('^10[.]')":                        policy.ReasonAllowed,
+		"principal.properties.teams.exists(t, t == 'orange')": policy.ReasonNoPermission,
+	} {
+		d := decideIf(t, "allow", when, policy.Query{Properties: props})
+		require.Equal(t, want, d.Reason, when)
+		require.Equal(t, want == policy.ReasonAllowed, d.Allowed, when)
+		require.Equal(t, want != policy.ReasonNoPermission, d.Explain().Permission != nil, when)
+	}
+}
+
+func TestG6_ADenyWhoseConditionErrsDenies(t *testing.T) {
+	for when, want := range map[string]policy.Reason{
+		"context.nothing":                 policy.ReasonConditionError,
+		"'a'.matches('(' + context.text)": policy.ReasonConditionError,
+		"context.text":                    policy.ReasonConditionError,
+		"context.flag":                    policy.ReasonDeniedByRule,
+		"!context.flag":                   policy.ReasonAllowed,
+		"has(context.absent)":             policy.ReasonAllowed,
+	} {
+		d := decideIf(t, "deny", when, policy.Query{Properties: &policy.Properties{Context: map[string]any{"flag": true, "text": "true"}}})
+		require.Equal(t, want, d.Reason, when)
+	}
+	require.Equal(t, policy.ReasonConditionError, decideIf(t, "deny", "context.flag", policy.Query{}).Reason, "no properties at all")
+}
+
+func TestG6_AConditionThatCostsTooMuchDenies(t *testing.T) {
+	list := make([]any, 3000)
+	for i := range list {
+		list[i] = fmt.Sprint(i)
+	}
+	q := policy.Query{Properties: &policy.Properties{Context: map[string]any{"l": list}}}
+	const costly = "context.l.all(x, context.l.all(y, x != y || x == y))"
+	for _, effect := range []string{"allow", "deny"} {
+		d := decideIf(t, effect, costly, q)
+		require.False(t, d.Allowed)
+		require.Equal(t, policy.ReasonConditionError, d.Reason)
+	}
+	require.True(t, decideIf(t, "allow", "context.l.all(x, x != 'y')", q).Allowed, "what costs little is let")
+}
+
+func TestNowIsReadOnceAndOnlyWhenAskedFor(t *testing.T) {
+	reads := 0
+	q := policy.Query{Now: func() time.Time { reads++; return instant("2030-01-01T00:00:00Z") }}
+	require.True(t, decideIf(t, "allow", "now == timestamp('2030-01-01T00:00:00Z') && now < timestamp('2031-01-01T00:00:00Z')", q).Allowed)
+	require.Equal(t, 1, reads)
+	require.True(t, decideIf(t, "allow", "now.getFullYear() == 2030", q).Allowed)
+	require.Equal(t, 2, reads)
+	require.True(t, decideIf(t, "allow", "action.name == 'a'", q).Allowed)
+	require.Equal(t, 2, reads)
+	require.True(t, decideIf(t, "allow", "now.getFullYear() == 1", policy.Query{}).Allowed, "without a clock it is the zero time")
+}

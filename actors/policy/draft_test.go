@@ -1,0 +1,177 @@
+package policy_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+func grantOf(principal, role string, within ...string) policy.GrantSpec {
+	return policy.GrantSpec{Principal: principal, Role: role, Within: within}
+}
+
+// baseView has role a, role b that inherits it, and three grants of b to alice.
+func baseView(t *testing.T) *memView {
+	return newView(parseYAML(t, `
+roles:
+  a: {}
+  b: {inherits: [a]}
+  free: {}
+  parent: {}
+  kid: {inherits: [parent]}
+grants:
+  - {principal: "user:alice", role: b}
+  - {principal: "user:alice", role: b, within: [x, y]}
+  - {principal: "user:alice", role: b, within: [z]}
+  - {principals: "user:*", role: a}
+`))
+}
+
+func TestDraftsDoNotChangeTheirView(t *testing.T) {
+	v := baseView(t)
+	before := v.lines()
+	d := policy.NewDraft(v, 9)
+	cert, err := policy.ByFingerprint(strings.Repeat("AB:", 31) + "ab")
+	require.NoError(t, err)
+	for _, c := range []policy.Change{
+		policy.PutRole(mustRole(t, "c", policy.RoleSpec{Inherits: []string{"b"}}), "why"),
+		policy.GrantRole(mustGrant(t, grantOf("user:alice", "c"))),
+		policy.GrantRole(mustGrant(t, grantOf("user:bob", "a"))),
+		policy.GrantRole(mustGrant(t, policy.GrantSpec{Principals: "user:**", Role: "b"})),
+		policy.RevokeRole(mustGrant(t, policy.GrantSpec{Principals: "user:*", Role: "a"})),
+		policy.RevokeRole(mustGrant(t, grantOf("user:alice", "b"))),
+		policy.DeleteRole("free", ""),
+		policy.RevokeCertificate(cert, "lost"),
+		policy.RevokeCertificate(cert, "lost again"),
+	} {
+		require.NoError(t, d.Apply(c), c.String())
+	}
+	require.Equal(t, before, v.lines())
+	require.EqualValues(t, 9, d.Revision())
+	require.True(t, d.Revoked(cert))
+	require.Len(t, d.Certificates, 1)
+	require.Nil(t, d.Role("free"))
+	require.True(t, d.Granted("b"))
+	require.False(t, d.Granted("free"))
+	require.EqualValues(t, 9, d.Record(policy.MustPrincipal("user:alice")).Revision)
+	require.Equal(t, []policy.Principal{policy.MustPrincipal("user:bob")}, slices.Collect(d.Holders("a")))
+	require.Empty(t, slices.Collect(d.Holders("b")))
+
+	next := v.commit(d)
+	require.Equal(t, `roles:
+  a: {}
+  b:
+    inherits: [a]
+  c:
+    inherits: [b]
+  kid:
+    inherits: [parent]
+  parent: {}
+grants:
+  - principal: user:alice
+    role: c
+  - principal: user:bob
+    role: a
+  - principals: user:**
+    role: b
+`, next.lines())
+	require.False(t, policy.NewDraft(next, 10).Revoked(policy.CertificateID{Serial: "1", Issuer: "2"}))
+	require.NoError(t, policy.NewDraft(next, 10).Apply(policy.RevokeCertificate(cert, "")))
+}
+
+func TestRevocationWithLimitsTakesOnlyThat(t *testing.T) {
+	v := baseView(t)
+	alice := policy.MustPrincipal("user:alice")
+	d := policy.NewDraft(v, 2)
+	require.NoError(t, d.Apply(policy.RevokeRole(mustGrant(t, grantOf("user:alice", "b", "y", "x")))))
+	require.Len(t, d.Record(alice).Grants, 2)
+	require.NoError(t, d.Apply(policy.RevokeRole(mustGrant(t, grantOf("user:alice", "b", "x")))), "what is not there is gone")
+	require.Len(t, d.Record(alice).Grants, 2)
+	require.NoError(t, d.Apply(policy.RevokeRole(mustGrant(t, grantOf("user:alice", "b")))))
+	require.NotNil(t, d.Record(alice))
+	require.Empty(t, d.Record(alice).Grants)
+}
+
+func TestAGrantAgainReplacesExpiryAndReason(t *testing.T) {
+	d := policy.NewDraft(baseView(t), 2)
+	spec := grantOf("user:alice", "b", "y", "x")
+	spec.Reason, spec.Expires = "new", "2030-01-01T00:00:00Z"
+	require.NoError(t, d.Apply(policy.GrantRole(mustGrant(t, spec))))
+	grants := d.Record(policy.MustPrincipal("user:alice")).Grants
+	require.Len(t, grants, 3)
+	require.Equal(t, "new", grants[1].Reason)
+	require.Equal(t, 2030, grants[1].Expires.Year())
+}
+
+func TestChangesThatADraftRefuses(t *testing.T) {
+	self := mustRole(t, "a", policy.RoleSpec{Inherits: []string{"b"}})
+	for _, c := range []struct {
+		change policy.Change
+		field  string
+		cause  error
+	}{
+		{policy.GrantRole(mustGrant(t, grantOf("user:x", "none"))), "role", policy.ErrUnknownRole},
+		{policy.RevokeRole(mustGrant(t, grantOf("user:x", "none"))), "role", policy.ErrUnknownRole},
+		{policy.GrantRole(policy.Grant{Role: "a"}), "principal", policy.ErrInvalid},
+		{policy.RevokeRole(policy.Grant{Role: "a"}), "principal", policy.ErrInvalid},
+		{policy.GrantRole(policy.Grant{Principal: policy.MustPrincipal("user:x"), Role: "no name"}), "role", policy.ErrMalformed},
+		{policy.GrantRole(policy.Grant{Principal: policy.MustPrincipal("user:x"), Role: "a", Expires: instant("9999-01-01T00:00:00Z")}), "expires", policy.ErrInvalid},
+		{policy.GrantRole(policy.Grant{Principal: policy.MustPrincipal("user:x"), Role: "a", Reason: "\xff"}), "reason", policy.ErrInvalid},
+		{policy.PutRole(nil, ""), "role", policy.ErrInvalid},
+		{policy.PutRole(self, ""), "inherits", policy.ErrCycle},
+		{policy.PutRole(mustRole(t, "n", policy.RoleSpec{Inherits: []string{"a", "none"}}), ""), "inherits[1]", policy.ErrUnknownRole},
+		{policy.DeleteRole("none", ""), "role", policy.ErrUnknownRole},
+		{policy.DeleteRole("b", ""), "role", policy.ErrRoleInUse},
+		{policy.DeleteRole("a", ""), "role", policy.ErrRoleInUse},
+		{policy.DeleteRole("parent", ""), "role", policy.ErrRoleInUse},
+		{policy.RevokeCertificate(policy.CertificateID{}, ""), "sha256", policy.ErrInvalid},
+		{policy.Change{Op: "other"}, "op", policy.ErrInvalid},
+	} {
+		err := policy.NewDraft(baseView(t), 2).Apply(c.change)
+		require.ErrorIs(t, err, c.cause)
+		var field *policy.FieldError
+		require.ErrorAs(t, err, &field)
+		require.Equal(t, c.field, field.Field)
+	}
+}
+
+func TestCertificateIDs(t *testing.T) {
+	issuer := strings.Repeat("0a", 32)
+	a, err := policy.BySerial("00:0A", strings.ToUpper(issuer))
+	require.NoError(t, err)
+	b, err := policy.BySerial("a", issuer)
+	require.NoError(t, err)
+	require.Equal(t, a, b)
+	require.Equal(t, "a@"+issuer, a.String())
+	zero, err := policy.BySerial("0000", issuer)
+	require.NoError(t, err)
+	require.Equal(t, "0", zero.Serial)
+	for _, serial := range []string{"", ":", "xyz", strings.Repeat("1", 65)} {
+		_, err := policy.BySerial(serial, issuer)
+		require.ErrorIs(t, err, policy.ErrMalformed)
+	}
+	_, err = policy.BySerial("1", "12")
+	require.ErrorIs(t, err, policy.ErrMalformed)
+	_, err = policy.ByFingerprint(issuer + "00")
+	require.ErrorIs(t, err, policy.ErrMalformed)
+}
+
+func TestChangesOnOneLine(t *testing.T) {
+	for _, c := range []struct {
+		change policy.Change
+		want   string
+	}{
+		{policy.GrantRole(mustGrant(t, grantOf("user:x", "a", "y/*", "z"))), "grant user:x a within y/*, z"},
+		{policy.RevokeRole(mustGrant(t, policy.GrantSpec{Principals: "user:*", Role: "a"})), "revoke user:* a"},
+		{policy.PutRole(mustRole(t, "r", policy.RoleSpec{}), ""), "put-role r"},
+		{policy.DeleteRole("r", ""), "delete-role r"},
+		{policy.RevokeCertificate(policy.CertificateID{SHA256: "ab"}, ""), "revoke-certificate ab"},
+		{policy.Change{Op: "x"}, "unknown change x"},
+	} {
+		require.Equal(t, c.want, c.change.String())
+	}
+}

@@ -1,0 +1,120 @@
+package policy
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Limits on a policy file. Deeper than maxDepth nothing of ours lies; maxNodes and
+// maxFaults keep what a hostile file costs in proportion.
+const (
+	MaxFile   = 64 << 20
+	maxDepth  = 100
+	maxNodes  = 4 << 20
+	maxFaults = 1000
+)
+
+// place is where something stands in a file: line and column from 1, in characters.
+type place struct{ line, column int32 }
+
+type nodeKind uint8
+
+const (
+	textNode  nodeKind = iota // a string
+	otherNode                 // a number, true, false or null; text is as it was written
+	listNode
+	objectNode
+)
+
+// node is a value in a file, YAML or JSON, with its place.
+type node struct {
+	kind   nodeKind
+	place  place
+	text   string
+	items  []node   // of a list
+	fields []member // of an object, in order
+}
+
+type member struct {
+	place place
+	name  string
+	value node
+}
+
+// describe says what the node is, for errors.
+func (n *node) describe() string {
+	switch n.kind {
+	case textNode:
+		return "a string"
+	case listNode:
+		return "a list"
+	case objectNode:
+		return "an object"
+	}
+	if n.text == "" || n.text == "null" || n.text == "~" {
+		return "empty"
+	}
+	return n.text
+}
+
+// find returns the place of what path names below n, such as
+// "permissions[1].actions[0]", or of the last on the way to it that exists.
+func (n *node) find(path string) place {
+	for path != "" && n != nil {
+		step, rest := cutPath(path)
+		next := n.step(step)
+		if next == nil {
+			break
+		}
+		n, path = next, rest
+	}
+	return n.place
+}
+
+// step is one of "name" and "[3]".
+func (n *node) step(step string) *node {
+	if index, ok := strings.CutPrefix(step, "["); ok {
+		i, err := strconv.Atoi(strings.TrimSuffix(index, "]"))
+		if err != nil || i >= len(n.items) {
+			return nil
+		}
+		return &n.items[i]
+	}
+	for i := range n.fields {
+		if n.fields[i].name == step {
+			return &n.fields[i].value
+		}
+	}
+	return nil
+}
+
+func cutPath(path string) (step, rest string) {
+	if i := strings.IndexAny(path[1:], ".["); i >= 0 {
+		return path[:i+1], strings.TrimPrefix(path[i+1:], ".")
+	}
+	return path, ""
+}
+
+func joinPath(path, step string) string {
+	if path == "" || strings.HasPrefix(step, "[") {
+		return path + step
+	}
+	return path + "." + step
+}
+
+// syntaxFault is the error that ends the reading of a file.
+type syntaxFault struct {
+	place
+	err error
+}
+
+func (e *syntaxFault) Error() string { return e.err.Error() }
+
+func syntaxErrorf(at place, format string, args ...any) error {
+	return &syntaxFault{place: at, err: fmt.Errorf("%w: %s", ErrSyntax, fmt.Sprintf(format, args...))}
+}
+
+func tooLarge(at place, format string, args ...any) error {
+	return &syntaxFault{place: at, err: fmt.Errorf("%w: %s", ErrTooLarge, fmt.Sprintf(format, args...))}
+}

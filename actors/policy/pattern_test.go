@@ -1,0 +1,151 @@
+package policy_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// matchOracle says by recursion what a pattern matches.
+func matchOracle(pattern, name, sep string) bool {
+	return matchSegments(strings.Split(pattern, sep), strings.Split(name, sep))
+}
+
+func matchSegments(pattern, name []string) bool {
+	switch {
+	case len(pattern) == 0:
+		return len(name) == 0
+	case pattern[0] == "**":
+		return len(pattern) == 1
+	case len(name) == 0:
+		return false
+	}
+	return (pattern[0] == "*" || pattern[0] == name[0]) && matchSegments(pattern[1:], name[1:])
+}
+
+func actionOracle(pattern, action string) bool {
+	const control = "interlock:"
+	return strings.HasPrefix(pattern, control) == strings.HasPrefix(action, control) && matchOracle(pattern, action, ":")
+}
+
+// names are all names of up to so many segments; alphabet and one that no pattern holds.
+func names(sep string, most int, alphabet ...string) []string {
+	alphabet = append(slices.Clone(alphabet), "other")
+	all, longest := alphabet, alphabet
+	for range most - 1 {
+		var longer []string
+		for _, head := range longest {
+			for _, seg := range alphabet {
+				longer = append(longer, head+sep+seg)
+			}
+		}
+		all, longest = append(slices.Clone(all), longer...), longer
+	}
+	return all
+}
+
+func genPattern(sep string, alphabet ...string) *rapid.Generator[string] {
+	return rapid.Custom(func(t *rapid.T) string {
+		segs := rapid.SliceOfN(rapid.SampledFrom(append(slices.Clone(alphabet), "*")), 0, 3).Draw(t, "segments")
+		if len(segs) == 0 || rapid.IntRange(0, 2).Draw(t, "rest") == 0 {
+			segs = append(segs, "**")
+		}
+		return strings.Join(segs, sep)
+	})
+}
+
+func TestResourcePatternsAgainstAllNames(t *testing.T) {
+	all := names("/", 5, "a", "b")
+	rapid.Check(t, func(t *rapid.T) {
+		gen := genPattern("/", "a", "b")
+		p, err := policy.ParseResourcePattern(gen.Draw(t, "p"))
+		require.NoError(t, err)
+		q, err := policy.ParseResourcePattern(gen.Draw(t, "q"))
+		require.NoError(t, err)
+		covers, overlaps := true, false
+		for _, name := range all {
+			inP, inQ := matchOracle(p.String(), name, "/"), matchOracle(q.String(), name, "/")
+			require.Equal(t, inP, p.Matches(name), "%s on %s", p, name)
+			covers = covers && (inP || !inQ)
+			overlaps = overlaps || (inP && inQ)
+		}
+		require.Equal(t, covers, p.Covers(q), "%s covers %s", p, q)
+		require.Equal(t, overlaps, p.Overlaps(q), "%s overlaps %s", p, q)
+	})
+}
+
+func TestActionPatternsAgainstAllNames(t *testing.T) {
+	all := names(":", 5, "interlock", "a")
+	rapid.Check(t, func(t *rapid.T) {
+		gen := genPattern(":", "interlock", "a")
+		p, err := policy.ParseActionPattern(gen.Draw(t, "p"))
+		require.NoError(t, err)
+		q, err := policy.ParseActionPattern(gen.Draw(t, "q"))
+		require.NoError(t, err)
+		overlaps, control := false, false
+		for _, name := range all {
+			in := actionOracle(p.String(), name)
+			require.Equal(t, in, p.Matches(name), "%s on %s", p, name)
+			overlaps = overlaps || (in && actionOracle(q.String(), name))
+			control = control || (in && strings.HasPrefix(name, policy.ControlPrefix))
+		}
+		require.Equal(t, overlaps, p.Overlaps(q), "%s overlaps %s", p, q)
+		require.Equal(t, control, p.ReachesControl())
+	})
+}
+
+func TestControlActionsAreNeverMatchedByChance(t *testing.T) {
+	for _, wide := range []string{"*", "**", "*:*", "*:**", "*:grant", "interlock"} {
+		p, err := policy.ParseActionPattern(wide)
+		require.NoError(t, err)
+		require.False(t, p.Matches("interlock:grant"), wide)
+	}
+	p, err := policy.ParseActionPattern("interlock:*")
+	require.NoError(t, err)
+	require.True(t, p.Matches("interlock:grant"))
+	require.False(t, p.Matches("interlock"))
+}
+
+func TestPatternsThatAreRefused(t *testing.T) {
+	for _, s := range []string{"", "ord*", "a/**/b", "**/a", "***", "a/*b", "a\x00", "\xff", strings.Repeat("x", policy.MaxResource+1)} {
+		_, err := policy.ParseResourcePattern(s)
+		require.ErrorIs(t, err, policy.ErrMalformed, s)
+	}
+	for _, s := range []string{"", "**:a", "a*", strings.Repeat("x", policy.MaxAction+1)} {
+		_, err := policy.ParseActionPattern(s)
+		require.ErrorIs(t, err, policy.ErrMalformed, s)
+	}
+	for _, s := range []string{
+		"", "*", "**", "user", "user:", ":*", "*:a", "user:alice", "user:al*", "user:**/x", "user:a/**/b", "spiffe:**",
+		"spiffe://*/a", "spiffe://**", "spiffe://td", "spiffe://td*/**", "SPIFFE://td/**", "spiffe://td//**", "user:*\n",
+	} {
+		_, err := policy.ParsePrincipalPattern(s)
+		require.ErrorIs(t, err, policy.ErrMalformed, s)
+	}
+}
+
+func TestPrincipalPatterns(t *testing.T) {
+	var nobody policy.PrincipalPattern
+	require.True(t, nobody.IsZero())
+	require.False(t, nobody.Matches(policy.MustPrincipal("user:a")))
+	require.False(t, nobody.Matches(policy.Principal{}))
+	for _, c := range []struct {
+		pattern, principal string
+		want               bool
+	}{
+		{"user:*", "user:a", true}, {"user:*", "user:a/b", false}, {"user:**", "user:a/b", true}, {"user:*", "group:a", false},
+		{"user:a/*", "user:a/b", true}, {"user:*", "user:a:b", true}, {"spiffe://td/**", "spiffe://td/a", true},
+		{"spiffe://td/**", "spiffe://td2/a", false}, {"spiffe://td/ns/*/sa/*", "spiffe://td/ns/a/sa/b", true},
+		{"spiffe://td/ns/*/sa/*", "spiffe://td/ns/a/sa/b/c", false}, {"spiffe://td/*/**", "spiffe://td/a", true},
+	} {
+		p, err := policy.ParsePrincipalPattern(c.pattern)
+		require.NoError(t, err, c.pattern)
+		require.Equal(t, c.want, p.Matches(policy.MustPrincipal(c.principal)), "%s on %s", c.pattern, c.principal)
+		require.False(t, p.Matches(policy.Principal{}))
+	}
+}

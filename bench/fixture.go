@@ -1,0 +1,118 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// world is a policy with the queries that are put to it.
+type world struct {
+	roles   []*policy.Role
+	grants  []policy.Grant
+	queries []actors.Request
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func principalNumber(i int) policy.Principal {
+	return policy.MustPrincipal(fmt.Sprintf("spiffe://bench.test/ns/team-%d/sa/%d", i%97, i))
+}
+
+func permissionOf(action, resource string) policy.Permission {
+	return policy.Permission{
+		Actions:   []policy.ActionPattern{must(policy.ParseActionPattern(action))},
+		Resources: []policy.ResourcePattern{must(policy.ParseResourcePattern(resource))},
+	}
+}
+
+// eightPermissions gives each of n principals a role of eight permissions, of which one
+// is asked for.
+func eightPermissions(n int) *world {
+	w := &world{}
+	permissions := make([]policy.Permission, 8)
+	for i := range permissions {
+		permissions[i] = permissionOf(fmt.Sprintf("orders:do%d", i), fmt.Sprintf("orders/area-%d/**", i))
+	}
+	w.roles = []*policy.Role{must(policy.NewRole("worker", nil, permissions))}
+	for i := range n {
+		who := principalNumber(i)
+		w.grants = append(w.grants, policy.Grant{Principal: who, Role: "worker"})
+		w.queries = append(w.queries, actors.Request{Principal: who, Action: "orders:do3", Resource: "orders/area-3/42"})
+	}
+	return w
+}
+
+// random is a policy of prefix patterns: n principals with a number of roles each, of so
+// many permissions, and queries of which about half are allowed.
+func random(n, roles, perRole, each int) *world {
+	rng := rand.New(rand.NewPCG(1, 2))
+	w := &world{}
+	areas := max(40, roles*perRole/25)
+	for r := range roles {
+		permissions := make([]policy.Permission, perRole)
+		for i := range permissions {
+			permissions[i] = permissionOf(fmt.Sprintf("api:do%d", rng.IntN(4)), fmt.Sprintf("area-%d/unit-%d/**", rng.IntN(areas), rng.IntN(4)))
+		}
+		w.roles = append(w.roles, must(policy.NewRole(fmt.Sprintf("role-%d", r), nil, permissions)))
+	}
+	held := make([][]int, n)
+	for i := range n {
+		held[i] = rng.Perm(roles)[:each]
+		for _, r := range held[i] {
+			w.grants = append(w.grants, policy.Grant{Principal: principalNumber(i), Role: fmt.Sprintf("role-%d", r)})
+		}
+	}
+	for range 4096 {
+		i := rng.IntN(n)
+		q := actors.Request{Principal: principalNumber(i), Action: fmt.Sprintf("api:do%d", rng.IntN(4)),
+			Resource: fmt.Sprintf("area-%d/unit-%d/item-%d", rng.IntN(areas), rng.IntN(4), rng.IntN(1000))}
+		if rng.IntN(2) == 0 { // one that its roles allow
+			p := w.roles[held[i][rng.IntN(each)]].Permissions()[rng.IntN(perRole)]
+			q.Action = p.Actions[0].String()
+			q.Resource = p.Resources[0].String()[:len(p.Resources[0].String())-2] + fmt.Sprintf("item-%d", rng.IntN(1000))
+		}
+		w.queries = append(w.queries, q)
+	}
+	return w
+}
+
+// engine starts an engine on the world; the caller closes it.
+func (w *world) engine() *actors.Engine {
+	m := must(actors.NewMemoryWith(w.roles, w.grants))
+	return must(actors.New(actors.Options{Log: m, Logger: slog.New(slog.DiscardHandler)}))
+}
+
+// table compiles the world and each principal's holdings, for those who decide without
+// the engine.
+func (w *world) table() (*policy.Table, map[policy.Principal]*policy.Effective) {
+	t := must(policy.NewTable(1, w.roles, nil))
+	records := map[policy.Principal]*policy.Record{}
+	for _, g := range w.grants {
+		if records[g.Principal] == nil {
+			records[g.Principal] = &policy.Record{}
+		}
+		records[g.Principal].Grants = append(records[g.Principal].Grants, g)
+	}
+	shared := map[string]*policy.Effective{}
+	held := map[policy.Principal]*policy.Effective{}
+	for who, r := range records {
+		h := t.Hold(who, r, 0)
+		if shared[h.Key] == nil {
+			shared[h.Key] = t.Compile(h)
+		}
+		held[who] = shared[h.Key]
+	}
+	return t, held
+}
+
+func nothing(context.Context) error { return nil }

@@ -1,0 +1,126 @@
+package bench
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/interlock-authz/interlock/actors"
+)
+
+func discard(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// side is one of the two things that a ratio compares: it sets up once and then measures
+// as often as it is asked to.
+type side struct {
+	name  string
+	run   func(b *testing.B)
+	close func()
+}
+
+// order draws the queries of a run, the same for both sides.
+func order(w *world) []actors.Request {
+	rng := rand.New(rand.NewPCG(7, 7))
+	drawn := make([]actors.Request, 1<<14)
+	for i := range drawn {
+		drawn[i] = w.queries[rng.IntN(len(w.queries))]
+	}
+	return drawn
+}
+
+// executeSide runs empty operations through Execute.
+func executeSide(name string, w *world) side {
+	e := w.engine()
+	drawn := order(w)
+	ctx := context.Background()
+	for i := range drawn { // everybody is active
+		_ = e.Execute(ctx, drawn[i], nothing)
+	}
+	return side{name, func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			_ = e.Execute(ctx, drawn[i&(1<<14-1)], nothing)
+		}
+	}, func() { _ = e.Close(ctx) }}
+}
+
+// admitSide admits and releases.
+func admitSide(name string, w *world) side {
+	e := w.engine()
+	drawn := order(w)
+	ctx := context.Background()
+	return side{name, func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			l, err := e.Admit(ctx, drawn[i&(1<<14-1)])
+			if err == nil {
+				l.Release()
+			}
+		}
+	}, func() { _ = e.Close(ctx) }}
+}
+
+// decideSide asks for the answer alone.
+func decideSide(name string, w *world) side {
+	e := w.engine()
+	drawn := order(w)
+	ctx := context.Background()
+	return side{name, func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			_, _ = e.Decide(ctx, drawn[i&(1<<14-1)])
+		}
+	}, func() { _ = e.Close(ctx) }}
+}
+
+// rwMutexSide holds each principal's RWMutex over check and use.
+func rwMutexSide(name string, w *world) side {
+	g := newGuarded(w)
+	drawn := order(w)
+	return side{name, func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			g.read(drawn[i&(1<<14-1)], func() {})
+		}
+	}, func() {}}
+}
+
+// futureSide asks an ordinary actor.
+func futureSide(name string, w *world) side {
+	a := newAsked(w)
+	req := w.queries[0]
+	return side{name, func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			a.execute(req, func() {})
+		}
+	}, a.close}
+}
+
+// mapSide checks in the map behind one RWMutex, without any use.
+func mapSide(name string, w *world) side {
+	m := newRoleMap(w)
+	drawn := order(w)
+	return side{name, func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			q := &drawn[i&(1<<14-1)]
+			m.check(q.Principal.String(), q.Action, q.Resource)
+		}
+	}, func() {}}
+}
+
+// parallel64 lets 64 callers work on one side's single principal.
+func parallel64(name string, execute func(), end func()) side {
+	return side{name, func(b *testing.B) {
+		b.SetParallelism(64 / max(1, maxProcs()))
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				execute()
+			}
+		})
+	}, end}
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/interlock-authz/interlock/certs"
+)
+
+func caCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "ca", Short: "Make a development authority and its certificates",
+		Long: "Make an authority for development and tests, and certificates of it: ECDSA P-256, short\nlives, keys readable by their owner alone, nothing overwritten without --force.",
+	}
+	issue := &cobra.Command{Use: "issue", Short: "Issue a certificate"}
+	issue.AddCommand(issueServerCommand(), issueClientCommand())
+	cmd.AddCommand(caInitCommand(), issue)
+	return cmd
+}
+
+func dirFlag(cmd *cobra.Command, dir *string, force *bool) {
+	cmd.Flags().StringVar(dir, "dir", devFolder, "`folder` of the authority and of what it issues")
+	cmd.Flags().BoolVar(force, "force", false, "overwrite what is there")
+}
+
+func caInitCommand() *cobra.Command {
+	var (
+		dir   string
+		force bool
+		o     certs.AuthorityOptions
+	)
+	cmd := &cobra.Command{
+		Use: "init", Short: "Make an authority: ca.crt and ca.key", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.Force = force
+			a, err := certs.InitAuthority(dir, o)
+			if err != nil {
+				return err
+			}
+			return wrote(cmd, filepath.Join(dir, certs.AuthorityCertFile), a.Certificate().NotAfter)
+		},
+	}
+	dirFlag(cmd, &dir, &force)
+	cmd.Flags().StringVar(&o.Name, "name", "interlock development", "`name` of the authority")
+	cmd.Flags().DurationVar(&o.Lifetime, "lifetime", certs.DefaultAuthorityLifetime, "how long it is valid")
+	return cmd
+}
+
+func issueServerCommand() *cobra.Command {
+	var (
+		dir   string
+		force bool
+		leaf  certs.ServerLeaf
+		names []string
+	)
+	cmd := &cobra.Command{
+		Use: "server NAME", Short: "Issue a server's certificate: NAME.crt and NAME.key", Args: cobra.ExactArgs(1),
+		Example: "  interlock ca issue server server --host localhost --host 127.0.0.1",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, n := range names {
+				if ip := net.ParseIP(n); ip != nil {
+					leaf.IPs = append(leaf.IPs, ip)
+				} else {
+					leaf.DNSNames = append(leaf.DNSNames, n)
+				}
+			}
+			return issueLeaf(cmd, dir, args[0], force, func(a *certs.Authority) (certs.KeyPair, error) { return a.IssueServer(leaf) })
+		},
+	}
+	dirFlag(cmd, &dir, &force)
+	cmd.Flags().StringSliceVar(&names, "host", nil, "`host` names and addresses (default localhost, 127.0.0.1, ::1)")
+	cmd.Flags().DurationVar(&leaf.Lifetime, "lifetime", certs.DefaultLeafLifetime, "how long it is valid")
+	return cmd
+}
+
+func issueClientCommand() *cobra.Command {
+	var (
+		dir   string
+		force bool
+		leaf  certs.ClientLeaf
+	)
+	cmd := &cobra.Command{
+		Use: "client NAME", Short: "Issue a client's certificate: NAME.crt and NAME.key", Args: cobra.ExactArgs(1),
+		Example: "  interlock ca issue client carol --spiffe-id spiffe://interlock.test/carol",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if leaf.SPIFFEID == "" && len(leaf.DNSNames) == 0 {
+				leaf.SPIFFEID = devTrustDomain + args[0]
+			}
+			return issueLeaf(cmd, dir, args[0], force, func(a *certs.Authority) (certs.KeyPair, error) { return a.IssueClient(leaf) })
+		},
+	}
+	dirFlag(cmd, &dir, &force)
+	cmd.Flags().StringVar(&leaf.SPIFFEID, "spiffe-id", "", "SPIFFE `ID` (default "+devTrustDomain+"NAME)")
+	cmd.Flags().StringSliceVar(&leaf.DNSNames, "dns", nil, "DNS `name`, for clients without a SPIFFE ID")
+	cmd.Flags().DurationVar(&leaf.Lifetime, "lifetime", certs.DefaultLeafLifetime, "how long it is valid")
+	return cmd
+}
+
+func issueLeaf(cmd *cobra.Command, dir, name string, force bool, issue func(*certs.Authority) (certs.KeyPair, error)) error {
+	authority, err := certs.LoadAuthority(dir)
+	if err != nil {
+		return hint(err, "interlock ca init --dir %s makes an authority", dir)
+	}
+	pair, err := issue(authority)
+	if err != nil {
+		return err
+	}
+	if err := pair.Write(dir, name, force); err != nil {
+		return hint(err, "--force overwrites it")
+	}
+	parsed, err := certs.ParseCertificates(name+".crt", pair.CertPEM)
+	if err != nil {
+		return err
+	}
+	return wrote(cmd, filepath.Join(dir, name+".crt"), parsed[0].NotAfter)
+}
+
+func wrote(cmd *cobra.Command, path string, until time.Time) error {
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "wrote %s, valid until %s\n", path, until.UTC().Format(time.RFC3339))
+	return err
+}

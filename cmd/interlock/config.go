@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/certs"
+)
+
+// config is the configuration file of serve; flags go over it.
+type config struct {
+	Listen         string        `yaml:"listen"`
+	AdminListen    string        `yaml:"admin-listen"`
+	OperatorListen string        `yaml:"operator-listen"`
+	BaseURL        string        `yaml:"base-url"`
+	Policy         string        `yaml:"policy"`
+	BootstrapAdmin string        `yaml:"bootstrap-admin"`
+	TLS            tlsConfig     `yaml:"tls"`
+	Identity       []certs.Rule  `yaml:"identity"`
+	MaxQueued      int           `yaml:"max-queued"`
+	IdleAfter      time.Duration `yaml:"idle-after"`
+	Drain          time.Duration `yaml:"drain"`
+	Log            logConfig     `yaml:"log"`
+}
+
+type tlsConfig struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	ClientCA    string `yaml:"client-ca"`
+}
+
+type logConfig struct {
+	Level  slog.Level `yaml:"level"`
+	Format string     `yaml:"format"`
+}
+
+func defaultConfig() config {
+	return config{
+		Listen: "127.0.0.1:8443", AdminListen: "127.0.0.1:8444", OperatorListen: "127.0.0.1:8445",
+		MaxQueued: 4096, IdleAfter: 5 * time.Minute, Drain: 10 * time.Second,
+		Log: logConfig{Format: "text"},
+	}
+}
+
+// exampleConfig is what serve --help shows: every key, with its default or an example.
+const exampleConfig = `# interlock.yaml
+listen: 127.0.0.1:8443            # callers: decisions (AuthZEN)
+admin-listen: 127.0.0.1:8444      # administrators: the policy
+operator-listen: 127.0.0.1:8445   # operators: /healthz, /readyz; plain, keep it on loopback
+base-url: https://pdp.example:8443  # as callers reach it; default: https:// and listen
+policy: /etc/interlock/policy.yaml  # roles and grants to start with
+bootstrap-admin: spiffe://example.org/admin  # first administrator, on an empty policy only
+tls:
+  certificate: /etc/interlock/server.crt
+  key: /etc/interlock/server.key
+  client-ca: /etc/interlock/ca.crt  # who may sign for callers and administrators
+identity: [dns, email]   # after the SPIFFE ID: dns, email, uri, sha256, spki, cn, in this order
+max-queued: 4096         # requests that may wait for one principal
+idle-after: 5m           # an idle principal leaves memory
+drain: 10s               # how long operations may end by themselves at shutdown
+log:
+  level: info            # debug, info, warn, error
+  format: text           # text, json
+`
+
+// load reads the file over the defaults. Unknown keys are errors with their line.
+func (c *config) load(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	err = yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return hint(fmt.Errorf("%s: %s", path, yaml.FormatError(err, false, true)), "interlock serve --help shows a whole example")
+	}
+	return nil
+}
+
+// check refuses what cannot work, before anything is opened.
+func (c *config) check() error {
+	for name, value := range map[string]string{"tls.certificate": c.TLS.Certificate, "tls.key": c.TLS.Key, "tls.client-ca": c.TLS.ClientCA} {
+		if value == "" {
+			return hint(fmt.Errorf("%s is not set", name), "interlock serve --dev makes certificates to try it with; interlock serve --help shows a whole configuration")
+		}
+	}
+	if c.Policy == "" && c.BootstrapAdmin == "" {
+		return hint(errors.New("neither policy nor bootstrap-admin is set, so nobody could ever change anything"),
+			"name the first administrator: --bootstrap-admin spiffe://trust-domain/name")
+	}
+	if c.Policy != "" && c.BootstrapAdmin != "" {
+		return hint(errors.New("bootstrap-admin is for an empty policy, and policy names one"), "leave one of the two out")
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		return fmt.Errorf("log.format is %q; it is text or json", c.Log.Format)
+	}
+	if c.MaxQueued < 1 || c.IdleAfter <= 0 || c.Drain < 0 {
+		return errors.New("max-queued and idle-after have to be positive, drain not negative")
+	}
+	return nil
+}
+
+func (c *config) logger(w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: c.Log.Level}
+	if c.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// startPolicy returns the roles and grants that the server begins with.
+func (c *config) startPolicy() ([]*policy.Role, []policy.Grant, error) {
+	if c.Policy == "" {
+		return bootstrapPolicy(c.BootstrapAdmin)
+	}
+	file, err := readPolicy(c.Policy)
+	if err != nil {
+		return nil, nil, err
+	}
+	var roles []*policy.Role
+	for r := range file.AllRoles() {
+		roles = append(roles, r)
+	}
+	return roles, file.Grants, nil
+}
+
+func readPolicy(path string) (*policy.File, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return policy.ParseFile(path, data)
+}
+
+// bootstrapPolicy gives one principal full rights, and nothing to anybody else.
+func bootstrapPolicy(id string) ([]*policy.Role, []policy.Grant, error) {
+	who, err := policy.ParsePrincipal(id)
+	if err != nil {
+		return nil, nil, fmt.Errorf("bootstrap-admin: %w", err)
+	}
+	role, err := policy.RoleSpec{Permissions: []policy.PermissionSpec{{
+		Actions: []string{"interlock:**"}, Resources: []string{"**"},
+	}}}.Role("admin")
+	if err != nil {
+		return nil, nil, err
+	}
+	return []*policy.Role{role}, []policy.Grant{{Principal: who, Role: "admin", Reason: "bootstrap"}}, nil
+}

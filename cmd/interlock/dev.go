@@ -1,0 +1,110 @@
+package main
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/interlock-authz/interlock/certs"
+)
+
+// devFolder is where serve --dev keeps its things, and where the other commands look for
+// a certificate when they are told of none.
+const devFolder = ".interlock"
+
+// devClients are the principals that --dev makes certificates for.
+var devClients = []string{"admin", "alice", "bob"}
+
+const devTrustDomain = "spiffe://interlock.test/"
+
+//go:embed sample.yaml
+var samplePolicy []byte
+
+// setUpDev makes what is missing in the folder, renews certificates that end within a
+// day, and configures the server to use it.
+func setUpDev(dir string, c *config, out io.Writer) error {
+	authority, err := devAuthority(dir, out)
+	if err != nil {
+		return err
+	}
+	if err := devCertificates(dir, authority, out); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, "policy.yaml")
+	if c.Policy == "" && c.BootstrapAdmin == "" {
+		if err := writeSample(path, out); err != nil {
+			return err
+		}
+		c.Policy = path
+	}
+	if c.TLS == (tlsConfig{}) {
+		c.TLS = tlsConfig{
+			Certificate: filepath.Join(dir, "server.crt"), Key: filepath.Join(dir, "server.key"),
+			ClientCA: filepath.Join(dir, certs.AuthorityCertFile),
+		}
+	}
+	return nil
+}
+
+func devAuthority(dir string, out io.Writer) (*certs.Authority, error) {
+	if _, err := os.Stat(filepath.Join(dir, certs.AuthorityCertFile)); err == nil {
+		return certs.LoadAuthority(dir)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(out, "made a development authority in", dir)
+	return certs.InitAuthority(dir, certs.AuthorityOptions{Name: "interlock development"})
+}
+
+func devCertificates(dir string, authority *certs.Authority, out io.Writer) error {
+	issue := func(name string, make func() (certs.KeyPair, error)) error {
+		if usable(dir, name) {
+			return nil
+		}
+		pair, err := make()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(out, "issued", filepath.Join(dir, name+".crt"))
+		return pair.Write(dir, name, true)
+	}
+	if err := issue("server", func() (certs.KeyPair, error) { return authority.IssueServer(certs.ServerLeaf{}) }); err != nil {
+		return err
+	}
+	for _, name := range devClients {
+		if err := issue(name, func() (certs.KeyPair, error) {
+			return authority.IssueClient(certs.ClientLeaf{SPIFFEID: devTrustDomain + name})
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// usable reports whether the pair can be used for another day.
+func usable(dir, name string) bool {
+	pair, err := certs.LoadKeyPair(filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
+	return err == nil && pair.Leaf != nil && time.Until(pair.Leaf.NotAfter) > 24*time.Hour
+}
+
+// writeSample leaves a policy alone that is there.
+func writeSample(path string, out io.Writer) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "wrote the sample policy", path)
+	_, err = f.Write(samplePolicy)
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/spf13/cobra"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+// change is a command that changes the policy on the server.
+type change struct {
+	connection
+	spec    policy.ChangeSpec
+	expires time.Duration
+	wait    time.Duration
+	grace   time.Duration
+	dry     bool
+}
+
+func grantCommand() *cobra.Command {
+	c := &change{spec: policy.ChangeSpec{Op: policy.OpGrant}}
+	cmd := &cobra.Command{
+		Use: "grant PRINCIPAL ROLE", Short: "Give a role to a principal", Args: cobra.ExactArgs(2),
+		Long: `Give a role to a principal, or with a wildcard in it to all that match. Prints the
+receipt: the revision, and what the update ended.`,
+		Example: "  interlock grant spiffe://interlock.test/bob order-writer --within 'orders/eu/**' --for 8h --reason 'on call'",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if c.expires > 0 {
+				c.spec.Expires = time.Now().Add(c.expires).UTC().Format(time.RFC3339)
+			}
+			c.name2(args)
+			return c.apply(cmd)
+		},
+	}
+	c.updateFlags(cmd)
+	cmd.Flags().StringSliceVar(&c.spec.Within, "within", nil, "limit it to resources that match `pattern`")
+	cmd.Flags().DurationVar(&c.expires, "for", 0, "let it expire after this `time`")
+	return cmd
+}
+
+func revokeCommand() *cobra.Command {
+	c := &change{spec: policy.ChangeSpec{Op: policy.OpRevoke}}
+	var certificate string
+	cmd := &cobra.Command{
+		Use: "revoke PRINCIPAL ROLE | revoke --certificate SHA256", Short: "Take a role from a principal, or end a certificate",
+		Long: `Take a role from a principal. When the command returns with exit status 0, nothing that
+the revocation forbids is running, and nothing will start. Exit status 1 means that the
+revocation stands and that what the receipt lists had not ended when the wait was over.`,
+		Example: "  interlock revoke spiffe://interlock.test/alice order-writer --reason 'left the team'\n" +
+			"  interlock revoke --certificate 5f0c…9a --reason 'key lost'",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if certificate != "" {
+				return cobra.NoArgs(cmd, args)
+			}
+			return cobra.ExactArgs(2)(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if certificate == "" {
+				c.name2(args)
+				return c.apply(cmd)
+			}
+			c.spec.Op = policy.OpRevokeCertificate
+			if serial, issuer, ok := strings.Cut(certificate, "@"); ok {
+				c.spec.Serial, c.spec.Issuer = serial, issuer
+			} else {
+				c.spec.SHA256 = certificate
+			}
+			return c.apply(cmd)
+		},
+	}
+	c.updateFlags(cmd)
+	cmd.Flags().StringSliceVar(&c.spec.Within, "within", nil, "take only the grant that is limited to exactly these `patterns`")
+	cmd.Flags().DurationVar(&c.grace, "grace", 0, "let operations in flight go on for this `time` before they are cancelled")
+	cmd.Flags().StringVar(&certificate, "certificate", "", "`SHA256` of a certificate, or serial@issuer")
+	return cmd
+}
+
+func (c *change) updateFlags(cmd *cobra.Command) {
+	c.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&c.spec.Reason, "reason", "", "why, for the record")
+	f.DurationVar(&c.wait, "wait", 10*time.Second, "how long to wait until it is quiesced")
+	f.BoolVar(&c.dry, "dry-run", false, "only say what it would do")
+}
+
+// name2 takes principal, or pattern, and role from the arguments.
+func (c *change) name2(args []string) {
+	if strings.Contains(args[0], "*") {
+		c.spec.Principals = args[0]
+	} else {
+		c.spec.Principal = args[0]
+	}
+	c.spec.Role = policy.RoleRef{Name: args[1]}
+}
+
+func (c *change) query() string {
+	q := url.Values{"wait": {c.wait.String()}}
+	if c.grace > 0 {
+		q.Set("grace", c.grace.String())
+	}
+	if c.dry {
+		q.Set("dry-run", "true")
+	}
+	return "?" + q.Encode()
+}
+
+func (c *change) apply(cmd *cobra.Command) error {
+	if _, err := c.spec.Change(); err != nil {
+		return err
+	}
+	client, err := c.administrators()
+	if err != nil {
+		return err
+	}
+	answer, err := client.Call(cmd.Context(), http.MethodPost, "/v1/changes"+c.query(), nil,
+		map[string]any{"changes": []policy.ChangeSpec{c.spec}})
+	if err != nil {
+		return explainFailure(err)
+	}
+	return printReceipt(cmd.OutOrStdout(), answer)
+}
+
+// receipt is what commands print of the server's receipts and previews.
+type receipt struct {
+	DryRun         bool               `json:"dryRun"`
+	At             uint64             `json:"at"`
+	WouldEnd       []runningLease     `json:"wouldEnd"`
+	Revision       uint64             `json:"revision"`
+	Quiesced       bool               `json:"quiesced"`
+	Ended          []endedLease       `json:"ended"`
+	Running        []runningLease     `json:"running"`
+	StillGrantedBy []policy.GrantSpec `json:"stillGrantedBy"`
+	Unchanged      bool               `json:"unchanged"`
+}
+
+type runningLease struct {
+	Lease     uint64    `json:"lease"`
+	Principal string    `json:"principal"`
+	Action    string    `json:"action"`
+	Resource  string    `json:"resource"`
+	Since     time.Time `json:"since"`
+	Revoked   uint64    `json:"revoked"`
+}
+
+type endedLease struct {
+	runningLease
+	How   string `json:"how"`
+	After string `json:"after"`
+}
+
+func (l *runningLease) String() string {
+	return fmt.Sprintf("lease %d: %s %s on %s", l.Lease, l.Principal, l.Action, l.Resource)
+}
+
+func printReceipt(out io.Writer, answer *httpapi.Answer) error {
+	var r receipt
+	if err := json.Unmarshal(answer.Body, &r); err != nil {
+		return err
+	}
+	if r.DryRun {
+		fmt.Fprintf(out, "dry run at revision %d: nothing was changed\n", r.At)
+		for i := range r.WouldEnd {
+			fmt.Fprintln(out, "  would end", &r.WouldEnd[i])
+		}
+		return nil
+	}
+	state := "quiesced"
+	if !r.Quiesced {
+		state = "stands, but is not quiesced"
+	}
+	fmt.Fprintf(out, "revision %d, %s\n", r.Revision, state)
+	if r.Unchanged {
+		fmt.Fprintln(out, "  note: nothing changed; what was revoked was not granted")
+	}
+	for i := range r.Ended {
+		fmt.Fprintf(out, "  ended %v, %s after %s\n", &r.Ended[i].runningLease, r.Ended[i].How, r.Ended[i].After)
+	}
+	for i := range r.Running {
+		fmt.Fprintln(out, "  running", &r.Running[i])
+	}
+	for _, g := range r.StillGrantedBy {
+		fmt.Fprintf(out, "  note: still granted by %s%s as %s\n", g.Principal, g.Principals, g.Role)
+	}
+	if !r.Quiesced {
+		return errDenied
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+package httpapi
+
+import (
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// AdminOptions of [NewAdminAPI].
+type AdminOptions struct {
+	Engine *actors.Engine
+	// Callers identifies administrators; nil for SPIFFE IDs.
+	Callers *Connections
+	// Logger may be nil.
+	Logger *slog.Logger
+	// BodyLimit bounds a request's body in bytes; 0 for [DefaultAdminBodyLimit].
+	BodyLimit int64
+}
+
+// DefaultAdminBodyLimit bounds a body of the admin API, unless options say otherwise: a
+// whole policy has to fit.
+const DefaultAdminBodyLimit = 64 << 20
+
+// adminAPI is the administration point: it reads and changes the policy. Whoever calls it
+// is a principal like any other, whose rights are permissions of the policy.
+type adminAPI struct {
+	engine  *actors.Engine
+	callers *Connections
+	limit   int64
+}
+
+// NewAdminAPI returns the handler of the admin listener: /v1/changes, /v1/policy,
+// /v1/principals and /v1/leases, as docs/admin-api.md describes them.
+func NewAdminAPI(o AdminOptions) http.Handler {
+	a := &adminAPI{engine: o.Engine, callers: o.Callers, limit: limitOr(o.BodyLimit, DefaultAdminBodyLimit)}
+	if a.callers == nil {
+		a.callers = NewConnections(nil)
+	}
+	r := NewRouter(o.Logger)
+	for _, route := range []struct {
+		method, path string
+		serve        handlerFunc
+	}{
+		{http.MethodPost, "/v1/changes", a.postChanges},
+		{http.MethodGet, "/v1/changes/{revision}", a.getReceipt},
+		{http.MethodGet, "/v1/policy", a.getPolicy},
+		{http.MethodPut, "/v1/policy", a.putPolicy},
+		{http.MethodGet, "/v1/principals", a.getPrincipal},
+		{http.MethodGet, "/v1/leases", a.getLeases},
+	} {
+		r.Handle(route.path, handle(o.Logger, route.serve)).Methods(route.method)
+	}
+	return r
+}
+
+// may returns the caller if it has the right.
+func (a *adminAPI) may(r *http.Request, action, resource string) (*Caller, error) {
+	caller, err := a.callers.CallerFrom(r)
+	if err != nil {
+		return nil, err
+	}
+	req := caller.Request(action, resource)
+	d, err := a.engine.Decide(r.Context(), req)
+	if err != nil {
+		return nil, err
+	}
+	if !d.Allowed {
+		return nil, &actors.DeniedError{Decision: d, Principal: req.Principal, Action: action, Resource: resource}
+	}
+	return caller, nil
+}
+
+// etag names a revision of this store: the number alone means nothing in another one.
+func (a *adminAPI) etag(revision uint64) string {
+	return `"` + a.engine.Identity() + "." + strconv.FormatUint(revision, 10) + `"`
+}
+
+// ifMatch returns the precondition of the request's If-Match, nil if it has none.
+func (a *adminAPI) ifMatch(h http.Header) (func(policy.View) error, error) {
+	values := h.Values("If-Match")
+	if len(values) == 0 {
+		return nil, nil
+	}
+	var tags []string
+	for _, v := range values {
+		for tag := range strings.SplitSeq(v, ",") {
+			tag = strings.TrimSpace(tag)
+			if tag == "*" {
+				return func(policy.View) error { return nil }, nil
+			}
+			if len(tag) < 2 || !strings.HasPrefix(tag, `"`) || !strings.HasSuffix(tag, `"`) {
+				return nil, queryProblem("If-Match", "is not an entity tag in quotes, as a response's ETag gives it")
+			}
+			tags = append(tags, tag)
+		}
+	}
+	return func(tip policy.View) error {
+		current := a.etag(tip.Revision())
+		for _, tag := range tags {
+			if tag == current {
+				return nil
+			}
+		}
+		return &staleError{current: current}
+	}, nil
+}
+
+// staleError is a failed If-Match. It wraps [actors.ErrPrecondition].
+type staleError struct{ current string }
+
+func (e *staleError) Error() string { return "the policy is at " + e.current + " by now" }
+
+// Unwrap returns [actors.ErrPrecondition].
+func (e *staleError) Unwrap() error { return actors.ErrPrecondition }
+
+// Bounds of what a request may ask for.
+const (
+	defaultWait = 10 * time.Second
+	maxWait     = time.Minute
+	maxGrace    = time.Hour
+)
+
+// durationOf reads a query parameter such as wait=5s.
+func durationOf(r *http.Request, name string, otherwise, most time.Duration) (time.Duration, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > most {
+		return 0, queryProblem(name, "is not a duration from 0s to "+most.String()+", such as 5s")
+	}
+	return d, nil
+}
+
+// onlyQuery refuses parameters that mean nothing here: a misspelt wait would be taken for
+// none.
+func onlyQuery(r *http.Request, known ...string) error {
+next:
+	for name, values := range r.URL.Query() {
+		for _, k := range known {
+			if name == k && len(values) == 1 {
+				continue next
+			}
+		}
+		return queryProblem(name, "is not known here, or stands there twice")
+	}
+	return nil
+}
+
+func queryProblem(name, what string) *Problem {
+	p := problem(http.StatusBadRequest, "malformed-request", "Malformed request", name+" "+what+".")
+	p.Members = map[string]any{"errors": []fieldFault{{Field: name, Detail: what}}}
+	return p
+}
+
+func revisionVar(r *http.Request) (uint64, error) {
+	n, err := strconv.ParseUint(mux.Vars(r)["revision"], 10, 64)
+	if err != nil {
+		return 0, queryProblem("revision", "is not a number")
+	}
+	return n, nil
+}

@@ -1,0 +1,165 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// changesBody is the body of POST /v1/changes.
+type changesBody struct {
+	Changes []policy.ChangeSpec `json:"changes"`
+}
+
+// maxChanges bounds the changes of one update by POST /v1/changes.
+const maxChanges = 10_000
+
+// postChanges applies a list of changes, all or none, and answers with the receipt.
+func (a *adminAPI) postChanges(w http.ResponseWriter, r *http.Request) error {
+	caller, err := a.callers.CallerFrom(r)
+	if err != nil {
+		return err
+	}
+	how, err := a.howOf(r)
+	if err != nil {
+		return err
+	}
+	var body changesBody
+	if err := readJSON(w, r, a.limit, &body, knownMembersOnly); err != nil {
+		return err
+	}
+	changes, err := changesOf(body.Changes)
+	if err != nil {
+		return err
+	}
+	return a.apply(w, r, caller, changes, how)
+}
+
+func changesOf(specs []policy.ChangeSpec) ([]policy.Change, error) {
+	if len(specs) == 0 || len(specs) > maxChanges {
+		return nil, queryProblem("changes", "has to hold 1 to 10000 changes")
+	}
+	changes := make([]policy.Change, len(specs))
+	for i := range specs {
+		c, err := specs[i].Change()
+		if err != nil {
+			return nil, policy.At(indexed("changes", i), err)
+		}
+		changes[i] = c
+	}
+	return changes, nil
+}
+
+// how says in which way a request wants its changes applied.
+type how struct {
+	wait, grace time.Duration
+	dry         bool
+	match       func(policy.View) error
+}
+
+func (a *adminAPI) howOf(r *http.Request) (h how, err error) {
+	if err = onlyQuery(r, "wait", "grace", "dry-run"); err != nil {
+		return h, err
+	}
+	if h.wait, err = durationOf(r, "wait", defaultWait, maxWait); err != nil {
+		return h, err
+	}
+	if h.grace, err = durationOf(r, "grace", 0, maxGrace); err != nil {
+		return h, err
+	}
+	switch r.URL.Query().Get("dry-run") {
+	case "", "false":
+	case "true":
+		h.dry = true
+	default:
+		return h, queryProblem("dry-run", "is neither true nor false")
+	}
+	if r.Header.Get("Idempotency-Key") != "" {
+		return h, queryProblem("Idempotency-Key", "is not supported while the policy is kept in memory; use If-Match to repeat a request safely")
+	}
+	h.match, err = a.ifMatch(r.Header)
+	return h, err
+}
+
+// apply brings the changes to the engine, with the checks of the control plane as their
+// preconditions.
+func (a *adminAPI) apply(w http.ResponseWriter, r *http.Request, caller *Caller, changes []policy.Change, h how) error {
+	checks := &author{caller: caller, changes: changes, now: func() int64 { return time.Now().UnixNano() }}
+	update := actors.Update{
+		Changes: changes, Grace: h.grace, After: checks.after,
+		Author: actors.Author{Principal: caller.Principal, Credential: caller.Credential.Fingerprint()},
+		Before: func(tip policy.View) error {
+			if err := checks.before(tip); err != nil {
+				return err
+			}
+			if h.match != nil {
+				return h.match(tip)
+			}
+			return nil
+		},
+	}
+	if h.dry {
+		return a.preview(w, r, update)
+	}
+	ctx, cancel := patience(w, r, h.wait)
+	defer cancel()
+	receipt, err := a.engine.Update(ctx, update)
+	return a.answerReceipt(w, receipt, err)
+}
+
+// patience bounds the wait for a receipt, and lets the response be written after it.
+func patience(w http.ResponseWriter, r *http.Request, wait time.Duration) (context.Context, context.CancelFunc) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wait + defaultWait))
+	return context.WithTimeout(r.Context(), wait)
+}
+
+// answerReceipt answers 200 with a receipt that is quiesced, 202 with one that is not yet.
+func (a *adminAPI) answerReceipt(w http.ResponseWriter, receipt actors.Receipt, err error) error {
+	status := http.StatusOK
+	switch {
+	case errors.Is(err, actors.ErrNotQuiesced):
+		status = http.StatusAccepted
+	case err != nil:
+		return err
+	}
+	w.Header().Set("ETag", a.etag(receipt.Revision))
+	return writeJSON(w, status, receiptDocument(&receipt))
+}
+
+// getReceipt answers with the receipt of a revision as it is now.
+func (a *adminAPI) getReceipt(w http.ResponseWriter, r *http.Request) error {
+	if _, err := a.may(r, actionRead, resourceChanges); err != nil {
+		return err
+	}
+	if err := onlyQuery(r, "wait"); err != nil {
+		return err
+	}
+	revision, err := revisionVar(r)
+	if err != nil {
+		return err
+	}
+	wait, err := durationOf(r, "wait", 0, maxWait)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := patience(w, r, wait)
+	defer cancel()
+	receipt, err := a.engine.Receipt(ctx, revision)
+	return a.answerReceipt(w, receipt, err)
+}
+
+func (a *adminAPI) preview(w http.ResponseWriter, r *http.Request, u actors.Update) error {
+	p, err := a.engine.Preview(r.Context(), u)
+	if err != nil {
+		return err
+	}
+	specs := make([]policy.ChangeSpec, len(u.Changes))
+	for i := range u.Changes {
+		specs[i] = policy.SpecOfChange(u.Changes[i])
+	}
+	return writeJSON(w, http.StatusOK, previewDocument{DryRun: true, At: p.At, Changes: specs, WouldEnd: leaseDocuments(p.WouldEnd)})
+}

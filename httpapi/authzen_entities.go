@@ -1,0 +1,201 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/certs"
+)
+
+// others are the members of an object that are not known here. AuthZEN says to ignore
+// them; but one that is a known name in other letters is refused, for a reader that does
+// not mind the case would take it for that name, and decide otherwise than we do.
+type others map[string]jsontext.Value
+
+func (o others) check(pointer string, known ...string) error {
+	for name := range o {
+		for _, k := range known {
+			if strings.EqualFold(name, k) {
+				return &bodyError{Pointer: pointer + "/" + k, Offset: -1, Detail: "is spelled in other letters; the case of names counts"}
+			}
+		}
+	}
+	return nil
+}
+
+// entity is a subject or a resource. What was not said is nil.
+type entity struct {
+	Type       *string        `json:"type"`
+	ID         *string        `json:"id"`
+	Properties map[string]any `json:"properties"`
+	Others     others         `json:",embed"`
+}
+
+// action is what is to be done.
+type action struct {
+	Name       *string        `json:"name"`
+	Properties map[string]any `json:"properties"`
+	Others     others         `json:",embed"`
+}
+
+// evaluation is one question.
+type evaluation struct {
+	Subject  *entity        `json:"subject"`
+	Action   *action        `json:"action"`
+	Resource *entity        `json:"resource"`
+	Context  map[string]any `json:"context"`
+	Others   others         `json:",embed"`
+}
+
+// check refuses names in other letters, here and in the entities.
+func (e *evaluation) check(pointer string, more ...string) error {
+	if err := e.Others.check(pointer, append(more, "subject", "action", "resource", "context")...); err != nil {
+		return err
+	}
+	if err := e.Subject.check(pointer + "/subject"); err != nil {
+		return err
+	}
+	if err := e.Resource.check(pointer + "/resource"); err != nil {
+		return err
+	}
+	if e.Action == nil {
+		return nil
+	}
+	return e.Action.Others.check(pointer+"/action", "name", "properties")
+}
+
+func (e *entity) check(pointer string) error {
+	if e == nil {
+		return nil
+	}
+	return e.Others.check(pointer, "type", "id", "properties")
+}
+
+// inherit fills in from d what e does not say: whole entities, and of an entity that e
+// has, its type, id or name alone.
+func (e *evaluation) inherit(d *evaluation) {
+	e.Subject = e.Subject.orElse(d.Subject)
+	e.Resource = e.Resource.orElse(d.Resource)
+	if e.Action == nil {
+		e.Action = d.Action
+	} else if e.Action.Name == nil && d.Action != nil {
+		e.Action.Name = d.Action.Name
+	}
+	if e.Context == nil {
+		e.Context = d.Context
+	}
+}
+
+func (e *entity) orElse(d *entity) *entity {
+	if e == nil || d == nil {
+		if e == nil {
+			return d
+		}
+		return e
+	}
+	if e.Type == nil {
+		e.Type = d.Type
+	}
+	if e.ID == nil {
+		e.ID = d.ID
+	}
+	return e
+}
+
+// question makes the engine's request of the evaluation. The error is a *bodyError.
+func (e *evaluation) question() (actors.Request, error) {
+	who, err := e.Subject.principal()
+	if err != nil {
+		return actors.Request{}, err
+	}
+	if e.Action == nil || e.Action.Name == nil {
+		return actors.Request{}, unusable("/action/name", "is missing")
+	}
+	if err := policy.CheckAction(*e.Action.Name); err != nil {
+		return actors.Request{}, unusable("/action/name", err.Error())
+	}
+	what, err := e.Resource.resource()
+	if err != nil {
+		return actors.Request{}, err
+	}
+	return actors.Request{Principal: who, Action: *e.Action.Name, Resource: what, Properties: e.properties()}, nil
+}
+
+func (e *evaluation) properties() *policy.Properties {
+	if e.Subject.Properties == nil && e.Action.Properties == nil && e.Resource.Properties == nil && e.Context == nil {
+		return nil
+	}
+	return &policy.Properties{
+		Principal: e.Subject.Properties, Action: e.Action.Properties, Resource: e.Resource.Properties, Context: e.Context,
+	}
+}
+
+func unusable(pointer, detail string) *bodyError {
+	return &bodyError{Pointer: pointer, Offset: -1, Detail: detail}
+}
+
+// principalType is the type of subjects whose id is the whole principal.
+const principalType = "principal"
+
+// certificateKinds are the kinds of principals that only a certificate gives: no subject
+// has them as its type.
+var certificateKinds = map[certs.Rule]bool{
+	certs.RuleSPIFFE: true, certs.RuleDNS: true, certs.RuleEmail: true, certs.RuleURI: true,
+	certs.RuleSHA256: true, certs.RuleSPKI: true, certs.RuleCN: true,
+}
+
+// principal is the subject's id if its type is "principal", else type:id.
+func (e *entity) principal() (policy.Principal, error) {
+	if err := e.complete("/subject"); err != nil {
+		return policy.Principal{}, err
+	}
+	text := *e.ID
+	if *e.Type != principalType {
+		if certificateKinds[certs.Rule(strings.ToLower(*e.Type))] {
+			return policy.Principal{}, unusable("/subject/type", fmt.Sprintf(
+				"is %q, a kind of identity that only certificates give; use the type %q with the whole identity as its id", *e.Type, principalType))
+		}
+		text = *e.Type + ":" + *e.ID
+	}
+	who, err := policy.ParsePrincipal(text)
+	if err != nil {
+		return policy.Principal{}, unusable("/subject", err.Error())
+	}
+	return who, nil
+}
+
+// resource is type/id.
+func (e *entity) resource() (string, error) {
+	if err := e.complete("/resource"); err != nil {
+		return "", err
+	}
+	what := *e.Type + "/" + *e.ID
+	if err := policy.CheckResource(what); err != nil {
+		return "", unusable("/resource", err.Error())
+	}
+	return what, nil
+}
+
+// complete refuses an entity that lacks type or id, or whose type is no type.
+func (e *entity) complete(pointer string) error {
+	switch {
+	case e == nil:
+		return unusable(pointer, "is missing")
+	case e.Type == nil:
+		return unusable(pointer+"/type", "is missing")
+	case e.ID == nil || *e.ID == "":
+		return unusable(pointer+"/id", "is missing or empty")
+	case !policy.IsKind(*e.Type):
+		return unusable(pointer+"/type", "is not one or more of the characters A-Z a-z 0-9 _ . -")
+	}
+	return nil
+}
+
+// controlResource names a thing of the control plane, such as principals/ID: the name is
+// one segment, whatever it holds.
+func controlResource(kind, name string) string { return kind + "/" + url.PathEscape(name) }

@@ -1,0 +1,244 @@
+package httpapi_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+const (
+	evaluation  = "/access/v1/evaluation"
+	evaluations = "/access/v1/evaluations"
+)
+
+// ask is the body of an evaluation; more is put into it at its end.
+func ask(subjectType, id, action, resource string, more ...string) string {
+	kind, name, _ := strings.Cut(resource, "/")
+	return fmt.Sprintf(`{"subject":{"type":%q,"id":%q},"action":{"name":%q},"resource":{"type":%q,"id":%q}%s}`,
+		subjectType, id, action, kind, name, strings.Join(more, ""))
+}
+
+func newDecisionStation(t testing.TB, alter ...func(*httpapi.DecisionOptions)) *station {
+	s := newStation(t, "authzen-policy.yaml")
+	return s.serve(s.decisions(alter...))
+}
+
+func TestDecisionOverBothProtocols(t *testing.T) {
+	s := newDecisionStation(t)
+	pep := s.issue("spiffe://interlock.test/pep")
+	for _, speaks := range wires {
+		t.Run(string(speaks), func(t *testing.T) {
+			c := s.client(speaks, pep)
+			yes := s.post(c, evaluation, ask("user", "erin", "orders:read", "orders/42"))
+			require.Equal(t, string(speaks), yes.Proto)
+			require.Equal(t, 200, yes.StatusCode)
+			require.Equal(t, `{"decision":true}`, yes.body)
+			require.Equal(t, "application/json", yes.Header.Get("Content-Type"))
+			no := s.post(c, evaluation, ask("user", "erin", "orders:write", "orders/42"))
+			require.Equal(t, 200, no.StatusCode)
+			require.Equal(t, `{"decision":false}`, no.body)
+		})
+	}
+}
+
+func TestDecisionSeesTheProperties(t *testing.T) {
+	s := newDecisionStation(t)
+	c := s.as("pep")
+	for _, test := range []struct {
+		name, body string
+		want       bool
+	}{
+		{"resource and context", `{"subject":{"type":"user","id":"dave"},"action":{"name":"orders:write"},` +
+			`"resource":{"type":"orders","id":"1","properties":{"amount":999}},"context":{"source":"desk"}}`, true},
+		{"amount", `{"subject":{"type":"user","id":"dave"},"action":{"name":"orders:write"},` +
+			`"resource":{"type":"orders","id":"1","properties":{"amount":1000}},"context":{"source":"desk"}}`, false},
+		{"context", `{"subject":{"type":"user","id":"dave"},"action":{"name":"orders:write"},` +
+			`"resource":{"type":"orders","id":"1","properties":{"amount":999}},"context":{"source":"web"}}`, false},
+		{"none", ask("user", "dave", "orders:write", "orders/1"), false},
+		{"action and subject", `{"subject":{"type":"user","id":"dave","properties":{"level":3}},` +
+			`"action":{"name":"orders:ship","properties":{"fast":true}},"resource":{"type":"orders","id":"1"}}`, true},
+		{"subject", `{"subject":{"type":"user","id":"dave","properties":{"level":2}},` +
+			`"action":{"name":"orders:ship","properties":{"fast":true}},"resource":{"type":"orders","id":"1"}}`, false},
+		{"a resource of several segments", ask("user", "dave", "orders:read", "orders/eu/1"), true},
+		{"a deny beside an allow", ask("user", "dave", "orders:read", "orders/frozen/1"), false},
+		{"a stranger", ask("user", "nobody", "orders:read", "orders/1"), false},
+		{"an unknown action", ask("user", "dave", "orders:eat", "orders/1"), false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := s.post(c, evaluation, test.body)
+			require.Equal(t, 200, got.StatusCode, got.body)
+			require.Equal(t, fmt.Sprintf(`{"decision":%t}`, test.want), got.body)
+		})
+	}
+}
+
+func TestDecisionSubjects(t *testing.T) {
+	s := newDecisionStation(t)
+	c := s.as("pep")
+	t.Run("principal is the whole identity", func(t *testing.T) {
+		require.Equal(t, `{"decision":true}`, s.post(c, evaluation,
+			ask("principal", "spiffe://interlock.test/alice", "orders:read", "orders/1")).body)
+		require.Equal(t, `{"decision":true}`, s.post(c, evaluation, ask("principal", "user:erin", "orders:read", "orders/1")).body)
+	})
+	for _, kind := range []string{"spiffe", "dns", "email", "uri", "sha256", "spki", "cn", "SPIFFE", "Dns"} {
+		t.Run("refused "+kind, func(t *testing.T) {
+			got := s.post(c, evaluation, ask(kind, "//interlock.test/alice", "orders:read", "orders/1"))
+			require.Equal(t, 400, got.StatusCode)
+			require.Contains(t, got.problem(t)["detail"], "/subject/type")
+		})
+	}
+	for name, body := range map[string]string{
+		"type with a colon":    ask("us:er", "erin", "orders:read", "orders/1"),
+		"empty type":           ask("", "erin", "orders:read", "orders/1"),
+		"empty id":             ask("user", "", "orders:read", "orders/1"),
+		"control character":    ask("user", "er\nin", "orders:read", "orders/1"),
+		"no principal":         ask("principal", "erin", "orders:read", "orders/1"),
+		"SPIFFE not canonical": ask("principal", "spiffe://Interlock.test/alice", "orders:read", "orders/1"),
+		"empty action":         ask("user", "erin", "", "orders/1"),
+		"resource type":        ask("user", "erin", "orders:read", "or ders/1"),
+		"resource id empty":    ask("user", "erin", "orders:read", "orders/"),
+		"resource too long":    ask("user", "erin", "orders:read", "orders/"+strings.Repeat("x", 3000)),
+		"action too long":      ask("user", "erin", strings.Repeat("x", 300), "orders/1"),
+		"subject is null":      `{"subject":null,"action":{"name":"orders:read"},"resource":{"type":"orders","id":"1"}}`,
+		"properties a list":    `{"subject":{"type":"user","id":"erin","properties":[]},"action":{"name":"a"},"resource":{"type":"orders","id":"1"}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := s.post(c, evaluation, body)
+			require.Equal(t, 400, got.StatusCode, got.body)
+			got.problem(t)
+		})
+	}
+}
+
+func TestDecisionNeedsTheRightToAskAboutOthers(t *testing.T) {
+	s := newDecisionStation(t)
+	alice, desk := s.as("alice"), s.as("desk")
+	t.Run("about itself", func(t *testing.T) {
+		got := s.post(alice, evaluation, ask("principal", "spiffe://interlock.test/alice", "orders:read", "orders/1"))
+		require.Equal(t, `{"decision":true}`, got.body)
+	})
+	t.Run("about others", func(t *testing.T) {
+		known := s.post(alice, evaluation, ask("user", "erin", "orders:read", "orders/1"))
+		unknown := s.post(alice, evaluation, ask("user", "nobody", "orders:read", "orders/1"))
+		require.Equal(t, 403, known.StatusCode)
+		require.Equal(t, 403, unknown.StatusCode)
+		first, second := known.problem(t), unknown.problem(t)
+		delete(first, "instance")
+		delete(second, "instance")
+		require.Equal(t, first, second, "the answer does not tell who exists")
+		require.Equal(t, "urn:interlock:problem:denied", first["type"])
+		require.NotContains(t, known.body, "no-permission")
+	})
+	t.Run("about one other", func(t *testing.T) {
+		require.Equal(t, 200, s.post(desk, evaluation, ask("user", "dave", "orders:read", "orders/1")).StatusCode)
+		require.Equal(t, 403, s.post(desk, evaluation, ask("user", "erin", "orders:read", "orders/1")).StatusCode)
+	})
+	t.Run("the ID is one segment", func(t *testing.T) {
+		require.Equal(t, 200, s.post(desk, evaluation, ask("principal", "spiffe://interlock.test/a/b", "x", "y/z")).StatusCode)
+		require.Equal(t, 403, s.post(desk, evaluation, ask("principal", "spiffe://interlock.test/a", "x", "y/z")).StatusCode)
+		require.Equal(t, 200, s.post(s.as("pep"), evaluation, ask("user", "a/b/**", "x", "y/z")).StatusCode, "by principals/*")
+	})
+	t.Run("in a batch, about all", func(t *testing.T) {
+		body := `{"action":{"name":"orders:read"},"resource":{"type":"orders","id":"1"},"evaluations":[` +
+			`{"subject":{"type":"user","id":"dave"}},{"subject":{"type":"user","id":"erin"}}]}`
+		require.Equal(t, 403, s.post(desk, evaluations, body).StatusCode)
+	})
+	t.Run("a stranger", func(t *testing.T) {
+		require.Equal(t, 403, s.post(s.as("stranger"), evaluation, ask("user", "dave", "orders:read", "orders/1")).StatusCode)
+	})
+}
+
+func TestDecisionExplained(t *testing.T) {
+	s := newDecisionStation(t)
+	auditor := s.as("auditor")
+	got := s.post(auditor, evaluation+"?explain=true", ask("user", "dave", "orders:read", "orders/1"))
+	require.JSONEq(t, fmt.Sprintf(`{"decision":true,"context":{"reason":"allowed","role":"order-reader",
+		"permission":"allow [orders:read] on [orders/**]","revision":%d}}`, s.engine.Revision()), got.body)
+	require.Equal(t, got.body, s.post(auditor, evaluation+"?explain=true", ask("user", "dave", "orders:read", "orders/1")).body)
+	got = s.post(auditor, evaluations+"?explain=true", `{"evaluations":[{}]}`)
+	require.JSONEq(t, fmt.Sprintf(`{"evaluations":[{"decision":false,"context":{"reason":"malformed-request","revision":%d}}]}`,
+		s.engine.Revision()), got.body)
+
+	require.Equal(t, `{"decision":true}`, s.post(auditor, evaluation+"?explain=false", ask("user", "dave", "orders:read", "orders/1")).body)
+	require.Equal(t, 400, s.post(auditor, evaluation+"?explain=1", ask("user", "dave", "orders:read", "orders/1")).StatusCode)
+	require.Equal(t, 403, s.post(s.as("pep"), evaluation+"?explain=true", ask("user", "dave", "orders:read", "orders/1")).StatusCode)
+}
+
+func TestDecisionMetadataComesFromTheBaseURL(t *testing.T) {
+	s := newDecisionStation(t)
+	r := s.request(http.MethodGet, "/.well-known/authzen-configuration", "")
+	r.Host = "evil.example.org"
+	got := s.send(s.client(http1), r)
+	require.Equal(t, 200, got.StatusCode)
+	require.JSONEq(t, `{"policy_decision_point":"https://pdp.example.org",
+		"access_evaluation_endpoint":"https://pdp.example.org/access/v1/evaluation",
+		"access_evaluations_endpoint":"https://pdp.example.org/access/v1/evaluations"}`, got.body)
+}
+
+func TestDecisionBaseURLIsChecked(t *testing.T) {
+	for _, base := range []string{"", "pdp.example.org", "http://pdp.example.org", "https://", "https://u@h/", "https://h/?q", "https://h/#f", "://"} {
+		_, err := httpapi.NewDecisionAPI(httpapi.DecisionOptions{BaseURL: base})
+		require.ErrorIs(t, err, httpapi.ErrBaseURL, base)
+	}
+}
+
+func TestDecisionWithACertificateRevokedOnAKeptConnection(t *testing.T) {
+	for _, speaks := range wires {
+		t.Run(string(speaks), func(t *testing.T) {
+			s := newDecisionStation(t)
+			cert := s.issue("spiffe://interlock.test/pep")
+			c := s.client(speaks, cert)
+			require.Equal(t, 200, s.post(c, evaluation, ask("user", "erin", "orders:read", "orders/1")).StatusCode)
+			id, err := policy.ByFingerprint(fingerprintOf(cert))
+			require.NoError(t, err)
+			_, err = s.engine.Update(context.Background(), actors.Update{Changes: []policy.Change{policy.RevokeCertificate(id, "lost")}})
+			require.NoError(t, err)
+			got := s.post(c, evaluation, ask("user", "erin", "orders:read", "orders/1"))
+			require.Equal(t, 401, got.StatusCode)
+			require.Equal(t, "urn:interlock:problem:credential-revoked", got.problem(t)["type"])
+			if speaks == http1 {
+				require.True(t, got.Close)
+			}
+			require.Equal(t, 401, s.post(c, evaluation, ask("user", "erin", "orders:read", "orders/1")).StatusCode)
+			require.Equal(t, 401, s.post(c, evaluation, ask("principal", "spiffe://interlock.test/pep", "x", "y/z")).StatusCode, "about itself")
+		})
+	}
+}
+
+func TestDecisionWithACertificateThatExpiresOnAKeptConnection(t *testing.T) {
+	s := newDecisionStation(t)
+	past := func() time.Time { return time.Now().Add(-2 * time.Second) }
+	cert := s.issueBy(s.authority, certs.ClientLeaf{SPIFFEID: "spiffe://interlock.test/alice", Lifetime: 5 * time.Second, Now: past})
+	c := s.client(http2, cert)
+	about := ask("principal", "spiffe://interlock.test/alice", "orders:read", "orders/1")
+	require.Equal(t, 200, s.post(c, evaluation, about).StatusCode)
+	var last reply
+	require.Eventually(t, func() bool {
+		last = s.post(c, evaluation, about)
+		return last.StatusCode != 200
+	}, 10*time.Second, 50*time.Millisecond)
+	require.Equal(t, 401, last.StatusCode, last.body)
+	require.Equal(t, "urn:interlock:problem:credential-expired", last.problem(t)["type"])
+	_, err := s.try(c, s.request(http.MethodPost, evaluation, about))
+	require.Error(t, err, "the connection was closed, and a new one does not come to be")
+}
+
+func TestDecisionOfAClosedEngineIsNoDecision(t *testing.T) {
+	s := newDecisionStation(t)
+	c := s.as("pep")
+	require.NoError(t, s.engine.Close(context.Background()))
+	got := s.post(c, evaluation, ask("user", "erin", "orders:read", "orders/1"))
+	require.Equal(t, 503, got.StatusCode)
+	require.Equal(t, "1", got.Header.Get("Retry-After"))
+	require.Equal(t, "urn:interlock:problem:closed", got.problem(t)["type"])
+}

@@ -1,0 +1,159 @@
+// Package orders is a small API to try interlock on: orders that can be written, read and
+// watched. It shows the two ways to guard a handler. A write is short and runs in its
+// principal's turn; a read and a watch run under a lease, and a watch that loses its
+// authority is cut off.
+//
+//	PUT /orders/{id}        orders:write on orders/{id}   {"amount": 12}
+//	GET /orders/{id}        orders:read  on orders/{id}
+//	GET /orders/{id}/watch  orders:watch on orders/{id}   one line of JSON a second
+package orders
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+// Order is what the API keeps.
+type Order struct {
+	ID     string  `json:"id"`
+	Amount float64 `json:"amount"`
+	By     string  `json:"by"`
+}
+
+// API is the orders API. It is safe for concurrent use.
+type API struct {
+	log   *slog.Logger
+	every time.Duration
+
+	mu     sync.Mutex
+	orders map[string]Order
+}
+
+// New returns an API without orders, whose watches send a line at every interval; log may
+// be nil.
+func New(every time.Duration, log *slog.Logger) *API {
+	return &API{every: every, log: log, orders: map[string]Order{}}
+}
+
+// Register adds the API's routes to a router, each behind the guard.
+func (a *API) Register(r *mux.Router, g *httpapi.Guard) {
+	protect := func(mode httpapi.Mode, action string, properties func(*http.Request) (map[string]any, error), h http.HandlerFunc) http.Handler {
+		return g.Protect(httpapi.Rule{Action: action, Resource: "orders/{id}", Mode: mode, Properties: properties}, h)
+	}
+	r.Handle("/orders/{id}", protect(httpapi.Execute, "orders:write", properties, a.put)).Methods(http.MethodPut)
+	r.Handle("/orders/{id}", protect(httpapi.Admit, "orders:read", nil, a.get)).Methods(http.MethodGet)
+	r.Handle("/orders/{id}/watch", protect(httpapi.Admit, "orders:watch", nil, a.watch)).Methods(http.MethodGet)
+}
+
+// body is what a write sends.
+type body struct {
+	Amount *float64 `json:"amount"`
+}
+
+var errBody = &httpapi.Problem{
+	Type: "urn:interlock:problem:malformed-body", Title: "Malformed body", Status: http.StatusBadRequest,
+	Detail: `An order is written as {"amount": 12}.`,
+}
+
+func readOrder(r *http.Request) (float64, error) {
+	var b body
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&b); err != nil || b.Amount == nil {
+		return 0, errBody
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return 0, errBody
+	}
+	return *b.Amount, nil
+}
+
+// properties are what the conditions of the policy see of a write: the amount.
+func properties(r *http.Request) (map[string]any, error) {
+	amount, err := readOrder(r)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"amount": amount}, nil
+}
+
+func (a *API) put(w http.ResponseWriter, r *http.Request) {
+	amount, err := readOrder(r)
+	if err != nil {
+		httpapi.WriteProblem(w, r, err)
+		return
+	}
+	order := Order{ID: mux.Vars(r)["id"], Amount: amount, By: by(r.Context())}
+	a.mu.Lock()
+	a.orders[order.ID] = order
+	a.mu.Unlock()
+	writeLine(w, order)
+}
+
+func by(ctx context.Context) string {
+	if c, ok := httpapi.CallerOf(ctx); ok {
+		return c.Principal.String()
+	}
+	return ""
+}
+
+func (a *API) find(r *http.Request) (Order, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	order, ok := a.orders[mux.Vars(r)["id"]]
+	return order, ok
+}
+
+func (a *API) get(w http.ResponseWriter, r *http.Request) {
+	order, ok := a.find(r)
+	if !ok {
+		httpapi.WriteProblem(w, r, &httpapi.Problem{
+			Type: "urn:interlock:problem:not-found", Title: "Not found", Status: http.StatusNotFound, Detail: "There is no such order.",
+		})
+		return
+	}
+	writeLine(w, order)
+}
+
+// watch sends a line at every interval until its context ends: because the client left,
+// or because the authority to watch was revoked.
+func (a *API) watch(w http.ResponseWriter, r *http.Request) {
+	ticker := time.NewTicker(a.every)
+	defer ticker.Stop()
+	control := http.NewResponseController(w)
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	for n := 1; ; n++ {
+		// Each line has its own deadline, so that a stream may last; after a revocation
+		// there is no setting it.
+		if err := control.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			return
+		}
+		order, _ := a.find(r)
+		writeLine(w, map[string]any{"line": n, "id": mux.Vars(r)["id"], "amount": order.Amount})
+		if err := control.Flush(); err != nil {
+			return
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func writeLine(w http.ResponseWriter, v any) {
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	_ = json.NewEncoder(w).Encode(v) // who does not read the answer needs none
+}
