@@ -4,21 +4,33 @@ import (
 	"time"
 )
 
-// The states of a mailbox. It is idle when none of them is set.
+// The state of a mailbox: flags, of which none is set when it is idle, and above them a
+// count of turns, by which others see that turns go by.
 const (
 	running   uint32 = 1 << iota // somebody owns the turn
 	scheduled                    // a goroutine is on its way to run what is queued
 	starving                     // what is queued goes before new posters
 	closed                       // for good: the mailbox has left the directory
+
+	flags   = running | scheduled | starving | closed
+	oneTurn = flags + 1
 )
 
 const (
 	// overtakeLimit is how long a queued request can be overtaken by posters that find
 	// the mailbox idle, as sync.Mutex bounds it.
 	overtakeLimit = int64(time.Millisecond)
-	// spins bounds the tries for the turn before a poster queues. A turn takes about
-	// 100 ns, so does a hundred tries; a queued request costs a switch of goroutines.
-	leastSpins, mostSpins = 8, 512
+	// A poster tries for the turn a few times before it queues: how often adapts to what
+	// came of it.
+	leastSpins, mostSpins = 4, 64
+	// backOff is how long a goroutine that was sent to run what is queued leaves the
+	// mailbox to others that keep it busy with short turns. A queued request costs a
+	// switch of goroutines, so many of them at once are cheaper than one now and then.
+	backOff = 20 * time.Microsecond
+	// fewTurns may go by without the mailbox being taken for busy.
+	fewTurns = 3
+	// pauseSteps are dependent multiplications, a nanosecond or two each.
+	pauseSteps = 600
 )
 
 var processStart = time.Now()
@@ -28,9 +40,6 @@ func monotonic() int64 { return int64(time.Since(processStart)) + 1 }
 
 // acquire takes the turn if the mailbox is idle and owes nobody precedence.
 func (p *principal) acquire() bool {
-	if p.state.CompareAndSwap(0, running) {
-		return true
-	}
 	s := p.state.Load()
 	return s&(running|starving|closed) == 0 && p.state.CompareAndSwap(s, s|running)
 }
@@ -90,34 +99,50 @@ func (p *principal) handle(m message, at *moment) {
 	m.handle(p, *at)
 }
 
-// finish ends a turn. What is queued goes to a goroutine: the caller has run its own
-// message and works off nobody else's.
+// finish ends a turn. Control messages that came meanwhile are taken in; requests that are
+// queued go to a goroutine: the caller has run its own and works off nobody else's.
 func (p *principal) finish() {
 	for {
+		if !p.control.empty() {
+			p.takeControlNow()
+		}
 		s := p.state.Load()
+		next := (s + oneTurn) &^ running
+		errand := false
 		switch {
 		case s&starving != 0:
 			go p.runOwned()
 			return
-		case p.control.empty() && p.requests.empty() && p.backlog == nil:
-			if !p.state.CompareAndSwap(s, s&^running) {
-				continue
-			}
-			if !p.control.empty() || !p.requests.empty() {
-				p.schedule()
-			}
-			return
-		case s&scheduled != 0:
-			if p.state.CompareAndSwap(s, s&^running) {
-				return
-			}
+		case p.requests.empty() && p.backlog == nil, s&scheduled != 0:
 		default:
-			if p.state.CompareAndSwap(s, (s|scheduled)&^running) {
-				go p.work()
-				return
-			}
+			next |= scheduled
+			errand = true
 		}
+		if !p.state.CompareAndSwap(s, next) {
+			continue
+		}
+		if errand {
+			go p.work()
+		} else if !p.control.empty() || (s&scheduled == 0 && !p.requests.empty()) {
+			p.resume()
+		}
+		return
 	}
+}
+
+// takeControlNow takes in control messages in a turn whose moment has passed.
+func (p *principal) takeControlNow() {
+	var at moment
+	p.begin(&at)
+}
+
+// resume takes care of what came in between the last look of a turn and its end.
+func (p *principal) resume() {
+	if !p.control.empty() && p.acquire() {
+		p.finish()
+		return
+	}
+	p.schedule()
 }
 
 // claimErrand marks the mailbox as scheduled. False means that nobody needs to be sent:
@@ -143,60 +168,88 @@ func (p *principal) schedule() {
 	}
 }
 
-// arrive takes the turn at the end of an errand. When others keep it for so long that a
-// queued request starves, the next to finish hands it over; otherwise it is left to them,
-// and whoever finishes sends another goroutine.
-func (p *principal) arrive() bool {
-	for i := 0; ; i++ {
+// arrive takes the turn at the end of an errand. seen is the state when the errand last
+// looked: if turns went by since, others keep the mailbox busy, and the errand backs off;
+// when a queued request starves, what is queued is run before anybody else. A long turn is
+// left to whoever runs it: who finishes sends another goroutine.
+func (p *principal) arrive(seen *uint32) bool {
+	for {
 		s := p.state.Load()
-		if s&running == 0 {
-			if p.state.CompareAndSwap(s, (s|running)&^scheduled) {
+		busy := *seen != 0 && (s/oneTurn-*seen/oneTurn)&(^flags/oneTurn) > fewTurns
+		starves := busy && p.starved()
+		waited := *seen != 0
+		*seen = s&^flags | running
+		switch {
+		case starves && s&running != 0:
+			if p.state.CompareAndSwap(s, (s|starving)&^scheduled) {
+				return false
+			}
+		case s&running == 0 && (!busy || starves):
+			next := (s | running) &^ scheduled
+			if starves {
+				next |= starving
+			}
+			if p.state.CompareAndSwap(s, next) {
 				return true
 			}
-			continue
-		}
-		if i < mostSpins {
-			continue
-		}
-		next := s &^ scheduled
-		if since := p.waiting.Load(); since != 0 && monotonic()-since > overtakeLimit {
-			next |= starving
-		}
-		if p.state.CompareAndSwap(s, next) {
-			return false
+		case busy:
+			time.Sleep(backOff)
+		case !waited:
+			pause()
+		default:
+			if p.state.CompareAndSwap(s, s&^scheduled) {
+				return false
+			}
 		}
 	}
+}
+
+func (p *principal) starved() bool {
+	since := p.waiting.Load()
+	return since != 0 && monotonic()-since > overtakeLimit
+}
+
+// pause takes about a microsecond without touching memory that others use.
+//
+//go:noinline
+func pause() (x uint64) {
+	x = 1
+	for range pauseSteps {
+		x = x*6364136223846793005 + 1442695040888963407
+	}
+	return x
 }
 
 // work is an errand's goroutine: it runs queued requests one by one, each in a turn of
 // its own between which other posters may come in.
 func (p *principal) work() {
-	for p.arrive() {
+	var seen uint32
+	for p.arrive(&seen) {
 		var at moment
 		p.begin(&at)
 		c := p.pop()
 		if c == nil {
+			p.clear(starving)
 			p.finish()
 			return
 		}
-		if !p.runCall(c, &at) {
-			return
-		}
-		if !p.goOn() {
+		if !p.runCall(c, &at) || !p.goOn(&seen) {
 			return
 		}
 	}
 }
 
 // goOn ends the turn of work and keeps its errand if anything is queued still.
-func (p *principal) goOn() bool {
+func (p *principal) goOn(seen *uint32) bool {
 	for {
 		s := p.state.Load()
 		if s&starving != 0 || (p.backlog == nil && p.requests.empty()) {
 			p.finish()
 			return false
 		}
-		if p.state.CompareAndSwap(s, (s|scheduled)&^running) {
+		next := (s + oneTurn) | scheduled
+		*seen = next&^flags | running
+		if p.state.CompareAndSwap(s, next&^running) {
 			return true
 		}
 	}
@@ -221,10 +274,17 @@ func (p *principal) runOwned() {
 }
 
 // workControl takes in control messages only; queued requests, whose functions may block,
-// go to a goroutine of their own. It is what the pool of the delivery runs.
+// go to a goroutine of their own. It is what the pool of the delivery runs. If somebody
+// owns the turn, that one takes them in before it ends.
 func (p *principal) workControl() {
-	if !p.arrive() {
-		return
+	for {
+		s := p.state.Load()
+		if s&(running|closed) != 0 {
+			return
+		}
+		if p.state.CompareAndSwap(s, s|running) {
+			break
+		}
 	}
 	var at moment
 	p.begin(&at)
@@ -315,7 +375,10 @@ func (p *principal) post(c *call) error {
 // in if nobody owns the turn.
 func (p *principal) tell(n *node) {
 	p.control.push(n)
-	if p.claimErrand() {
+	switch s := p.state.Load(); {
+	case s&closed != 0:
+		p.sweep()
+	case s&running == 0:
 		p.engine.pool.run(p)
 	}
 }

@@ -14,8 +14,7 @@ type controlPool struct {
 	most    int
 }
 
-// run has p's control messages taken in; it never blocks. The caller has claimed the
-// errand.
+// run has p's control messages taken in; it never blocks.
 func (c *controlPool) run(p *principal) {
 	c.mu.Lock()
 	c.queue = append(c.queue, p)

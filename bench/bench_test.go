@@ -1,9 +1,6 @@
 package bench
 
-import (
-	"context"
-	"testing"
-)
+import "testing"
 
 func benchmark(b *testing.B, s side) {
 	defer s.close()
@@ -30,16 +27,11 @@ func BenchmarkRWMutexMapHundredRoles(b *testing.B) {
 }
 
 func BenchmarkExecuteContended(b *testing.B) {
-	w := eightPermissions(1)
-	e := w.engine()
-	benchmark(b, parallel64("", func() { _ = e.Execute(context.Background(), w.queries[0], nothing) },
-		func() { _ = e.Close(context.Background()) }))
+	benchmark(b, contendedExecute("", eightPermissions(1)))
 }
 
 func BenchmarkRWMutexContended(b *testing.B) {
-	w := eightPermissions(1)
-	g := newGuarded(w)
-	benchmark(b, parallel64("", func() { g.read(w.queries[0], func() {}) }, func() {}))
+	benchmark(b, contendedRead("", eightPermissions(1)))
 }
 
 // The comparison is worth nothing if the sides answer differently.

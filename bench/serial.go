@@ -124,3 +124,14 @@ func parallel64(name string, execute func(), end func()) side {
 		})
 	}, end}
 }
+
+func contendedExecute(name string, w *world) side {
+	e := w.engine()
+	ctx := context.Background()
+	return parallel64(name, func() { _ = e.Execute(ctx, w.queries[0], nothing) }, func() { _ = e.Close(ctx) })
+}
+
+func contendedRead(name string, w *world) side {
+	g := newGuarded(w)
+	return parallel64(name, func() { g.read(w.queries[0], func() {}) }, func() {})
+}
