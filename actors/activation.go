@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/interlock-authz/interlock/actors/policy"
 )
@@ -78,7 +79,7 @@ func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*prin
 		d := policy.Denied(why, who, table.Revision(), at.now)
 		return nil, &DeniedError{Decision: d, Principal: who, Action: req.Action, Resource: req.Resource}
 	}
-	p := &principal{engine: e, hash: hash, holder: holder{who: who}}
+	p := &principal{engine: e, hash: hash, holder: holder{who: who, clock: time.Now}}
 	p.state.Store(running)
 	p.spins.Store(mostSpins)
 	if other, inserted := e.directory.insert(p); !inserted {

@@ -107,15 +107,11 @@ func (e *Engine) now(at *moment) {
 	at.table = e.shared.published.Load()
 	at.revoked = e.shared.revoked.Load()
 	at.now = e.shared.time.Load()
-	at.clock = time.Now
 	at.intern = e.intern
 }
 
 // nested reports whether ctx belongs to a function that runs in a turn of this engine.
 func (e *Engine) nested(ctx context.Context) bool {
-	if ctx == context.Background() {
-		return false
-	}
 	t, ok := ctx.Value(turnKey{}).(*turnContext)
 	return ok && t.engine == e
 }

@@ -338,7 +338,7 @@ func (p *principal) runCall(c *call, at *moment) (on bool) {
 		p.decideBatch(*c.batch, at)
 		c.answer(nil)
 	default:
-		p.decideSafely(&c.decision, &c.req, at)
+		c.decision = p.decideTurn(&c.req, at)
 		c.answer(nil)
 	}
 	return true

@@ -17,6 +17,7 @@ import (
 type principal struct {
 	state    atomic.Uint32
 	spins    atomic.Uint32
+	hash     uint64
 	control  controlLane
 	requests requestLane
 	holder
@@ -28,7 +29,6 @@ type principal struct {
 	inFlight atomic.Int32 // unreleased leases
 	dueAt    int64        // for when the ticker was asked to look in; the turn's
 	visits   *visited     // as the ticker knows this principal; the turn's
-	hash     uint64
 	invoker  actor.MessageInvoker
 	open     atomic.Bool
 
@@ -53,7 +53,6 @@ func (p *principal) execute(ctx context.Context, req *Request, fn Func) error {
 // so. What fn does to its goroutine, a panic or Goexit, is met in here.
 func (p *principal) run(ctx context.Context, req *Request, fn Func, at *moment, last bool) (err error) {
 	var (
-		d    policy.Decision
 		t    *turnContext
 		over bool
 	)
@@ -65,12 +64,12 @@ func (p *principal) run(ctx context.Context, req *Request, fn Func, at *moment, 
 			p.finish()
 		}
 	}()
-	p.decideTurn(&d, req, at)
-	if !d.Allowed {
+	v := p.judgeTurn(req, at)
+	if !v.Allowed() {
 		over = true
-		return p.denied(&d, req)
+		return p.denied(p.decision(v, at, req), req)
 	}
-	t = newTurnContext(p.engine, ctx, d.Revision)
+	t = newTurnContext(p.engine, ctx, p.table.Revision())
 	err = fn(t)
 	t.end()
 	over = true
@@ -133,9 +132,8 @@ func (p *principal) decide(ctx context.Context, req *Request) (policy.Decision, 
 		return d, err
 	}
 	var at moment
-	var d policy.Decision
 	p.begin(&at)
-	p.decideSafely(&d, req, &at)
+	d := p.decideTurn(req, &at)
 	p.finish()
 	return d, nil
 }
@@ -161,39 +159,43 @@ func (p *principal) decideAll(ctx context.Context, items []*item) error {
 
 func (p *principal) decideBatch(items []*item, at *moment) {
 	for _, it := range items {
-		p.decideSafely(it.decision, it.req, at)
+		*it.decision = p.decideTurn(it.req, at)
 	}
 }
 
-// decideTurn decides in a turn that the caller owns.
-func (p *principal) decideTurn(d *policy.Decision, req *Request, at *moment) {
+// judgeTurn decides in a turn that the caller owns.
+func (p *principal) judgeTurn(req *Request, at *moment) policy.Verdict {
 	if p.lastUsed.Load() != at.now {
 		p.lastUsed.Store(at.now)
 	}
-	if fx := p.holder.decide(d, at, req); fx != nil {
+	v, fx := p.judge(at, req)
+	if fx != nil {
 		p.perform(fx, 0, nil)
 		p.watchTime()
 	}
+	return v
 }
 
-// decideSafely is decideTurn, and denies when the turn fails.
-func (p *principal) decideSafely(d *policy.Decision, req *Request, at *moment) {
+// decideTurn is judgeTurn with all that is known of the decision; when the turn fails it
+// denies.
+func (p *principal) decideTurn(req *Request, at *moment) (d policy.Decision) {
 	decided := false
 	defer func() {
 		if !decided {
 			p.fault(recover())
-			*d = policy.Denied(policy.ReasonFault, p.who, p.table.Revision(), at.now)
+			d = policy.Denied(policy.ReasonFault, p.who, p.table.Revision(), at.now)
 		}
 	}()
-	p.decideTurn(d, req, at)
+	d = p.decision(p.judgeTurn(req, at), at, req)
 	decided = true
+	return d
 }
 
 // admitTurn decides and records the lease in a turn that the caller owns.
 func (p *principal) admitTurn(l *Lease, at *moment) error {
-	p.decideSafely(&l.decision, &l.req, at)
+	l.decision = p.decideTurn(&l.req, at)
 	if !l.decision.Allowed {
-		return p.denied(&l.decision, &l.req)
+		return p.denied(l.decision, &l.req)
 	}
 	l.p = p
 	p.holder.admit(l)
@@ -204,14 +206,14 @@ func (p *principal) admitTurn(l *Lease, at *moment) error {
 	return nil
 }
 
-func (p *principal) denied(d *policy.Decision, req *Request) error {
+func (p *principal) denied(d policy.Decision, req *Request) error {
 	switch d.Reason {
 	case policy.ReasonFault:
 		return ErrFault
 	case policy.ReasonClosed:
 		return ErrClosed
 	}
-	return &DeniedError{Decision: *d, Principal: req.Principal, Action: req.Action, Resource: req.Resource}
+	return &DeniedError{Decision: d, Principal: req.Principal, Action: req.Action, Resource: req.Resource}
 }
 
 // fault is the end of a principal whose turn failed: it denies, and its leases lose their

@@ -123,6 +123,5 @@ type moment struct {
 	table   *policy.Table
 	revoked *revocations
 	now     int64
-	clock   func() time.Time
 	intern  *interner
 }

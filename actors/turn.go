@@ -14,10 +14,11 @@ type holder struct {
 	record  *policy.Record
 	table   *policy.Table
 	held    *policy.Effective
-	leases  *Lease // the newest; linked through older and newer
-	expires int64  // when held has to be computed anew; 0 for never
-	ends    int64  // the earliest end of a lease's credential; 0 for none
-	known   bool   // there is a grant, expired or not
+	leases  *Lease           // the newest; linked through older and newer
+	expires int64            // when held has to be computed anew; 0 for never
+	ends    int64            // the earliest end of a lease's credential; 0 for none
+	clock   func() time.Time // asked only by a condition that wants to know now
+	known   bool             // there is a grant, expired or not
 	shut    policy.Reason
 }
 
@@ -27,34 +28,44 @@ type effects struct {
 	running []*Lease // revoked and unreleased: what an update waits for
 }
 
-// decide answers a request in d, which is zero before. It may find that a grant has
-// expired meanwhile, which concerns leases too: then its effects are not nil.
-func (h *holder) decide(d *policy.Decision, at *moment, req *Request) (fx *effects) {
+// judge answers a request. It may find that a grant has expired meanwhile, which concerns
+// leases too: then its effects are not nil.
+func (h *holder) judge(at *moment, req *Request) (v policy.Verdict, fx *effects) {
 	if at.table.Revision() > h.table.Revision() {
 		h.table = at.table
 	}
 	if h.expires != 0 && at.now >= h.expires {
 		fx = h.revalidate(at)
 	}
-	why := h.shut
-	if why == policy.ReasonUnset {
-		why = req.Credential.check(at)
+	if h.shut != policy.ReasonUnset {
+		return policy.Refuse(h.shut), fx
 	}
-	if why == policy.ReasonAllowed && !h.known {
-		why = policy.ReasonUnknownPrincipal
+	if c := req.Credential; c != nil {
+		if why := c.check(at); why != policy.ReasonAllowed {
+			return policy.Refuse(why), fx
+		}
 	}
-	if why != policy.ReasonAllowed {
-		*d = policy.Denied(why, h.who, h.table.Revision(), at.now)
-		return fx
+	if !h.known {
+		return policy.Refuse(policy.ReasonUnknownPrincipal), fx
 	}
-	h.ask(d, at, req)
-	return fx
+	var q policy.Query
+	h.ask(&q, req)
+	return h.table.Judge(h.held, &q), fx
 }
 
-func (h *holder) ask(d *policy.Decision, at *moment, req *Request) {
-	q := policy.Query{Principal: h.who, Action: req.Action, Resource: req.Resource, Properties: req.Properties, Now: at.clock}
-	h.table.DecideInto(d, h.held, &q)
+// ask fills in a query, in place: a copy of it costs as much as the rest of the turn's
+// own work.
+func (h *holder) ask(q *policy.Query, req *Request) {
+	q.Principal, q.Action, q.Resource, q.Properties, q.Now = h.who, req.Action, req.Resource, req.Properties, h.clock
+}
+
+// decision makes of a verdict what the caller is told.
+func (h *holder) decision(v policy.Verdict, at *moment, req *Request) policy.Decision {
+	var q policy.Query
+	h.ask(&q, req)
+	d := h.table.Decision(v, &q)
 	d.Concern(h.record, at.now)
+	return d
 }
 
 // hold computes what the principal holds, at the moment, by its record and table.
@@ -106,12 +117,12 @@ func (h *holder) revalidate(at *moment) *effects {
 }
 
 func (h *holder) allows(at *moment, l *Lease) bool {
-	if h.shut != 0 || !h.known || l.req.Credential.check(at) != policy.ReasonAllowed {
+	if h.shut != policy.ReasonUnset || !h.known || l.req.Credential.check(at) != policy.ReasonAllowed {
 		return false
 	}
-	var d policy.Decision
-	h.ask(&d, at, &l.req)
-	return d.Allowed
+	var q policy.Query
+	h.ask(&q, &l.req)
+	return h.table.Judge(h.held, &q).Allowed()
 }
 
 // admit records a lease.

@@ -38,7 +38,7 @@ func closedChannel() chan struct{} {
 	return ch
 }
 
-const chunkSize = 64
+const chunkSize = 16
 
 type contextChunk struct {
 	contexts [chunkSize]turnContext

@@ -34,8 +34,16 @@ type roleBlock struct {
 	bits  uint64
 }
 
-// common returns a role that is in both, or -1.
+// common returns a role that is in both, or -1. Most policies have few roles, and most
+// ends of patterns a single block of them.
 func common(blocks []roleBlock, s roleSet) int32 {
+	if len(blocks) == 0 {
+		return -1
+	}
+	return commonOf(blocks, s)
+}
+
+func commonOf(blocks []roleBlock, s roleSet) int32 {
 	for i := range blocks {
 		b := &blocks[i]
 		if int(b.block) < len(s) {

@@ -74,49 +74,55 @@ type Decision struct {
 	what   string // the resource
 }
 
-// verdict is the part of a decision that the index finds.
-type verdict struct {
+// Verdict is the answer alone, without what an explanation needs. Its zero value denies.
+// [Table.Decision] makes a decision of it.
+type Verdict struct {
 	reason Reason
 	role   int32
 	at     *terminal
 	perm   *Permission
 }
 
-// Decide answers the query for the holder of e, as [Table.DecideInto] does.
-func (t *Table) Decide(e *Effective, q *Query) (d Decision) {
-	t.DecideInto(&d, e, q)
-	return d
+// Allowed reports whether the verdict allows.
+func (v Verdict) Allowed() bool { return v.reason == ReasonAllowed }
+
+// Refuse returns the verdict of somebody who did not have to look into a policy.
+func Refuse(reason Reason) Verdict { return Verdict{reason: reason} }
+
+// Decide answers the query for the holder of e.
+func (t *Table) Decide(e *Effective, q *Query) Decision {
+	return t.Decision(t.Judge(e, q), q)
 }
 
-// DecideInto answers the query for the holder of e in d, which is zero before. The time of
-// the decision is the caller's to set, by [Decision.Concern]. It allocates nothing unless
-// a condition has to be evaluated or more than eight patterns match.
-func (t *Table) DecideInto(d *Decision, e *Effective, q *Query) {
-	v := t.decide(e, q)
-	d.Allowed, d.Reason, d.Revision = v.reason == ReasonAllowed, v.reason, t.revision
-	d.role, d.at, d.perm, d.table, d.who, d.what = v.role, v.at, v.perm, t, q.Principal, q.Resource
+// Decision makes a decision of a verdict on the query. Its time is the caller's to set, by
+// [Decision.Concern].
+func (t *Table) Decision(v Verdict, q *Query) Decision {
+	return Decision{
+		Allowed: v.Allowed(), Reason: v.reason, Revision: t.revision,
+		role: v.role, at: v.at, perm: v.perm, table: t, who: q.Principal, what: q.Resource,
+	}
 }
 
-func (t *Table) decide(e *Effective, q *Query) verdict {
+// Judge answers the query for the holder of e. It allocates nothing unless a condition has
+// to be evaluated or more than eight patterns match.
+func (t *Table) Judge(e *Effective, q *Query) Verdict {
 	if len(q.Action) == 0 || len(q.Resource) == 0 || len(q.Action) > MaxAction || len(q.Resource) > MaxResource {
-		return verdict{reason: ReasonMalformed}
+		return Verdict{reason: ReasonMalformed}
 	}
 	var found hits
 	if !t.index.find(q.Action, q.Resource, &found) {
-		return verdict{reason: ReasonUnknownAction}
+		return Verdict{reason: ReasonUnknownAction}
 	}
-	allow := verdict{reason: ReasonNoPermission}
+	allow := Verdict{reason: ReasonNoPermission}
 	conditions := false
 	for i := range found.n {
 		at := &t.index.terminals[found.at(i)]
-		if len(at.deny) > 0 {
-			if role := common(at.deny, e.any); role >= 0 {
-				return verdict{reason: ReasonDeniedByRule, role: role, at: at}
-			}
+		if role := common(at.deny, e.any); role >= 0 {
+			return Verdict{reason: ReasonDeniedByRule, role: role, at: at}
 		}
 		if allow.reason != ReasonAllowed {
 			if role := e.allowing(at.allow, q.Resource); role >= 0 {
-				allow = verdict{reason: ReasonAllowed, role: role, at: at}
+				allow = Verdict{reason: ReasonAllowed, role: role, at: at}
 			}
 		}
 		conditions = conditions || len(at.denyIf)+len(at.allowIf) > 0
@@ -156,7 +162,7 @@ func meets(within []ResourcePattern, resource string) bool {
 // decideConditions goes on from allow, what needs no condition, over what does: an allow
 // may be found yet, and any of the denies may take it away. An allow whose condition errs
 // gives nothing; a deny whose condition errs denies.
-func (t *Table) decideConditions(e *Effective, q *Query, found *hits, allow verdict) verdict {
+func (t *Table) decideConditions(e *Effective, q *Query, found *hits, allow Verdict) Verdict {
 	copied := *q // what conditions are given escapes; the caller's query need not
 	in := &conditionInput{query: &copied}
 	for i := 0; i < found.n && allow.reason != ReasonAllowed; i++ {
@@ -168,9 +174,9 @@ func (t *Table) decideConditions(e *Effective, q *Query, found *hits, allow verd
 			}
 			yes, err := c.perm.When.eval(in)
 			if err != nil {
-				allow = verdict{reason: ReasonConditionError, role: c.role, at: at, perm: c.perm}
+				allow = Verdict{reason: ReasonConditionError, role: c.role, at: at, perm: c.perm}
 			} else if yes {
-				allow = verdict{reason: ReasonAllowed, role: c.role, at: at, perm: c.perm}
+				allow = Verdict{reason: ReasonAllowed, role: c.role, at: at, perm: c.perm}
 				break
 			}
 		}
@@ -187,9 +193,9 @@ func (t *Table) decideConditions(e *Effective, q *Query, found *hits, allow verd
 			}
 			switch yes, err := c.perm.When.eval(in); {
 			case err != nil:
-				return verdict{reason: ReasonConditionError, role: c.role, at: at, perm: c.perm}
+				return Verdict{reason: ReasonConditionError, role: c.role, at: at, perm: c.perm}
 			case yes:
-				return verdict{reason: ReasonDeniedByRule, role: c.role, at: at, perm: c.perm}
+				return Verdict{reason: ReasonDeniedByRule, role: c.role, at: at, perm: c.perm}
 			}
 		}
 	}

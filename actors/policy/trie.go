@@ -1,6 +1,6 @@
 package policy
 
-import "hash/maphash"
+import "math/bits"
 
 // trie matches names against many patterns at once. A node is reached by literal
 // segments or by '*'; what ends at a node exactly, and what ends there with '**', is a
@@ -16,6 +16,7 @@ type trieNode struct {
 	star  int32 // the child reached by '*'
 	exact int32 // what a name that ends here matches
 	rest  int32 // what a name that comes by here matches ('**')
+	kids  bool  // there is a child by a literal segment
 }
 
 type trieEdge struct {
@@ -23,9 +24,43 @@ type trieEdge struct {
 	segment       string
 }
 
-var segmentSeed = maphash.MakeSeed()
+// hashSegment mixes the first and the last eight bytes of short texts, and all of longer
+// ones in strides, by multiplications of 64 to 128 bits (as wyhash does). Whoever writes
+// the policy makes the table; a request only looks things up in it, so there is no flood
+// of collisions to guard against.
+func hashSegment(s string) uint64 {
+	const m1, m2 = 0xa0761d6478bd642f, 0xe7037ed1a0b428db
+	h := uint64(len(s)) ^ m1
+	for len(s) > 16 {
+		h = mix(word(s)^h, word(s[8:])^m2)
+		s = s[16:]
+	}
+	switch n := len(s); {
+	case n >= 8:
+		return mix(word(s)^h, word(s[n-8:])^m2)
+	case n >= 4:
+		return mix(half(s)^h, half(s[n-4:])^m2)
+	case n > 0:
+		return mix(uint64(s[0])<<16|uint64(s[n>>1])<<8|uint64(s[n-1])^h, m2)
+	}
+	return mix(h, m2)
+}
 
-func hashSegment(s string) uint64 { return maphash.String(segmentSeed, s) }
+func mix(a, b uint64) uint64 {
+	high, low := bits.Mul64(a, b)
+	return high ^ low
+}
+
+func word(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+func half(s string) uint64 {
+	_ = s[3]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24
+}
 
 func edgePlace(parent int32, hash uint64) uint64 {
 	return hash ^ uint64(uint32(parent))*0x9e3779b97f4a7c15
@@ -66,6 +101,7 @@ func (t *trie) addChild(parent int32, segment string) int32 {
 	}
 	c := t.newNode()
 	t.place(trieEdge{parent: parent, child: c, segment: segment}, hash)
+	t.nodes[parent].kids = true
 	t.count++
 	return c
 }
@@ -157,7 +193,10 @@ func (t *trie) walk(node int32, name string, sep byte, out *hits) {
 		}
 		var segment string
 		segment, name, more = cutSegment(name, sep)
-		literal := t.child(node, segment, hashSegment(segment))
+		literal := int32(0)
+		if n.kids {
+			literal = t.child(node, segment, hashSegment(segment))
+		}
 		switch {
 		case n.star == 0 && literal == 0:
 			return
