@@ -29,8 +29,9 @@ const (
 	backOff = 20 * time.Microsecond
 	// fewTurns may go by without the mailbox being taken for busy.
 	fewTurns = 3
-	// pauseSteps are dependent multiplications, a nanosecond or two each.
-	pauseSteps = 600
+	// Between two looks at the state: of a poster that spins, and of a goroutine that was
+	// sent to run what is queued.
+	spinSteps, pauseSteps = 60, 600
 )
 
 var processStart = time.Now()
@@ -59,6 +60,7 @@ func (p *principal) spin() bool {
 			}
 			return true
 		}
+		pause(spinSteps)
 	}
 	if tries > leastSpins {
 		p.spins.Store(max(tries*7/8, leastSpins))
@@ -195,7 +197,7 @@ func (p *principal) arrive(seen *uint32) bool {
 		case busy:
 			time.Sleep(backOff)
 		case !waited:
-			pause()
+			pause(pauseSteps)
 		default:
 			if p.state.CompareAndSwap(s, s&^scheduled) {
 				return false
@@ -209,12 +211,12 @@ func (p *principal) starved() bool {
 	return since != 0 && monotonic()-since > overtakeLimit
 }
 
-// pause takes about a microsecond without touching memory that others use.
+// pause takes a nanosecond or two for each step, without touching memory that others use.
 //
 //go:noinline
-func pause() (x uint64) {
+func pause(steps int) (x uint64) {
 	x = 1
-	for range pauseSteps {
+	for range steps {
 		x = x*6364136223846793005 + 1442695040888963407
 	}
 	return x

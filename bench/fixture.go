@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -52,16 +53,24 @@ func eightPermissions(n int) *world {
 	return w
 }
 
-// random is a policy of prefix patterns: n principals with a number of roles each, of so
-// many permissions, and queries of which about half are allowed.
+// random is a policy of prefix patterns, one to three segments of names of four: n
+// principals with a number of roles each, of so many permissions, of which one in twenty
+// denies; and queries of which about half are allowed.
 func random(n, roles, perRole, each int) *world {
 	rng := rand.New(rand.NewPCG(1, 2))
 	w := &world{}
-	areas := max(40, roles*perRole/25)
+	areas := max(20, roles*perRole/50)
+	name := func() string {
+		return fmt.Sprintf("area-%d/unit-%d/shelf-%d/item-%d", rng.IntN(areas), rng.IntN(4), rng.IntN(4), rng.IntN(1000))
+	}
 	for r := range roles {
 		permissions := make([]policy.Permission, perRole)
 		for i := range permissions {
-			permissions[i] = permissionOf(fmt.Sprintf("api:do%d", rng.IntN(4)), fmt.Sprintf("area-%d/unit-%d/**", rng.IntN(areas), rng.IntN(4)))
+			segments := strings.SplitAfter(name(), "/")[:1+rng.IntN(3)]
+			permissions[i] = permissionOf(fmt.Sprintf("api:do%d", rng.IntN(4)), strings.Join(segments, "")+"**")
+			if rng.IntN(20) == 0 {
+				permissions[i].Effect = policy.Deny
+			}
 		}
 		w.roles = append(w.roles, must(policy.NewRole(fmt.Sprintf("role-%d", r), nil, permissions)))
 	}
@@ -74,12 +83,12 @@ func random(n, roles, perRole, each int) *world {
 	}
 	for range 4096 {
 		i := rng.IntN(n)
-		q := actors.Request{Principal: principalNumber(i), Action: fmt.Sprintf("api:do%d", rng.IntN(4)),
-			Resource: fmt.Sprintf("area-%d/unit-%d/item-%d", rng.IntN(areas), rng.IntN(4), rng.IntN(1000))}
-		if rng.IntN(2) == 0 { // one that its roles allow
+		q := actors.Request{Principal: principalNumber(i), Action: fmt.Sprintf("api:do%d", rng.IntN(4)), Resource: name()}
+		if rng.IntN(2) == 0 { // one that a permission of its roles matches
 			p := w.roles[held[i][rng.IntN(each)]].Permissions()[rng.IntN(perRole)]
+			prefix := strings.TrimSuffix(p.Resources[0].String(), "**")
 			q.Action = p.Actions[0].String()
-			q.Resource = p.Resources[0].String()[:len(p.Resources[0].String())-2] + fmt.Sprintf("item-%d", rng.IntN(1000))
+			q.Resource = prefix + strings.Join(strings.SplitAfter(name(), "/")[strings.Count(prefix, "/"):], "")
 		}
 		w.queries = append(w.queries, q)
 	}

@@ -28,5 +28,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	bench.PrintAll(os.Stdout, pattern, *rounds)
+	if err := bench.PrintAll(os.Stdout, pattern, *rounds, *each); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
 }

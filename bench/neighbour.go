@@ -1,0 +1,51 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// neighbour measures the latency of one principal's empty operations: alone, and while
+// another principal runs functions that wait for a millisecond, of whose calls one in ten
+// is an update.
+func neighbour(d time.Duration) (idle, beside *hdrhistogram.Histogram) {
+	w := eightPermissions(2)
+	e := w.engine()
+	defer func() { _ = e.Close(context.Background()) }()
+	ctx, stop := context.WithCancel(context.Background())
+	idle = probe(ctx, e, w.queries[0], d)
+	var noise sync.WaitGroup
+	for n := range 8 {
+		noise.Go(func() {
+			for i := n; ctx.Err() == nil; i++ {
+				if i%10 == 0 {
+					g := policy.Grant{Principal: w.queries[1].Principal, Role: "worker", Reason: fmt.Sprint(i)}
+					_, _ = e.Update(ctx, actors.Update{Changes: []policy.Change{policy.GrantRole(g)}})
+					continue
+				}
+				_ = e.Execute(ctx, w.queries[1], func(context.Context) error { time.Sleep(time.Millisecond); return nil })
+			}
+		})
+	}
+	beside = probe(ctx, e, w.queries[0], d)
+	stop()
+	noise.Wait()
+	return idle, beside
+}
+
+func probe(ctx context.Context, e *actors.Engine, req actors.Request, d time.Duration) *hdrhistogram.Histogram {
+	h := newHistogram()
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		start := time.Now()
+		_ = e.Execute(ctx, req, nothing)
+		_ = h.RecordValue(max(1, int64(time.Since(start))))
+	}
+	return h
+}
