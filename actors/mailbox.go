@@ -60,7 +60,7 @@ func (p *principal) spin() bool {
 			}
 			return true
 		}
-		pause(spinSteps)
+		_ = pause(spinSteps)
 	}
 	if tries > leastSpins {
 		p.spins.Store(max(tries*7/8, leastSpins))
@@ -197,7 +197,7 @@ func (p *principal) arrive(seen *uint32) bool {
 		case busy:
 			time.Sleep(backOff)
 		case !waited:
-			pause(pauseSteps)
+			_ = pause(pauseSteps)
 		default:
 			if p.state.CompareAndSwap(s, s&^scheduled) {
 				return false
@@ -349,7 +349,7 @@ func (p *principal) runCall(c *call, at *moment) (on bool) {
 // runQueued runs a queued function. Reply and hand-over stand in a deferred function,
 // which runtime.Goexit runs too.
 func (p *principal) runQueued(c *call, at *moment) (on bool) {
-	err := error(ErrGoexit)
+	err := ErrGoexit
 	defer func() {
 		c.answer(err)
 		if !on {

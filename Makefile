@@ -1,0 +1,50 @@
+# interlock: `make help` lists what there is.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+LINT     = $(GO) tool -modfile=.ci/lint/go.mod
+
+# Each fuzz target, with its package; FUZZTIME is for each.
+FUZZTIME ?= 20s
+FUZZ = actors/policy:FuzzPolicyPattern actors/policy:FuzzPolicyPrincipal \
+       actors/policy:FuzzPolicyFileYAML actors/policy:FuzzPolicyFileJSON \
+       certs:FuzzCertsIdentifyURI certs:FuzzCertsParsePEM \
+       httpapi:FuzzHTTPAPIEvaluationBody
+
+.PHONY: help run build test conformance readme bench fuzz lint vuln
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')" 2>/dev/null || \
+		grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST)
+
+run: ## serve the sample on embedded defaults: make what is missing in ./.interlock
+	$(GO) run ./cmd/interlock serve --dev
+
+build: ## build ./build/interlock
+	$(GO) build -trimpath -o build/interlock ./cmd/interlock
+
+test: ## run all tests with the race detector
+	$(GO) vet ./...
+	$(GO) test -race -timeout 9m ./...
+
+conformance: ## run the AuthZEN cases in the folder CASES
+	@test -n "$(CASES)" || { echo 'error: say where the cases are: make conformance CASES=folder'; exit 2; }
+	CASES="$(abspath $(CASES))" $(GO) test -tags conformance -run '^TestConformance' -count=1 ./httpapi
+
+readme: ## run the README's transcript word for word; needs bash, curl and ports 8443 to 8445
+	$(GO) test -tags readme -run '^TestReadme' -count=1 ./cmd/interlock
+
+bench: ## measure beside locks, a map and an actor, and print the tables
+	$(GO) run ./bench/contention
+
+fuzz: ## fuzz every target for FUZZTIME
+	@for target in $(FUZZ); do \
+		echo "$$target"; \
+		$(GO) test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(FUZZTIME) "./$${target%%:*}" || exit 1; \
+	done
+
+lint: ## run the linters
+	$(LINT) golangci-lint run ./...
+
+vuln: ## look for known vulnerabilities; needs the network
+	$(LINT) govulncheck ./...
