@@ -42,6 +42,8 @@ func (d *delivery) reach(ctx context.Context, e *Engine, revision uint64) error 
 		case <-signal:
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-e.stopped:
+			return ErrClosed
 		}
 	}
 }
@@ -90,11 +92,7 @@ func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*prin
 		p.leave()
 		return nil, ErrFault
 	}
-	if e.delivery.begun.Load() > e.Revision() {
-		go p.openUp()
-	} else {
-		p.openUp()
-	}
+	p.openUp(e.delivered)
 	return p, nil
 }
 
@@ -109,20 +107,25 @@ func stranger(t *policy.Table, who policy.Principal, r *policy.Record) bool {
 
 // openUp completes an activation whose turn the caller owns. The mailbox is registered,
 // so every change whose delivery begins from now on is in its lane or will be; what it
-// reads has to be up to date with all that began before.
-func (p *principal) openUp() {
+// reads has to be up to date with all that began before. If reached says that delivery has
+// not come so far, the activation goes on in a goroutine of its own, for a caller may
+// leave before.
+func (p *principal) openUp(reached func(revision uint64) bool) {
 	e := p.engine
-	wait := func(revision uint64) { _ = e.delivery.reach(context.Background(), e, revision) }
-	wait(e.delivery.begun.Load())
+	if !reached(e.delivery.begun.Load()) {
+		go p.openUp(e.awaitDelivered)
+		return
+	}
 	record, err := e.journal.Record(p.who)
 	if err != nil {
 		e.log.Error("a principal's record cannot be read; it is denied", slog.String("principal", p.who.String()), slog.Any("error", err))
 		p.leave()
 		return
 	}
-	if record != nil {
-		// What was applied and not delivered yet must not be acted upon.
-		wait(record.Revision)
+	// What was applied and not delivered yet must not be acted upon.
+	if record != nil && !reached(record.Revision) {
+		go p.openUp(e.awaitDelivered)
+		return
 	}
 	var at moment
 	e.now(&at)
@@ -140,6 +143,15 @@ func (p *principal) openUp() {
 	}
 	p.takeControl(&at)
 	p.finish()
+}
+
+func (e *Engine) delivered(revision uint64) bool { return e.Revision() >= revision }
+
+// awaitDelivered waits for the delivery. It gives up when the engine has ended, which
+// admits nothing any more.
+func (e *Engine) awaitDelivered(revision uint64) bool {
+	_ = e.delivery.reach(context.Background(), e, revision)
+	return true
 }
 
 // leave closes a mailbox whose turn the caller owns and that has no leases: it leaves the
@@ -163,15 +175,14 @@ func (p *principal) leave() {
 	p.stopActor()
 }
 
-// passivateIdle closes the mailboxes that nobody used for long. It looks at a part of
-// them at every tick.
-func (e *Engine) passivateIdle() {
-	idleSince := e.shared.time.Load() - int64(e.idle)
+// passivateIdle closes the mailboxes that nobody has used for long.
+func (e *Engine) passivateIdle() { e.passivate(e.shared.time.Load() - int64(e.idle)) }
+
+// passivate closes the mailboxes that were last used at that time or before, in
+// nanoseconds of Unix time, and that hold no lease and no request.
+func (e *Engine) passivate(idleSince int64) {
 	e.directory.each(func(p *principal) {
-		if p.lastUsed.Load() > idleSince || p.inFlight.Load() > 0 || !p.open.Load() {
-			return
-		}
-		if !p.acquire() {
+		if p.lastUsed.Load() > idleSince || p.inFlight.Load() > 0 || !p.open.Load() || !p.acquire() {
 			return
 		}
 		var at moment

@@ -183,7 +183,7 @@ func (a *authority) carryOut(o *Outcome) {
 		e.shared.revoked.Store(e.shared.revoked.Load().with(o.Certificates))
 	}
 	send := func(p *principal) {
-		m := &delivered{change: change{revision: o.Revision, table: table, record: o.Records[p.who]}, grace: grace, tracker: t}
+		m := &deliveredChange{change: change{revision: o.Revision, table: table, record: o.Records[p.who]}, grace: grace, tracker: t}
 		t.expect()
 		p.posted = o.Revision
 		p.tell(&node{message: m})

@@ -309,9 +309,9 @@ func (e *Engine) Record(ctx context.Context, who policy.Principal) (*policy.Reco
 func (e *Engine) Closing() bool { return e.shared.closing.Load() }
 
 // Close stops admitting, waits until ctx is done for the operations in flight, cancels
-// those that are left (their cause is [ErrClosed]) and ends the engine, but not its log.
-// If operations have not been released by then, the error is a [*NotQuiescedError] that
-// lists them. Further calls return nil at once.
+// those that are left (their cause is [ErrClosed]), gives these a second to end, and ends
+// the engine, but not its log. If operations have not been released by then, the error is
+// a [*NotQuiescedError] that lists them. Further calls return nil at once.
 func (e *Engine) Close(ctx context.Context) (err error) {
 	if e.nested(ctx) {
 		return ErrNested
@@ -331,6 +331,9 @@ func (e *Engine) close(ctx context.Context) error {
 	cause := t.wait(ctx, nil)
 	if cause != nil {
 		t.cancelRunning(ErrClosed)
+		moment, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = t.wait(moment, nil)
 	}
 	e.ticker.close()
 	e.stopActors()

@@ -300,16 +300,16 @@ func (timeUp) handle(p *principal, at moment) {
 	p.perform(p.apply(&at, &change{}), 0, nil)
 }
 
-// delivered is the authority's message: an update that concerns this principal.
-type delivered struct {
+// deliveredChange is the authority's message: an update that concerns this principal.
+type deliveredChange struct {
 	change  change
 	grace   time.Duration
 	tracker *tracker
 }
 
-func (d *delivered) drop() { d.tracker.applied() }
+func (d *deliveredChange) drop() { d.tracker.applied() }
 
-func (d *delivered) handle(p *principal, at moment) {
+func (d *deliveredChange) handle(p *principal, at moment) {
 	defer d.tracker.applied()
 	p.perform(p.apply(&at, &d.change), d.grace, d.tracker)
 	p.view.Store(p.held)

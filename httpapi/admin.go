@@ -3,6 +3,7 @@ package httpapi
 import (
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -112,6 +113,16 @@ func (a *adminAPI) ifMatch(h http.Header) (func(policy.View) error, error) {
 	}, nil
 }
 
+// isAt is the precondition that nothing has changed since a revision.
+func (a *adminAPI) isAt(revision uint64) func(policy.View) error {
+	return func(tip policy.View) error {
+		if tip.Revision() != revision {
+			return &staleError{current: a.etag(tip.Revision())}
+		}
+		return nil
+	}
+}
+
 // staleError is a failed If-Match. It wraps [actors.ErrPrecondition].
 type staleError struct{ current string }
 
@@ -120,8 +131,10 @@ func (e *staleError) Error() string { return "the policy is at " + e.current + "
 // Unwrap returns [actors.ErrPrecondition].
 func (e *staleError) Unwrap() error { return actors.ErrPrecondition }
 
-// Bounds of what a request may ask for.
+// Bounds of what a request may ask for. An update has minWait at least until it is
+// applied: whoever would not wait for its receipt does want the update.
 const (
+	minWait     = time.Second
 	defaultWait = 10 * time.Second
 	maxWait     = time.Minute
 	maxGrace    = time.Hour
@@ -129,22 +142,26 @@ const (
 
 // durationOf reads a query parameter such as wait=5s.
 func durationOf(r *http.Request, name string, otherwise, most time.Duration) (time.Duration, error) {
-	text := r.URL.Query().Get(name)
-	if text == "" {
+	query := r.URL.Query()
+	if !query.Has(name) {
 		return otherwise, nil
 	}
-	d, err := time.ParseDuration(text)
+	d, err := time.ParseDuration(query.Get(name))
 	if err != nil || d < 0 || d > most {
 		return 0, queryProblem(name, "is not a duration from 0s to "+most.String()+", such as 5s")
 	}
 	return d, nil
 }
 
-// onlyQuery refuses parameters that mean nothing here: a misspelt wait would be taken for
-// none.
+// onlyQuery refuses parameters that mean nothing here, and what is no query: a misspelt
+// dry-run would be taken for none.
 func onlyQuery(r *http.Request, known ...string) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return queryProblem("query", "is not of the form name=value&name=value")
+	}
 next:
-	for name, values := range r.URL.Query() {
+	for name, values := range query {
 		for _, k := range known {
 			if name == k && len(values) == 1 {
 				continue next

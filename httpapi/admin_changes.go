@@ -71,12 +71,11 @@ func (a *adminAPI) howOf(r *http.Request) (h how, err error) {
 	if h.grace, err = durationOf(r, "grace", 0, maxGrace); err != nil {
 		return h, err
 	}
-	switch r.URL.Query().Get("dry-run") {
-	case "", "false":
-	case "true":
-		h.dry = true
-	default:
-		return h, queryProblem("dry-run", "is neither true nor false")
+	if query := r.URL.Query(); query.Has("dry-run") {
+		h.dry = query.Get("dry-run") == "true"
+		if !h.dry && query.Get("dry-run") != "false" {
+			return h, queryProblem("dry-run", "is neither true nor false")
+		}
 	}
 	if r.Header.Get("Idempotency-Key") != "" {
 		return h, queryProblem("Idempotency-Key", "is not supported while the policy is kept in memory; use If-Match to repeat a request safely")
@@ -105,7 +104,7 @@ func (a *adminAPI) apply(w http.ResponseWriter, r *http.Request, caller *Caller,
 	if h.dry {
 		return a.preview(w, r, update)
 	}
-	ctx, cancel := patience(w, r, h.wait)
+	ctx, cancel := patience(w, r, max(h.wait, minWait))
 	defer cancel()
 	receipt, err := a.engine.Update(ctx, update)
 	return a.answerReceipt(w, receipt, err)

@@ -98,24 +98,28 @@ func (a *adminAPI) putPolicy(w http.ResponseWriter, r *http.Request) error {
 		return problem(http.StatusPreconditionRequired, "precondition-required", "Precondition required",
 			"Send the ETag of the policy that the new one was made from as If-Match.")
 	}
+	if _, err := a.may(r, actionRead, resourcePolicy); err != nil {
+		return err
+	}
 	file, err := a.readPolicy(w, r)
 	if err != nil {
 		return err
 	}
-	if _, err := a.may(r, actionRead, resourcePolicy); err != nil {
-		return err
-	}
 	var changes []policy.Change
+	var seen uint64
 	if err := a.engine.View(r.Context(), func(v policy.View) {
 		now := collect(v)
 		changes = policy.Diff(slices.Values(now.roles), iter.Seq[policy.Grant](slices.Values(now.grants)), file)
-		err = how.match(v)
+		seen, err = now.revision, how.match(v)
 	}); err != nil {
 		return err
 	}
 	if err != nil {
 		return err
 	}
+	// They lead to what the file says from this revision and from no other, whatever the
+	// If-Match says.
+	how.match = a.isAt(seen)
 	return a.apply(w, r, caller, changes, how)
 }
 

@@ -148,17 +148,50 @@ func (g *guarded) admit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	lease, err := g.engine.Admit(ctx, req)
+	lease, err := g.lease(ctx, req)
 	if err != nil {
 		return err
 	}
 	op := newOperation(w, lease)
 	defer op.handlerEnded()
-	g.next.ServeHTTP(op, r.WithContext(lease.Context()))
+	ctx, cancel := alsoEndedBy(ctx, lease.Context())
+	defer cancel()
+	g.next.ServeHTTP(op, r.WithContext(ctx))
 	if op.handlerReturned() {
 		panic(http.ErrAbortHandler)
 	}
 	return nil
+}
+
+// lease admits the request while the client waits for it, and not beyond. The lease's own
+// context does not end with the client's: a lease is cancelled once only, and that has to
+// be left for its revocation, which may come when the client has gone and the handler, or
+// the connection that it hijacked, has not.
+func (g *guarded) lease(client context.Context, req actors.Request) (*actors.Lease, error) {
+	waits, cancel := context.WithCancel(context.WithoutCancel(client))
+	unlink := context.AfterFunc(client, cancel)
+	lease, err := g.engine.Admit(waits, req)
+	if !unlink() { // the client has gone
+		if err == nil {
+			lease.Release()
+		}
+		return nil, client.Err()
+	}
+	if err != nil {
+		cancel()
+	}
+	return lease, err
+}
+
+// alsoEndedBy returns the context of a handler: it ends with the lease, and as that does,
+// or with the client's.
+func alsoEndedBy(client, lease context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(lease)
+	if deadline, ok := client.Deadline(); ok {
+		ctx, cancel = context.WithDeadline(lease, deadline)
+	}
+	stop := context.AfterFunc(client, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 func (g *guarded) execute(w http.ResponseWriter, r *http.Request) error {

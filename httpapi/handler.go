@@ -99,6 +99,6 @@ func writeJSON(w http.ResponseWriter, status int, value any) error {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, err = w.Write(text)
+	_, err = w.Write(append(text, '\n'))
 	return err
 }

@@ -43,11 +43,17 @@ func newOperation(w http.ResponseWriter, lease *actors.Lease) *operation {
 	ctx := lease.Context()
 	op.stop = context.AfterFunc(ctx, func() {
 		defer close(op.hooks)
-		if err := ctx.Err(); errors.Is(err, actors.ErrRevoked) || errors.Is(err, actors.ErrClosed) {
+		if lostAuthority(ctx) {
 			op.revoke()
 		}
 	})
 	return op
+}
+
+// lostAuthority reports whether a lease's context ended by a revocation or a shutdown.
+func lostAuthority(ctx context.Context) bool {
+	err := ctx.Err()
+	return errors.Is(err, actors.ErrRevoked) || errors.Is(err, actors.ErrClosed)
 }
 
 // revoke ends reading and writing, for good.
@@ -69,9 +75,9 @@ func (op *operation) handlerReturned() (broken bool) {
 	if op.silence() {
 		return false
 	}
-	op.mu.Lock()
-	defer op.mu.Unlock()
-	return op.revoked
+	// The hook may have been stopped before it ran: a handler that waits for the end of its
+	// context can be faster.
+	return lostAuthority(op.lease.Context())
 }
 
 // handlerEnded is deferred: the handler is not running any more, however it ended.

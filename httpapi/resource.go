@@ -73,21 +73,43 @@ func (t template) fill(r *http.Request) (string, error) {
 		if value == "" {
 			return "", fmt.Errorf("the route has no variable %q, or it is empty", part.text)
 		}
-		if !part.many && strings.Contains(value, "/") {
+		value, err := decoded(value, r.URL)
+		switch {
+		case err != nil:
+			return "", err
+		case !part.many && strings.Contains(value, "/"):
 			return "", pathProblem("A part of the path holds a slash where one segment is expected.")
-		}
-		if strings.Contains(value, "%") {
-			return "", pathProblem("A part of the path holds a percent sign, which some readers decode once more.")
+		case strings.HasPrefix(value, "/"), strings.HasSuffix(value, "/"):
+			return "", pathProblem("A part of the path begins or ends with an empty segment.")
 		}
 		b.WriteString(value)
 	}
 	return b.String(), nil
 }
 
+// decoded returns the text of a variable. A router that compares paths as they were sent
+// gives it encoded, others decoded: only where the decoded path holds no percent sign is
+// it clear which of them it was.
+func decoded(value string, u *url.URL) (string, error) {
+	if !strings.Contains(value, "%") {
+		return value, nil
+	}
+	if strings.Contains(u.Path, "%") {
+		return "", pathProblem("A part of the path holds a percent sign, which some readers decode once more.")
+	}
+	text, err := url.PathUnescape(value)
+	if err != nil {
+		return "", pathProblem("A part of the path is not percent-encoded as it should be.")
+	}
+	return text, nil
+}
+
 // checkPath refuses a path that another reader could take for another one: the path that
 // is authorized has to be the path that is used. It repairs nothing.
 func checkPath(u *url.URL) error {
-	raw := u.EscapedPath()
+	// What was sent: EscapedPath encodes anew if that holds a brace, say, and would hide
+	// what else is in there.
+	raw := u.RawPath + " " + u.EscapedPath()
 	lower := strings.ToLower(raw)
 	switch path := u.Path; {
 	case !strings.HasPrefix(path, "/"):

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -97,7 +98,8 @@ func (a *author) checkRights(tip policy.View, c *policy.Change) error {
 }
 
 func (a *author) mustHave(tip policy.View, action, resource string) error {
-	q := policy.Query{Principal: a.caller.Principal, Action: action, Resource: resource}
+	clock := func() time.Time { return time.Unix(0, a.now()) }
+	q := policy.Query{Principal: a.caller.Principal, Action: action, Resource: resource, Now: clock}
 	if d := policy.Ask(tip, &q, a.now()); !d.Allowed {
 		return &actors.DeniedError{Decision: d, Principal: q.Principal, Action: action, Resource: resource}
 	}
@@ -111,7 +113,7 @@ func (a *author) after(tip, next policy.View) error {
 	full := hasFullRights(tip, a.caller.Principal)
 	for i := range a.changes {
 		c := &a.changes[i]
-		reaches := reachesControl(tip, c) || reachesControl(next, c)
+		reaches := reachesControl(tip, c) || reachesControl(next, c) || c.Op == policy.OpPutRole && namesControl(c.Role)
 		touched = touched || reaches || c.Op == policy.OpPutRole || c.Op == policy.OpDeleteRole
 		if reaches && !full {
 			if err := a.checkReach(tip, next, c); err != nil {
@@ -132,22 +134,45 @@ func (a *author) after(tip, next policy.View) error {
 }
 
 // checkReach is for authors without full rights: their permission has to name, without a
-// wildcard, each role that reaches the control plane and is put, granted or inherited.
+// wildcard, each role that reaches the control plane and is put, granted or inherited. To
+// take away a deny gives as much as an allow does: so it has to name, too, a role that
+// reached the control plane and is put anew, and one with a deny that is revoked or not
+// inherited any more.
 func (a *author) checkReach(tip, next policy.View, c *policy.Change) error {
 	switch c.Op {
 	case policy.OpGrant:
 		return a.mustName(tip, actionGrant, c.Grant.Role)
+	case policy.OpRevoke:
+		if roleReaches(tip, c.Grant.Role, curbsControl) || roleReaches(next, c.Grant.Role, curbsControl) {
+			return a.mustName(tip, actionGrant, c.Grant.Role)
+		}
 	case policy.OpPutRole:
-		if namesControl(c.Role) {
-			if err := a.mustName(tip, actionChange, c.Role.Name()); err != nil {
+		return a.checkReachOfRole(tip, next, c.Role)
+	}
+	return nil
+}
+
+func (a *author) checkReachOfRole(tip, next policy.View, put *policy.Role) error {
+	before := tip.Role(put.Name())
+	if namesControl(put) || before != nil && namesControl(before) {
+		if err := a.mustName(tip, actionChange, put.Name()); err != nil {
+			return err
+		}
+	}
+	for _, parent := range put.Inherits() {
+		if roleReaches(next, parent, namesControl) || roleReaches(tip, parent, namesControl) {
+			if err := a.mustName(tip, actionGrant, parent); err != nil {
 				return err
 			}
 		}
-		for _, parent := range c.Role.Inherits() {
-			if roleReachesControl(next, parent) {
-				if err := a.mustName(tip, actionGrant, parent); err != nil {
-					return err
-				}
+	}
+	if before == nil {
+		return nil
+	}
+	for _, parent := range before.Inherits() {
+		if !slices.Contains(put.Inherits(), parent) && roleReaches(tip, parent, curbsControl) {
+			if err := a.mustName(tip, actionGrant, parent); err != nil {
+				return err
 			}
 		}
 	}
@@ -155,32 +180,32 @@ func (a *author) checkReach(tip, next policy.View, c *policy.Change) error {
 }
 
 // mustName finds a permission of the author that allows the action on the role by its
-// name alone. That the author may at all was checked before.
+// name alone, and that counts: by a grant that has not expired and whose limits the role
+// meets. That the author may at all was checked before.
 func (a *author) mustName(tip policy.View, action, role string) error {
-	found := false
-	eachRole(tip, a.caller.Principal, a.now(), func(r *policy.Role) {
-		for _, p := range r.Permissions() {
-			found = found || p.Effect == policy.Allow && p.When == nil && matchesAction(p, action) &&
-				slices.ContainsFunc(p.Resources, func(res policy.ResourcePattern) bool { return res.String() == rolesResource(role) })
+	what := rolesResource(role)
+	for _, g := range grantsOf(tip, a.caller.Principal) {
+		if g.ExpiredAt(a.now()) || len(g.Within) > 0 && !anyMatches(g.Within, what) {
+			continue
 		}
-	})
-	if !found {
-		return fmt.Errorf("%w: role %q reaches the control plane", ErrNeedsFullRights, role)
+		if roleReaches(tip, g.Role, func(r *policy.Role) bool { return namesRole(r, action, what) }) {
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("%w: role %q reaches the control plane", ErrNeedsFullRights, role)
 }
 
-// eachRole calls visit for all roles that the principal holds now, with what they inherit.
-func eachRole(v policy.View, who policy.Principal, now int64, visit func(*policy.Role)) {
-	roles := map[string]*policy.Role{}
-	for _, g := range grantsOf(v, who) {
-		if !g.ExpiredAt(now) {
-			policy.Reach(v, g.Role, roles)
-		}
-	}
-	for _, r := range roles {
-		visit(r)
-	}
+// namesRole reports whether one of the role's own permissions allows the action, without a
+// condition, on just that resource.
+func namesRole(r *policy.Role, action, what string) bool {
+	return slices.ContainsFunc(r.Permissions(), func(p policy.Permission) bool {
+		return p.Effect == policy.Allow && p.When == nil && matchesAction(p, action) &&
+			slices.ContainsFunc(p.Resources, func(res policy.ResourcePattern) bool { return res.String() == what })
+	})
+}
+
+func anyMatches(patterns []policy.ResourcePattern, what string) bool {
+	return slices.ContainsFunc(patterns, func(p policy.ResourcePattern) bool { return p.Matches(what) })
 }
 
 // grantsOf returns all grants that concern the principal, to patterns too.
@@ -204,16 +229,26 @@ func matchesAction(p policy.Permission, action string) bool {
 // namesControl reports whether one of the role's own permissions, of either effect, is
 // about the control plane.
 func namesControl(r *policy.Role) bool {
+	return slices.ContainsFunc(r.Permissions(), reachesControlPlane)
+}
+
+// curbsControl reports whether one of them denies something of the control plane.
+func curbsControl(r *policy.Role) bool {
 	return slices.ContainsFunc(r.Permissions(), func(p policy.Permission) bool {
-		return slices.ContainsFunc(p.Actions, policy.ActionPattern.ReachesControl)
+		return p.Effect == policy.Deny && reachesControlPlane(p)
 	})
 }
 
-func roleReachesControl(v policy.View, name string) bool {
+func reachesControlPlane(p policy.Permission) bool {
+	return slices.ContainsFunc(p.Actions, policy.ActionPattern.ReachesControl)
+}
+
+// roleReaches reports whether the role of that name, or one that it inherits, is such.
+func roleReaches(v policy.View, name string, is func(*policy.Role) bool) bool {
 	roles := map[string]*policy.Role{}
 	policy.Reach(v, name, roles)
 	for _, r := range roles {
-		if namesControl(r) {
+		if is(r) {
 			return true
 		}
 	}
@@ -225,9 +260,9 @@ func roleReachesControl(v policy.View, name string) bool {
 func reachesControl(v policy.View, c *policy.Change) bool {
 	switch c.Op {
 	case policy.OpGrant, policy.OpRevoke:
-		return roleReachesControl(v, c.Grant.Role)
+		return roleReaches(v, c.Grant.Role, namesControl)
 	case policy.OpPutRole:
-		return roleReachesControl(v, c.Role.Name())
+		return roleReaches(v, c.Role.Name(), namesControl)
 	}
 	return false
 }
@@ -292,7 +327,7 @@ func coversRoles(p policy.Permission) bool {
 }
 
 func deniesControl(p policy.Permission) bool {
-	return slices.ContainsFunc(p.Actions, policy.ActionPattern.ReachesControl) &&
+	return reachesControlPlane(p) &&
 		slices.ContainsFunc(p.Resources, func(r policy.ResourcePattern) bool { return r.Overlaps(allRoles) })
 }
 
@@ -313,14 +348,9 @@ func anyFullRights(v policy.View) bool {
 }
 
 func roleMayGiveFullRights(v policy.View, r *policy.Role) bool {
-	roles := map[string]*policy.Role{}
-	policy.Reach(v, r.Name(), roles)
-	for _, reached := range roles {
-		for _, p := range reached.Permissions() {
-			if p.Effect == policy.Allow && p.When == nil && coversRoles(p) && (matchesAction(p, actionChange) || matchesAction(p, actionGrant)) {
-				return true
-			}
-		}
-	}
-	return false
+	return roleReaches(v, r.Name(), func(reached *policy.Role) bool {
+		return slices.ContainsFunc(reached.Permissions(), func(p policy.Permission) bool {
+			return p.Effect == policy.Allow && p.When == nil && coversRoles(p) && (matchesAction(p, actionChange) || matchesAction(p, actionGrant))
+		})
+	})
 }

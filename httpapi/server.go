@@ -63,7 +63,7 @@ func NewServer(o ServerOptions) *http.Server {
 			MaxConcurrentStreams: cmp.Or(o.MaxConcurrentStreams, 128),
 			SendPingTimeout:      30 * time.Second,
 			PingTimeout:          15 * time.Second,
-			WriteByteTimeout:     15 * time.Second,
+			WriteByteTimeout:     5 * time.Second,
 		},
 	}
 	if o.Connections != nil {

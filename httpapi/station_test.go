@@ -87,10 +87,20 @@ func newStationOn(t testing.TB, file *policy.File) *station {
 	t.Helper()
 	memory, err := actors.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
 	require.NoError(t, err)
+	return newStationWith(t, memory)
+}
+
+func newStationWith(t testing.TB, log actors.Log) *station {
+	t.Helper()
 	s := &station{t: t, dir: t.TempDir(), log: &stationLog{}, connections: httpapi.NewConnections(nil)}
-	s.engine, err = actors.New(actors.Options{Log: memory, Logger: s.log.logger()})
+	var err error
+	s.engine, err = actors.New(actors.Options{Log: log, Logger: s.log.logger()})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.engine.Close(context.Background())) })
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		require.NoError(t, s.engine.Close(ctx))
+	})
 	s.authority = s.newAuthority("ca")
 	return s
 }

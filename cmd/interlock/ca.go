@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"path/filepath"
 	"time"
@@ -12,14 +14,12 @@ import (
 )
 
 func caCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	issue := group(&cobra.Command{Use: "issue", Short: "Issue a certificate"}, issueServerCommand(), issueClientCommand())
+	return group(&cobra.Command{
 		Use: "ca", Short: "Make a development authority and its certificates",
-		Long: "Make an authority for development and tests, and certificates of it: ECDSA P-256, short\nlives, keys readable by their owner alone, nothing overwritten without --force.",
-	}
-	issue := &cobra.Command{Use: "issue", Short: "Issue a certificate"}
-	issue.AddCommand(issueServerCommand(), issueClientCommand())
-	cmd.AddCommand(caInitCommand(), issue)
-	return cmd
+		Long: `Make an authority for development and tests, and certificates of it: ECDSA P-256, short
+lives, keys readable by their owner alone, nothing overwritten without --force.`,
+	}, caInitCommand(), issue)
 }
 
 func dirFlag(cmd *cobra.Command, dir *string, force *bool) {
@@ -39,13 +39,13 @@ func caInitCommand() *cobra.Command {
 			o.Force = force
 			a, err := certs.InitAuthority(dir, o)
 			if err != nil {
-				return err
+				return hintForce(err)
 			}
 			return wrote(cmd, filepath.Join(dir, certs.AuthorityCertFile), a.Certificate().NotAfter)
 		},
 	}
 	dirFlag(cmd, &dir, &force)
-	cmd.Flags().StringVar(&o.Name, "name", "interlock development", "`name` of the authority")
+	cmd.Flags().StringVar(&o.Name, "name", "", "`name` of the authority (default interlock development authority)")
 	cmd.Flags().DurationVar(&o.Lifetime, "lifetime", certs.DefaultAuthorityLifetime, "how long it is valid")
 	return cmd
 }
@@ -102,21 +102,34 @@ func issueClientCommand() *cobra.Command {
 
 func issueLeaf(cmd *cobra.Command, dir, name string, force bool, issue func(*certs.Authority) (certs.KeyPair, error)) error {
 	authority, err := certs.LoadAuthority(dir)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return hint(err, "interlock ca init --dir %s makes an authority", dir)
+	}
+	if err != nil {
+		return err
+	}
+	if filepath.Base(name) != name || !filepath.IsLocal(name) {
+		return fmt.Errorf("%q cannot name a file in the folder; give a plain name such as alice", name)
 	}
 	pair, err := issue(authority)
 	if err != nil {
 		return err
 	}
 	if err := pair.Write(dir, name, force); err != nil {
-		return hint(err, "--force overwrites it")
+		return hintForce(err)
 	}
 	parsed, err := certs.ParseCertificates(name+".crt", pair.CertPEM)
 	if err != nil {
 		return err
 	}
 	return wrote(cmd, filepath.Join(dir, name+".crt"), parsed[0].NotAfter)
+}
+
+func hintForce(err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return hint(err, "--force overwrites it")
+	}
+	return err
 }
 
 func wrote(cmd *cobra.Command, path string, until time.Time) error {

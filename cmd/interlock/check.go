@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,39 +18,44 @@ import (
 // question is what check and explain ask.
 type question struct {
 	connection
+	explain    bool
 	policyFile string
 	properties []string
 }
 
 func checkCommand() *cobra.Command {
-	return (&question{}).command("check PRINCIPAL ACTION RESOURCE", "Ask whether a principal may do something", false)
+	return (&question{}).command("check", "Ask whether a principal may do something")
 }
 
 func explainCommand() *cobra.Command {
-	return (&question{}).command("explain PRINCIPAL ACTION RESOURCE", "Ask why a principal may do something, or may not", true)
+	return (&question{explain: true}).command("explain", "Ask why a principal may do something, or may not")
 }
 
-func (q *question) command(use, short string, explain bool) *cobra.Command {
+func (q *question) command(name, short string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.ExactArgs(3),
+		Use: name + " PRINCIPAL ACTION RESOURCE", Short: short, Args: cobra.ExactArgs(3),
 		Long: short + `.
 
 Asks the server, or with --policy a policy file. The answer is one moment's: an operation
 is authorized only by bringing it to the server, or to the library. Exit status 0 means
 allowed, 1 denied, 2 that there was no answer.`,
-		Example: "  interlock " + strings.Fields(use)[0] + " spiffe://interlock.test/alice orders:write orders/42 --property amount=12",
+		Example: "  interlock " + name + " spiffe://interlock.test/alice orders:write orders/42 --property amount=12",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			properties, err := parseProperties(q.properties)
 			if err != nil {
 				return err
 			}
-			if q.policyFile != "" {
-				return q.offline(cmd.OutOrStdout(), args, properties, explain)
+			asked, err := query(args, properties)
+			if err != nil {
+				return err
 			}
-			return q.online(cmd.Context(), cmd.OutOrStdout(), args, properties, explain)
+			if q.policyFile != "" {
+				return q.offline(cmd.OutOrStdout(), asked)
+			}
+			return q.online(cmd.Context(), cmd.OutOrStdout(), asked)
 		},
 	}
-	q.flags(cmd)
+	q.callerFlags(cmd)
 	cmd.Flags().StringVar(&q.policyFile, "policy", "", "policy `file` to ask in place of the server")
 	cmd.Flags().StringArrayVar(&q.properties, "property", nil, "a property of the resource, `name=value`; the value as JSON, or else text")
 	return cmd
@@ -74,13 +80,21 @@ func parseProperties(pairs []string) (map[string]any, error) {
 	return properties, nil
 }
 
-// offline decides by a policy file, with the code by which the server does.
-func (q *question) offline(out io.Writer, args []string, properties map[string]any, explain bool) error {
-	file, err := readPolicy(q.policyFile)
-	if err != nil {
-		return err
-	}
+// query checks what the arguments ask for.
+func query(args []string, properties map[string]any) (*policy.Query, error) {
 	who, err := policy.ParsePrincipal(args[0])
+	if err = errors.Join(err, policy.CheckAction(args[1]), policy.CheckResource(args[2])); err != nil {
+		return nil, err
+	}
+	return &policy.Query{
+		Principal: who, Action: args[1], Resource: args[2],
+		Properties: &policy.Properties{Resource: properties}, Now: time.Now,
+	}, nil
+}
+
+// offline decides by a policy file, with the code by which the server does.
+func (q *question) offline(out io.Writer, asked *policy.Query) error {
+	file, err := readPolicy(q.policyFile)
 	if err != nil {
 		return err
 	}
@@ -90,21 +104,17 @@ func (q *question) offline(out io.Writer, args []string, properties map[string]a
 	}
 	record := &policy.Record{}
 	for _, g := range file.Grants {
-		if g.Principal == who {
+		if g.Principal == asked.Principal {
 			record.Grants = append(record.Grants, g)
 		}
 	}
-	now := time.Now()
-	d := table.Decide(table.Compile(table.Hold(who, record, now.UnixNano())), &policy.Query{
-		Principal: who, Action: args[1], Resource: args[2],
-		Properties: &policy.Properties{Resource: properties}, Now: time.Now,
-	})
-	d.Concern(record, now.UnixNano())
-	text := d.Reason.String()
-	if explain {
-		text = d.Explain().String()
+	now := time.Now().UnixNano()
+	d := table.Decide(table.Compile(table.Hold(asked.Principal, record, now)), asked)
+	d.Concern(record, now)
+	if q.explain {
+		return say(out, d.Allowed, d.Explain().String())
 	}
-	return say(out, d.Allowed, text)
+	return say(out, d.Allowed, verdict(d.Allowed))
 }
 
 // evaluation is a request of AuthZEN.
@@ -120,38 +130,66 @@ type entity struct {
 	Properties map[string]any `json:"properties,omitempty"`
 }
 
-func (q *question) online(ctx context.Context, out io.Writer, args []string, properties map[string]any, explain bool) error {
-	client, err := q.callers()
+// answer is what AuthZEN answers; the context is there if an explanation was asked for.
+type answer struct {
+	Decision bool `json:"decision"`
+	Context  struct {
+		Reason     string `json:"reason"`
+		Role       string `json:"role"`
+		Permission string `json:"permission"`
+		Revision   uint64 `json:"revision"`
+	} `json:"context"`
+}
+
+// online asks the server.
+func (q *question) online(ctx context.Context, out io.Writer, asked *policy.Query) error {
+	kind, id, ok := strings.Cut(asked.Resource, "/")
+	if !ok {
+		return hint(fmt.Errorf("the resource %q has no type", asked.Resource), "the server takes resources of the form type/id, such as orders/42")
+	}
+	client, err := q.client()
 	if err != nil {
 		return err
-	}
-	kind, id, ok := strings.Cut(args[2], "/")
-	if !ok {
-		return hint(fmt.Errorf("the resource %q has no type", args[2]), "the server takes resources of the form type/id, such as orders/42")
 	}
 	path := "/access/v1/evaluation"
-	if explain {
+	if q.explain {
 		path += "?explain=true"
 	}
-	answer, err := client.Call(ctx, http.MethodPost, path, nil, evaluation{
-		Subject: entity{Type: "principal", ID: args[0]}, Action: map[string]any{"name": args[1]},
-		Resource: entity{Type: kind, ID: id, Properties: properties},
+	reply, err := client.Call(ctx, http.MethodPost, path, nil, evaluation{
+		Subject:  entity{Type: "principal", ID: asked.Principal.String()},
+		Action:   map[string]any{"name": asked.Action},
+		Resource: entity{Type: kind, ID: id, Properties: asked.Properties.Resource},
 	})
 	if err != nil {
-		return explainFailure(err)
+		return hintFailure(err)
 	}
-	var d struct {
-		Decision bool           `json:"decision"`
-		Context  map[string]any `json:"context"`
-	}
-	if err := json.Unmarshal(answer.Body, &d); err != nil {
+	var a answer
+	if err := json.Unmarshal(reply.Body, &a); err != nil {
 		return err
 	}
-	text := map[bool]string{true: "allowed", false: "denied"}[d.Decision]
-	if explanation, ok := d.Context["explanation"].(string); ok {
-		text = explanation
+	if q.explain {
+		return say(out, a.Decision, a.sentence())
 	}
-	return say(out, d.Decision, text)
+	return say(out, a.Decision, verdict(a.Decision))
+}
+
+// sentence puts the explanation into words, as [policy.Explanation] does.
+func (a *answer) sentence() string {
+	text := verdict(a.Decision)
+	if !a.Decision {
+		text += " (" + a.Context.Reason + ")"
+	}
+	if a.Context.Role != "" {
+		text += " by role " + a.Context.Role + ", permission " + a.Context.Permission
+	}
+	return fmt.Sprintf("%s; at revision %d", text, a.Context.Revision)
+}
+
+func verdict(allowed bool) string {
+	if allowed {
+		return "allowed"
+	}
+	return "denied"
 }
 
 // say prints the answer and makes the exit status of it.

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
-	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
-	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,17 +19,26 @@ import (
 
 // connection is how a command reaches the server, and as whom.
 type connection struct {
-	server, admin string
+	url           string
 	ca, cert, key string
 	name          string
 	timeout       time.Duration
 }
 
-// flags adds the flags of a connection to a command.
-func (c *connection) flags(cmd *cobra.Command) {
+// callerFlags adds the flags of a connection to the listener for callers.
+func (c *connection) callerFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.url, "server", "https://localhost:8443", "`URL` of the listener for callers")
+	c.identityFlags(cmd)
+}
+
+// adminFlags adds the flags of a connection to the listener for administrators.
+func (c *connection) adminFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.url, "admin", "https://localhost:8444", "`URL` of the listener for administrators")
+	c.identityFlags(cmd)
+}
+
+func (c *connection) identityFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.server, "server", "https://localhost:8443", "`URL` of the listener for callers")
-	f.StringVar(&c.admin, "admin", "https://localhost:8444", "`URL` of the listener for administrators")
 	f.StringVar(&c.name, "as", "admin", "`name` of a certificate in ./"+devFolder)
 	f.StringVar(&c.ca, "ca", "", "authority `file` of the server (default ./"+devFolder+"/ca.crt)")
 	f.StringVar(&c.cert, "cert", "", "own certificate `file`, in place of --as")
@@ -35,13 +46,8 @@ func (c *connection) flags(cmd *cobra.Command) {
 	f.DurationVar(&c.timeout, "timeout", 75*time.Second, "how long to wait for an answer")
 }
 
-// callers returns a client of the listener for callers.
-func (c *connection) callers() (*httpapi.Client, error) { return c.client(c.server) }
-
-// administrators returns a client of the listener for administrators.
-func (c *connection) administrators() (*httpapi.Client, error) { return c.client(c.admin) }
-
-func (c *connection) client(base string) (*httpapi.Client, error) {
+// client makes a client by the flags.
+func (c *connection) client() (*httpapi.Client, error) {
 	ca, cert, key := c.ca, c.cert, c.key
 	if ca == "" {
 		ca = filepath.Join(devFolder, certs.AuthorityCertFile)
@@ -50,37 +56,51 @@ func (c *connection) client(base string) (*httpapi.Client, error) {
 		cert, key = filepath.Join(devFolder, c.name+".crt"), filepath.Join(devFolder, c.name+".key")
 	}
 	config, err := certs.ClientConfig(certs.ClientOptions{CAFile: ca, CertFile: cert, KeyFile: key})
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, hint(err, "name files with --ca, --cert and --key, or run this beside the ./%s of interlock serve --dev", devFolder)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &httpapi.Client{Base: base, HTTP: &http.Client{
-		Timeout:   c.timeout,
-		Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true},
+	// HTTP/1.1 does for one request, and says why a handshake failed.
+	return &httpapi.Client{Base: strings.TrimRight(c.url, "/"), HTTP: &http.Client{
+		Timeout: c.timeout, Transport: &http.Transport{TLSClientConfig: config},
 	}}, nil
 }
 
-// explainFailure adds a hint to what a server answered.
-func explainFailure(err error) error {
-	var p *httpapi.Problem
-	if !errors.As(err, &p) {
-		return err
+// hintFailure adds a hint to why a call failed; it leaves nil alone.
+func hintFailure(err error) error {
+	if p, ok := errors.AsType[*httpapi.Problem](err); ok {
+		return hintProblem(p)
 	}
-	err = fmt.Errorf("%s", p.Error())
-	if list, ok := p.Members["errors"].([]any); ok {
-		for _, item := range list {
-			if m, ok := item.(map[string]any); ok {
-				err = fmt.Errorf("%w\n  %v: %v", err, m["field"], m["detail"])
-			}
-		}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return hint(err, "the server's certificate is not of the authority that --ca names")
 	}
-	switch p.Status {
-	case http.StatusUnauthorized:
-		return hint(err, "interlock ca issue client makes a certificate that names a principal")
-	case http.StatusForbidden:
-		return hint(err, "the certificate's principal lacks the right; see docs/admin-api.md for what each call takes")
+	if refusedHandshake(err) {
+		return hint(err, "the server does not take this certificate; it has to be valid now and of an authority that the server knows")
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return hint(err, "nothing listens there; interlock serve starts a server")
 	}
 	return err
+}
+
+// refusedHandshake reports whether the server ended the connection because of our
+// certificate. In TLS 1.3 it looks at that when we may send already: its alert can be
+// overtaken by the end of the connection.
+func refusedHandshake(err error) bool {
+	failed, ok := errors.AsType[*net.OpError](err)
+	return ok && failed.Op == "remote error" || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+func hintProblem(p *httpapi.Problem) error {
+	switch p.Status {
+	case http.StatusUnauthorized:
+		return hint(p, "interlock ca issue client makes a certificate that names a principal")
+	case http.StatusForbidden:
+		return hint(p, "the certificate's principal lacks the right; docs/admin-api.md says what each call takes")
+	case http.StatusPreconditionFailed:
+		return hint(p, "interlock policy diff shows what the server has by now")
+	}
+	return p
 }

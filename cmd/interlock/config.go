@@ -55,9 +55,9 @@ const exampleConfig = `# interlock.yaml
 listen: 127.0.0.1:8443            # callers: decisions (AuthZEN)
 admin-listen: 127.0.0.1:8444      # administrators: the policy
 operator-listen: 127.0.0.1:8445   # operators: /healthz, /readyz; plain, keep it on loopback
-base-url: https://pdp.example:8443  # as callers reach it; default: https:// and listen
+base-url: https://pdp.example:8443  # as callers reach it; default: made of listen
 policy: /etc/interlock/policy.yaml  # roles and grants to start with
-bootstrap-admin: spiffe://example.org/admin  # first administrator, on an empty policy only
+# bootstrap-admin: spiffe://example.org/admin  # in place of policy: the first administrator
 tls:
   certificate: /etc/interlock/server.crt
   key: /etc/interlock/server.key
@@ -78,30 +78,35 @@ func (c *config) load(path string) error {
 		return err
 	}
 	err = yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return hint(fmt.Errorf("%s: %s", path, yaml.FormatError(err, false, true)), "interlock serve --help shows a whole example")
+	if err == nil || errors.Is(err, io.EOF) {
+		return nil
 	}
-	return nil
+	place, text := path, err.Error()
+	if located, ok := errors.AsType[yaml.Error](err); ok && located.GetToken() != nil {
+		at := located.GetToken().Position
+		place, text = fmt.Sprintf("%s:%d:%d", path, at.Line, at.Column), located.GetMessage()
+	}
+	return hint(fmt.Errorf("%s: %s", place, text), "interlock serve --help shows a whole example")
 }
 
 // check refuses what cannot work, before anything is opened.
 func (c *config) check() error {
-	for name, value := range map[string]string{"tls.certificate": c.TLS.Certificate, "tls.key": c.TLS.Key, "tls.client-ca": c.TLS.ClientCA} {
-		if value == "" {
-			return hint(fmt.Errorf("%s is not set", name), "interlock serve --dev makes certificates to try it with; interlock serve --help shows a whole configuration")
+	for _, needed := range []struct{ name, value string }{
+		{"tls.certificate", c.TLS.Certificate}, {"tls.key", c.TLS.Key}, {"tls.client-ca", c.TLS.ClientCA},
+	} {
+		if needed.value == "" {
+			return hint(fmt.Errorf("%s is not set", needed.name), "interlock serve --dev makes certificates to try it with; interlock serve --help shows a whole configuration")
 		}
 	}
-	if c.Policy == "" && c.BootstrapAdmin == "" {
+	switch {
+	case c.Policy == "" && c.BootstrapAdmin == "":
 		return hint(errors.New("neither policy nor bootstrap-admin is set, so nobody could ever change anything"),
 			"name the first administrator: --bootstrap-admin spiffe://trust-domain/name")
-	}
-	if c.Policy != "" && c.BootstrapAdmin != "" {
+	case c.Policy != "" && c.BootstrapAdmin != "":
 		return hint(errors.New("bootstrap-admin is for an empty policy, and policy names one"), "leave one of the two out")
-	}
-	if c.Log.Format != "text" && c.Log.Format != "json" {
+	case c.Log.Format != "text" && c.Log.Format != "json":
 		return fmt.Errorf("log.format is %q; it is text or json", c.Log.Format)
-	}
-	if c.MaxQueued < 1 || c.IdleAfter <= 0 || c.Drain < 0 {
+	case c.MaxQueued < 1 || c.IdleAfter <= 0 || c.Drain < 0:
 		return errors.New("max-queued and idle-after have to be positive, drain not negative")
 	}
 	return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -25,8 +26,8 @@ const devTrustDomain = "spiffe://interlock.test/"
 //go:embed sample.yaml
 var samplePolicy []byte
 
-// setUpDev makes what is missing in the folder, renews certificates that end within a
-// day, and configures the server to use it.
+// setUpDev makes what is missing in the folder, replaces certificates that end within a
+// day or are not the authority's, and configures the server to use it.
 func setUpDev(dir string, c *config, out io.Writer) error {
 	authority, err := devAuthority(dir, out)
 	if err != nil {
@@ -57,19 +58,22 @@ func devAuthority(dir string, out io.Writer) (*certs.Authority, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+	authority, err := certs.InitAuthority(dir, certs.AuthorityOptions{})
+	if err == nil {
+		fmt.Fprintln(out, "made a development authority in", dir)
 	}
-	fmt.Fprintln(out, "made a development authority in", dir)
-	return certs.InitAuthority(dir, certs.AuthorityOptions{Name: "interlock development"})
+	return authority, err
 }
 
 func devCertificates(dir string, authority *certs.Authority, out io.Writer) error {
 	issue := func(name string, make func() (certs.KeyPair, error)) error {
-		if usable(dir, name) {
+		if usable(dir, name, authority) {
 			return nil
 		}
 		pair, err := make()
+		if errors.Is(err, certs.ErrLifetime) {
+			return hint(err, "the development authority is about to end: remove %s, and a new one is made", dir)
+		}
 		if err != nil {
 			return err
 		}
@@ -89,22 +93,27 @@ func devCertificates(dir string, authority *certs.Authority, out io.Writer) erro
 	return nil
 }
 
-// usable reports whether the pair can be used for another day.
-func usable(dir, name string) bool {
+// usable reports whether the pair is the authority's and can be used for another day.
+func usable(dir, name string, authority *certs.Authority) bool {
 	pair, err := certs.LoadKeyPair(filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
-	return err == nil && pair.Leaf != nil && time.Until(pair.Leaf.NotAfter) > 24*time.Hour
+	if err != nil {
+		return false
+	}
+	_, err = pair.Leaf.Verify(x509.VerifyOptions{
+		Roots: authority.Pool(), CurrentTime: time.Now().Add(24 * time.Hour),
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	return err == nil
 }
 
 // writeSample leaves a policy alone that is there.
 func writeSample(path string, out io.Writer) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	err := writeFile(path, samplePolicy, false)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		fmt.Fprintln(out, "wrote the sample policy", path)
 	}
-	fmt.Fprintln(out, "wrote the sample policy", path)
-	_, err = f.Write(samplePolicy)
-	return errors.Join(err, f.Close())
+	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,11 +37,12 @@ receipt: the revision, and what the update ended.`,
 			if c.expires > 0 {
 				c.spec.Expires = time.Now().Add(c.expires).UTC().Format(time.RFC3339)
 			}
-			c.name2(args)
+			c.setHolder(args)
 			return c.apply(cmd)
 		},
 	}
 	c.updateFlags(cmd)
+	c.reasonFlag(cmd)
 	cmd.Flags().StringSliceVar(&c.spec.Within, "within", nil, "limit it to resources that match `pattern`")
 	cmd.Flags().DurationVar(&c.expires, "for", 0, "let it expire after this `time`")
 	return cmd
@@ -57,14 +59,17 @@ revocation stands and that what the receipt lists had not ended when the wait wa
 		Example: "  interlock revoke spiffe://interlock.test/alice order-writer --reason 'left the team'\n" +
 			"  interlock revoke --certificate 5f0c…9a --reason 'key lost'",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if certificate != "" {
-				return cobra.NoArgs(cmd, args)
+			if certificate == "" {
+				return cobra.ExactArgs(2)(cmd, args)
 			}
-			return cobra.ExactArgs(2)(cmd, args)
+			if len(args) > 0 {
+				return errors.New("name a principal and a role, or with --certificate a certificate, not both")
+			}
+			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if certificate == "" {
-				c.name2(args)
+				c.setHolder(args)
 				return c.apply(cmd)
 			}
 			c.spec.Op = policy.OpRevokeCertificate
@@ -77,22 +82,30 @@ revocation stands and that what the receipt lists had not ended when the wait wa
 		},
 	}
 	c.updateFlags(cmd)
+	c.reasonFlag(cmd)
+	c.graceFlag(cmd)
 	cmd.Flags().StringSliceVar(&c.spec.Within, "within", nil, "take only the grant that is limited to exactly these `patterns`")
-	cmd.Flags().DurationVar(&c.grace, "grace", 0, "let operations in flight go on for this `time` before they are cancelled")
 	cmd.Flags().StringVar(&certificate, "certificate", "", "`SHA256` of a certificate, or serial@issuer")
 	return cmd
 }
 
 func (c *change) updateFlags(cmd *cobra.Command) {
-	c.flags(cmd)
+	c.adminFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&c.spec.Reason, "reason", "", "why, for the record")
 	f.DurationVar(&c.wait, "wait", 10*time.Second, "how long to wait until it is quiesced")
 	f.BoolVar(&c.dry, "dry-run", false, "only say what it would do")
 }
 
-// name2 takes principal, or pattern, and role from the arguments.
-func (c *change) name2(args []string) {
+func (c *change) reasonFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.spec.Reason, "reason", "", "why, for the record")
+}
+
+func (c *change) graceFlag(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&c.grace, "grace", 0, "let operations in flight go on for this `time` before they are cancelled")
+}
+
+// setHolder takes principal, or pattern, and role from the arguments.
+func (c *change) setHolder(args []string) {
 	if strings.Contains(args[0], "*") {
 		c.spec.Principals = args[0]
 	} else {
@@ -116,14 +129,14 @@ func (c *change) apply(cmd *cobra.Command) error {
 	if _, err := c.spec.Change(); err != nil {
 		return err
 	}
-	client, err := c.administrators()
+	client, err := c.client()
 	if err != nil {
 		return err
 	}
 	answer, err := client.Call(cmd.Context(), http.MethodPost, "/v1/changes"+c.query(), nil,
 		map[string]any{"changes": []policy.ChangeSpec{c.spec}})
 	if err != nil {
-		return explainFailure(err)
+		return hintFailure(err)
 	}
 	return printReceipt(cmd.OutOrStdout(), answer)
 }
@@ -136,7 +149,9 @@ type receipt struct {
 	Revision       uint64             `json:"revision"`
 	Quiesced       bool               `json:"quiesced"`
 	Ended          []endedLease       `json:"ended"`
+	EndedCount     int                `json:"endedCount"`
 	Running        []runningLease     `json:"running"`
+	RunningCount   int                `json:"runningCount"`
 	StillGrantedBy []policy.GrantSpec `json:"stillGrantedBy"`
 	Unchanged      bool               `json:"unchanged"`
 }
@@ -160,6 +175,8 @@ func (l *runningLease) String() string {
 	return fmt.Sprintf("lease %d: %s %s on %s", l.Lease, l.Principal, l.Action, l.Resource)
 }
 
+// printReceipt prints a receipt or a preview; that of an update which is not quiesced is
+// a no.
 func printReceipt(out io.Writer, answer *httpapi.Answer) error {
 	var r receipt
 	if err := json.Unmarshal(answer.Body, &r); err != nil {
@@ -177,20 +194,34 @@ func printReceipt(out io.Writer, answer *httpapi.Answer) error {
 		state = "stands, but is not quiesced"
 	}
 	fmt.Fprintf(out, "revision %d, %s\n", r.Revision, state)
-	if r.Unchanged {
-		fmt.Fprintln(out, "  note: nothing changed; what was revoked was not granted")
-	}
-	for i := range r.Ended {
-		fmt.Fprintf(out, "  ended %v, %s after %s\n", &r.Ended[i].runningLease, r.Ended[i].How, r.Ended[i].After)
-	}
-	for i := range r.Running {
-		fmt.Fprintln(out, "  running", &r.Running[i])
-	}
-	for _, g := range r.StillGrantedBy {
-		fmt.Fprintf(out, "  note: still granted by %s%s as %s\n", g.Principal, g.Principals, g.Role)
-	}
+	r.printOperations(out)
+	r.printNotes(out)
 	if !r.Quiesced {
 		return errDenied
 	}
 	return nil
+}
+
+func (r *receipt) printOperations(out io.Writer) {
+	for i := range r.Ended {
+		fmt.Fprintf(out, "  ended %v, %s after %s\n", &r.Ended[i].runningLease, r.Ended[i].How, r.Ended[i].After)
+	}
+	if more := r.EndedCount - len(r.Ended); more > 0 {
+		fmt.Fprintf(out, "  ended %d more\n", more)
+	}
+	for i := range r.Running {
+		fmt.Fprintln(out, "  running", &r.Running[i])
+	}
+	if more := r.RunningCount - len(r.Running); more > 0 {
+		fmt.Fprintf(out, "  running %d more\n", more)
+	}
+}
+
+func (r *receipt) printNotes(out io.Writer) {
+	if r.Unchanged {
+		fmt.Fprintln(out, "  note: nothing changed, for it was so before")
+	}
+	for _, g := range r.StillGrantedBy {
+		fmt.Fprintf(out, "  note: still granted by %s%s as %s\n", g.Principal, g.Principals, g.Role)
+	}
 }

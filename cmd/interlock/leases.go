@@ -15,7 +15,7 @@ func leasesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "leases [PRINCIPAL]", Short: "List the operations in flight", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := c.administrators()
+			client, err := c.client()
 			if err != nil {
 				return err
 			}
@@ -25,7 +25,7 @@ func leasesCommand() *cobra.Command {
 			}
 			answer, err := client.Call(cmd.Context(), http.MethodGet, path, nil, nil)
 			if err != nil {
-				return explainFailure(err)
+				return hintFailure(err)
 			}
 			var list struct {
 				Leases []runningLease `json:"leases"`
@@ -46,6 +46,6 @@ func leasesCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.flags(cmd)
+	c.adminFlags(cmd)
 	return cmd
 }

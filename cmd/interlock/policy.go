@@ -18,9 +18,8 @@ import (
 )
 
 func policyCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "policy", Short: "Check, read and replace the whole policy"}
-	cmd.AddCommand(validateCommand(), exportCommand(), applyCommand(), diffCommand())
-	return cmd
+	return group(&cobra.Command{Use: "policy", Short: "Check, read and replace the whole policy"},
+		validateCommand(), exportCommand(), applyCommand(), diffCommand())
 }
 
 func validateCommand() *cobra.Command {
@@ -58,22 +57,22 @@ func exportCommand() *cobra.Command {
 				_, err = cmd.OutOrStdout().Write(answer.Body)
 				return err
 			}
-			return os.WriteFile(output, answer.Body, 0o600)
+			return writeFile(output, answer.Body, true)
 		},
 	}
-	c.flags(cmd)
+	c.adminFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON in place of YAML")
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write to `file`")
 	return cmd
 }
 
 func fetchPolicy(ctx context.Context, c *connection, media string) (*httpapi.Answer, error) {
-	client, err := c.administrators()
+	client, err := c.client()
 	if err != nil {
 		return nil, err
 	}
 	answer, err := client.Call(ctx, http.MethodGet, "/v1/policy", http.Header{"Accept": {media}}, nil)
-	return answer, explainFailure(err)
+	return answer, hintFailure(err)
 }
 
 func applyCommand() *cobra.Command {
@@ -99,21 +98,21 @@ reads it right before, and another change in between is an error.`,
 				}
 				match = current.Header.Get("ETag")
 			}
-			client, err := c.administrators()
+			client, err := c.client()
 			if err != nil {
 				return err
 			}
 			headers := http.Header{"Content-Type": {mediaOf(args[0])}, "If-Match": {match}}
 			answer, err := client.Call(cmd.Context(), http.MethodPut, "/v1/policy"+c.query(), headers, data)
 			if err != nil {
-				return explainFailure(err)
+				return hintFailure(err)
 			}
 			return printReceipt(cmd.OutOrStdout(), answer)
 		},
 	}
 	c.updateFlags(cmd)
 	cmd.Flags().StringVar(&match, "if-match", "", "`ETag` of the policy that the file was made from")
-	cmd.Flags().DurationVar(&c.grace, "grace", 0, "let operations in flight go on for this `time` before they are cancelled")
+	c.graceFlag(cmd)
 	return cmd
 }
 
@@ -147,7 +146,7 @@ func diffCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.flags(cmd)
+	c.adminFlags(cmd)
 	cmd.Flags().StringVar(&from, "from", "", "policy `file` to compare with, in place of the server's policy")
 	return cmd
 }

@@ -34,10 +34,12 @@ func hint(err error, format string, args ...any) error {
 	return &hinted{err, fmt.Sprintf(format, args...)}
 }
 
-// run runs the command and returns its exit status.
+// run runs the command and returns its exit status. The first signal ends it in good
+// order, the second one at once.
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop)
 	root := rootCommand()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -69,7 +71,19 @@ Begin with:  interlock serve --dev`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return hint(err, "%s --help lists the flags", cmd.CommandPath())
+	})
 	root.AddCommand(serveCommand(), caCommand(), checkCommand(), explainCommand(), grantCommand(),
 		revokeCommand(), policyCommand(), leasesCommand(), versionCommand())
 	return root
+}
+
+// group makes a command that only holds others: without one of them it shows its help,
+// and a misspelt one is an error.
+func group(cmd *cobra.Command, members ...*cobra.Command) *cobra.Command {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.AddCommand(members...)
+	return cmd
 }

@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -93,11 +94,21 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 		httpapi.WriteProblem(w, r, err)
 		return
 	}
-	order := Order{ID: mux.Vars(r)["id"], Amount: amount, By: by(r.Context())}
+	order := Order{ID: idOf(r), Amount: amount, By: by(r.Context())}
 	a.mu.Lock()
 	a.orders[order.ID] = order
 	a.mu.Unlock()
 	writeLine(w, order)
+}
+
+// idOf returns the order's name as the guard has it: a router that compares paths as they
+// were sent leaves it percent-encoded.
+func idOf(r *http.Request) string {
+	id := mux.Vars(r)["id"]
+	if text, err := url.PathUnescape(id); err == nil {
+		return text
+	}
+	return id
 }
 
 func by(ctx context.Context) string {
@@ -110,7 +121,7 @@ func by(ctx context.Context) string {
 func (a *API) find(r *http.Request) (Order, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	order, ok := a.orders[mux.Vars(r)["id"]]
+	order, ok := a.orders[idOf(r)]
 	return order, ok
 }
 
@@ -139,7 +150,7 @@ func (a *API) watch(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		order, _ := a.find(r)
-		writeLine(w, map[string]any{"line": n, "id": mux.Vars(r)["id"], "amount": order.Amount})
+		writeLine(w, map[string]any{"line": n, "id": idOf(r), "amount": order.Amount})
 		if err := control.Flush(); err != nil {
 			return
 		}

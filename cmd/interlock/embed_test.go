@@ -1,0 +1,125 @@
+package main_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+// The functions down to the example stand in the README too, word for word.
+
+func newEngine(policyText []byte) (*actors.Engine, error) {
+	file, err := policy.ParseFile("policy.yaml", policyText)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := actors.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
+	if err != nil {
+		return nil, err
+	}
+	return actors.New(actors.Options{Log: memory})
+}
+
+func newServer(engine *actors.Engine, mutual *tls.Config, putOrder, watchOrder http.Handler) *http.Server {
+	callers := httpapi.NewConnections(nil) // by the SPIFFE ID of the verified certificate
+	guard := httpapi.NewGuard(engine, callers, nil)
+	router := httpapi.NewRouter(nil) // a mux.Router of gorilla/mux
+	router.Handle("/orders/{id}", guard.Protect(httpapi.Rule{
+		Action: "orders:write", Resource: "orders/{id}", Mode: httpapi.Execute, // short: in the turn that checks
+	}, putOrder)).Methods(http.MethodPut)
+	router.Handle("/orders/{id}/watch", guard.Protect(httpapi.Rule{
+		Action: "orders:watch", Resource: "orders/{id}", Mode: httpapi.Admit, // may last: a revocation ends it
+	}, watchOrder)).Methods(http.MethodGet)
+	return httpapi.NewServer(httpapi.ServerOptions{Addr: ":8443", Handler: router, TLS: mutual, Connections: callers})
+}
+
+func use(ctx context.Context, engine *actors.Engine, request actors.Request, short, long actors.Func) error {
+	if err := engine.Execute(ctx, request, short); err != nil { // runs in the turn, once, or never
+		return err
+	}
+	lease, err := engine.Admit(ctx, request)
+	if err != nil {
+		return err
+	}
+	defer lease.Release()
+	return long(lease.Context()) // runs beside others, and is cancelled with actors.ErrRevoked
+}
+
+func dismiss(ctx context.Context, engine *actors.Engine, who policy.Principal) (actors.Receipt, error) {
+	return engine.Update(ctx, actors.Update{Changes: []policy.Change{
+		policy.RevokeRole(policy.Grant{Principal: who, Role: "order-writer"}),
+	}})
+}
+
+const embedPolicy = `
+roles:
+  order-writer:
+    permissions:
+      - actions: [orders:*]
+        resources: [orders/**]
+grants:
+  - principal: spiffe://interlock.test/alice
+    role: order-writer
+`
+
+func Example() {
+	ctx := context.Background()
+	engine, err := newEngine([]byte(embedPolicy))
+	if err != nil {
+		panic(err)
+	}
+	defer engine.Close(ctx)
+	alice := policy.MustPrincipal("spiffe://interlock.test/alice")
+	request := actors.Request{Principal: alice, Action: "orders:write", Resource: "orders/42"}
+	say := func(text string) actors.Func {
+		return func(context.Context) error {
+			fmt.Println(text)
+			return nil
+		}
+	}
+
+	fmt.Println(use(ctx, engine, request, say("short"), say("long")))
+	receipt, err := dismiss(ctx, engine, alice)
+	fmt.Println(receipt.Revision, receipt.Quiesced, err)
+	err = use(ctx, engine, request, say("never"), say("never"))
+	fmt.Println(errors.Is(err, actors.ErrDenied))
+	// Output:
+	// short
+	// long
+	// <nil>
+	// 2 true <nil>
+	// true
+}
+
+func TestNewServer(t *testing.T) {
+	engine, err := newEngine([]byte(embedPolicy))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, engine.Close(context.Background())) })
+	require.NotNil(t, newServer(engine, nil, http.NotFoundHandler(), http.NotFoundHandler()).Handler)
+}
+
+// TestReadmeCode checks that the Go code of the README is the code above.
+func TestReadmeCode(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	code, err := os.ReadFile("embed_test.go")
+	require.NoError(t, err)
+	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(string(readme), -1)
+	require.NotEmpty(t, blocks)
+	for _, block := range blocks {
+		require.Contains(t, string(code), strings.TrimSpace(block[1]))
+	}
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/orders"
+)
+
+// The listeners, by whom they are for.
+const (
+	callers = iota
+	administrators
+	operators
+)
+
+// listeners are the sockets, and the servers once there are handlers.
+type listeners struct {
+	sockets []net.Listener
+	servers []*http.Server
+}
+
+// listen opens the sockets, all or none.
+func listen(c *config) (*listeners, error) {
+	l := &listeners{}
+	for _, address := range []string{c.Listen, c.AdminListen, c.OperatorListen} {
+		socket, err := net.Listen("tcp", address)
+		if err != nil {
+			l.stop(0)
+			if errors.Is(err, syscall.EADDRINUSE) {
+				err = hint(err, "another server is running; choose other addresses with --listen, --admin-listen and --operator-listen")
+			}
+			return nil, err
+		}
+		l.sockets = append(l.sockets, socket)
+	}
+	return l, nil
+}
+
+// handle makes the servers.
+func (l *listeners) handle(c *config, engine *actors.Engine, dev bool, log *slog.Logger) error {
+	identifier, err := certs.NewIdentifier(c.Identity...)
+	if err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	mutual, err := c.TLS.server()
+	if err != nil {
+		return err
+	}
+	connections := httpapi.NewConnections(identifier)
+	base := c.BaseURL
+	if base == "" {
+		base = l.url(callers)
+	}
+	decisions, err := decisionHandler(engine, connections, base, dev, log)
+	if err != nil {
+		return err
+	}
+	admin := httpapi.NewAdminAPI(httpapi.AdminOptions{Engine: engine, Callers: connections, Logger: log})
+	for _, o := range []httpapi.ServerOptions{
+		callers:        {Handler: decisions, TLS: mutual},
+		administrators: {Handler: admin, TLS: mutual.Clone()}, // a server changes its own
+		operators:      {Handler: httpapi.NewOperatorAPI(engine)},
+	} {
+		o.Connections, o.Logger = connections, log
+		l.servers = append(l.servers, httpapi.NewServer(o))
+	}
+	return nil
+}
+
+func (c *tlsConfig) server() (*tls.Config, error) {
+	pool, err := certs.LoadPool(c.ClientCA)
+	if err != nil {
+		return nil, err
+	}
+	return certs.ServerConfig(certs.ServerOptions{CertFile: c.Certificate, KeyFile: c.Key, ClientCAs: pool})
+}
+
+// decisionHandler serves callers: the decision API and, to try it on, the orders.
+func decisionHandler(engine *actors.Engine, connections *httpapi.Connections, base string, dev bool, log *slog.Logger) (http.Handler, error) {
+	api, err := httpapi.NewDecisionAPI(httpapi.DecisionOptions{Engine: engine, Connections: connections, BaseURL: base, Logger: log})
+	if err != nil || !dev {
+		return api, err
+	}
+	r := httpapi.NewRouter(log)
+	orders.New(time.Second, log).Register(r, httpapi.NewGuard(engine, connections, log))
+	api.Mount(r)
+	return r, nil
+}
+
+// url is how the listener is reached from this machine, if the configuration names no
+// host that is reached from others.
+func (l *listeners) url(i int) string {
+	scheme := "https"
+	if i == operators {
+		scheme = "http"
+	}
+	at := l.sockets[i].Addr().(*net.TCPAddr)
+	host := at.IP.String()
+	if at.IP.IsLoopback() || at.IP.IsUnspecified() {
+		host = "localhost"
+	}
+	return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, fmt.Sprint(at.Port)))
+}
+
+// start serves; what comes back on the channel is the first failure.
+func (l *listeners) start() <-chan error {
+	failed := make(chan error, len(l.servers))
+	for i, s := range l.servers {
+		go func() {
+			var err error
+			if s.TLSConfig != nil {
+				err = s.ServeTLS(l.sockets[i], "", "")
+			} else {
+				err = s.Serve(l.sockets[i])
+			}
+			if !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		}()
+	}
+	return failed
+}
+
+// stop lets requests end, for so long, and then closes what is left.
+func (l *listeners) stop(patience time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, s := range l.servers {
+		all.Go(func() {
+			if s.Shutdown(ctx) != nil {
+				_ = s.Close() // it was given its time
+			}
+		})
+	}
+	all.Wait()
+	for _, socket := range l.sockets {
+		_ = socket.Close() // closed already, unless it never served
+	}
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain makes this test binary the command interlock for scripts.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"interlock": main})
+}
+
+// TestScripts runs the scripts of testdata/script. Beside the commands of testscript they
+// have those of this package's tests:
+//
+//	exits N COMMAND…             runs the command, which has to end with exit status N
+//	serve ARGUMENTS…             starts interlock serve on free ports, named by $CALLERS, $ADMINS and $OPERATORS
+//	stop                         ends it by SIGTERM and wants exit status 0; its log is the output
+//	request NAME METHOD URL BODY sends a request with the certificate of that name, - for none
+//	watch NAME URL               opens a stream with the certificate of that name and reads a line of it
+//	flows NAME, cut NAME         wants another line of the stream; wants it to have broken off
+//	expired NAME, two-ids NAME   issues a client's certificate that has ended; that has two SPIFFE IDs
+//	fingerprint NAME             puts the SHA-256 of that certificate into $FINGERPRINT
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Values[stageKey{}] = &stage{streams: map[string]*stream{}}
+			env.Setenv(quickRace())
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "serve": startServer, "stop": stopServer, "request": request,
+			"watch": watch, "flows": flows, "cut": cut, "expired": issueExpired, "two-ids": issueTwoIDs,
+			"fingerprint": fingerprint,
+		},
+	})
+}
+
+// quickRace keeps the race detector from letting each process wait for a second at its
+// end.
+func quickRace() (name, value string) {
+	return "GORACE", os.Getenv("GORACE") + " atexit_sleep_ms=0"
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	status := 0
+	err = ts.Exec(args[1], args[2:]...)
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
+		status, err = failed.ExitCode(), nil
+	}
+	ts.Check(err)
+	if status != want {
+		ts.Fatalf("exit status %d, not %d", status, want)
+	}
+}
+
+func TestExampleConfig(t *testing.T) {
+	path := t.TempDir() + "/interlock.yaml"
+	require.NoError(t, writeFile(path, []byte(exampleConfig), false))
+	c := defaultConfig()
+	require.NoError(t, c.load(path))
+	require.NoError(t, c.check())
+
+	defaults := defaultConfig()
+	defaults.BaseURL, defaults.Policy, defaults.TLS, defaults.Identity = c.BaseURL, c.Policy, c.TLS, c.Identity
+	require.Equal(t, defaults, c, "what is no example is the default")
+	require.Len(t, c.Identity, 2)
+}
+
+// TestExampleConfigIsWhole checks that the example names every key.
+func TestExampleConfigIsWhole(t *testing.T) {
+	text, err := yaml.Marshal(defaultConfig())
+	require.NoError(t, err)
+	for line := range strings.Lines(string(text)) {
+		key, _, _ := strings.Cut(line, ":")
+		require.Contains(t, exampleConfig, strings.TrimSpace(key)+":")
+	}
+}
+
+func TestWriteFile(t *testing.T) {
+	path := t.TempDir() + "/file"
+	require.NoError(t, writeFile(path, []byte("one"), false))
+	require.ErrorIs(t, writeFile(path, []byte("two"), false), fs.ErrExist)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "one", string(text))
+
+	require.NoError(t, writeFile(path, []byte("two"), true))
+	text, err = os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "two", string(text))
+	left, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	require.Len(t, left, 1, "no temporary file stays")
+}

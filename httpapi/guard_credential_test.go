@@ -1,0 +1,98 @@
+package httpapi_test
+
+import (
+	"crypto/x509"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+func TestSecurity6_ACertificateThatExpiresEndsItsConnection(t *testing.T) {
+	for _, speaks := range wires {
+		t.Run(string(speaks), func(t *testing.T) {
+			t.Parallel()
+			s := newGuardStation(t)
+			all := s.streams("ends", "stays")
+			for kind, mode := range modes {
+				s.protect(kind, httpapi.Rule{Action: "orders:read", Mode: mode}, nothing)
+			}
+			short := s.client(speaks, s.mint(func(c *x509.Certificate) {
+				withURIs("spiffe://interlock.test/bob")(c)
+				c.NotAfter = time.Now().Add(3 * time.Second)
+			}))
+			stays := s.watch(s.client(speaks, s.issue("spiffe://interlock.test/bob")), "/stays/1", all["stays"])
+			ends := s.watch(short, "/ends/1", all["ends"])
+			close(ends.from.leave)
+			for kind := range modes {
+				require.Equal(t, 200, s.send(short, s.request(http.MethodGet, "/"+kind+"/1", "")).StatusCode)
+			}
+			require.ErrorIs(t, await(t, ends.from.ended), actors.ErrRevoked)
+			_, err := io.ReadAll(ends.text)
+			requireBroken(t, speaks, err)
+			requireEnded(t, s.send(short, s.request(http.MethodGet, "/admit/1", "")), speaks, "credential-expired")
+			_, err = s.try(short, s.request(http.MethodGet, "/admit/1", ""))
+			require.Error(t, err, "there is no connecting anew")
+			stays.requireUndisturbed()
+		})
+	}
+}
+
+func TestSecurity6_AnExpiredCertificateIsRefusedOnAKeptConnection(t *testing.T) {
+	for _, speaks := range wires {
+		for kind, mode := range modes {
+			t.Run(kind+" "+string(speaks), func(t *testing.T) {
+				t.Parallel()
+				s := newGuardStation(t)
+				s.protect("read", httpapi.Rule{Action: "orders:read", Mode: mode}, nothing)
+				c := s.client(speaks, s.mint(func(c *x509.Certificate) {
+					withURIs("spiffe://interlock.test/bob")(c)
+					c.NotAfter = time.Now().Add(3 * time.Second)
+				}))
+				var got reply
+				require.Eventually(t, func() bool {
+					got = s.send(c, s.request(http.MethodGet, "/read/1", ""))
+					return got.StatusCode != 200
+				}, patience, 10*time.Millisecond)
+				requireEnded(t, got, speaks, "credential-expired")
+			})
+		}
+	}
+}
+
+func requireEnded(t testing.TB, got reply, speaks wire, why string) {
+	t.Helper()
+	require.Equal(t, 401, got.StatusCode)
+	require.Equal(t, "urn:interlock:problem:"+why, got.problem(t)["type"])
+	require.Equal(t, speaks == http1, got.Close, "HTTP/2 says GOAWAY instead")
+}
+
+func TestSecurity6_ARevokedCertificateEndsWhatItBegan(t *testing.T) {
+	for _, speaks := range wires {
+		s := newGuardStation(t)
+		all := s.streams("ends", "stays")
+		s.protect("admit", httpapi.Rule{Action: "orders:read"}, nothing)
+		stolen := s.issue("spiffe://interlock.test/bob")
+		thief := s.client(speaks, stolen)
+		other := s.client(speaks, stolen)
+		require.Equal(t, 200, s.send(other, s.request(http.MethodGet, "/admit/1", "")).StatusCode)
+		stays := s.watch(s.client(speaks, s.issue("spiffe://interlock.test/bob")), "/stays/1", all["stays"])
+		ends := s.watch(thief, "/ends/1", all["ends"])
+		close(ends.from.leave)
+		id, err := policy.ByFingerprint(fingerprintOf(stolen))
+		require.NoError(t, err)
+		receipt := requireQuiesced(t, s.update(policy.RevokeCertificate(id, "stolen")))
+		require.Len(t, receipt.Ended, 1)
+		require.Equal(t, fingerprintOf(stolen), receipt.Ended[0].Credential)
+		_, err = io.ReadAll(ends.text)
+		requireBroken(t, speaks, err)
+		requireEnded(t, s.send(other, s.request(http.MethodGet, "/admit/1", "")), speaks, "credential-revoked")
+		stays.requireUndisturbed()
+	}
+}

@@ -1,0 +1,199 @@
+package httpapi_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/gorilla/mux"
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+var modes = map[string]httpapi.Mode{"admit": httpapi.Admit, "execute": httpapi.Execute}
+
+func TestG1_GuardLetsThroughOnlyWhatIsAllowed(t *testing.T) {
+	s := newGuardStation(t)
+	var reached atomic.Int32
+	for kind, mode := range modes {
+		s.protect(kind, httpapi.Rule{Action: "orders:read", Mode: mode}, func(w http.ResponseWriter, _ *http.Request) {
+			reached.Add(1)
+			w.WriteHeader(http.StatusTeapot)
+		})
+		s.protect(kind+"-unknown", httpapi.Rule{Action: "orders:unheard-of", Mode: mode}, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
+	}
+	for _, speaks := range wires {
+		for kind := range modes {
+			get := func(c *http.Client, path string) reply { return s.send(c, s.request(http.MethodGet, path, "")) }
+			nobody := get(s.client(speaks), "/"+kind+"/1")
+			require.Equal(t, 401, nobody.StatusCode)
+			require.Equal(t, "urn:interlock:problem:no-identity", nobody.problem(t)["type"])
+			for _, refused := range []reply{
+				get(s.client(speaks, s.issue("spiffe://interlock.test/stranger")), "/"+kind+"/1"),
+				get(s.client(speaks, s.issue("spiffe://interlock.test/alice")), "/"+kind+"-unknown/1"),
+			} {
+				require.Equal(t, 403, refused.StatusCode)
+				doc := refused.problem(t)
+				require.Equal(t, "urn:interlock:problem:denied", doc["type"])
+				require.Equal(t, "The policy does not allow this.", doc["detail"], "nobody is told why")
+			}
+			require.Zero(t, reached.Load())
+			require.Equal(t, http.StatusTeapot, get(s.client(speaks, s.issue("spiffe://interlock.test/alice")), "/"+kind+"/1").StatusCode)
+			require.EqualValues(t, 1, reached.Swap(0))
+		}
+	}
+}
+
+// resourceOf answers with the resource of the lease under which it runs.
+func (s *guardStation) resourceOf(w http.ResponseWriter, r *http.Request) {
+	caller, _ := httpapi.CallerOf(r.Context())
+	leases, err := s.engine.Leases(r.Context(), caller.Principal)
+	if err != nil || len(leases) != 1 {
+		http.Error(w, fmt.Sprint(leases, err), http.StatusInternalServerError)
+		return
+	}
+	_, _ = fmt.Fprint(w, leases[0].Resource)
+}
+
+func TestGuardTakesVariablesOfEveryRouter(t *testing.T) {
+	s := newStation(t, "guard-policy.yaml")
+	g := &guardStation{station: s, guard: httpapi.NewGuard(s.engine, nil, nil)}
+	one := g.guard.Protect(httpapi.Rule{Action: "orders:read", Resource: "orders/{id}"}, http.HandlerFunc(g.resourceOf))
+	two := g.guard.Protect(httpapi.Rule{Action: "orders:read", Resource: "orders/{region}/no-{id}"}, http.HandlerFunc(g.resourceOf))
+	many := g.guard.Protect(httpapi.Rule{Action: "orders:read", Resource: "orders/{path...}"}, http.HandlerFunc(g.resourceOf))
+	fixed := g.guard.Protect(httpapi.Rule{Action: "orders:read", Resource: "orders/all"}, http.HandlerFunc(g.resourceOf))
+
+	std := http.NewServeMux()
+	std.Handle("/std/one/{id}", one)
+	std.Handle("/std/two/{region}/{id}", two)
+	std.Handle("/std/many/{path...}", many)
+	std.Handle("/std/fixed", fixed)
+	root := http.NewServeMux()
+	root.Handle("/std/", std)
+	for name, router := range map[string]*mux.Router{"/ours": httpapi.NewRouter(nil), "/gorilla": mux.NewRouter()} {
+		router.Handle(name+"/one/{id}", one)
+		router.Handle(name+"/two/{region}/{id}", two)
+		router.Handle(name+"/many/{path:.+}", many)
+		router.Handle(name+"/fixed", fixed)
+		root.Handle(name+"/", router)
+	}
+	s.serve(root)
+	c := s.as("alice")
+	for _, router := range []string{"/std", "/ours", "/gorilla"} {
+		for path, resource := range map[string]string{
+			"/one/1": "orders/1", "/two/eu/7": "orders/eu/no-7", "/many/a/b/c": "orders/a/b/c", "/fixed": "orders/all",
+			"/one/a%20b": "orders/a b", "/one/%C3%A4": "orders/ä", "/one/a+b": "orders/a+b", "/one/a%3Fb": "orders/a?b",
+			"/one/..a": "orders/..a", "/one/...": "orders/...",
+		} {
+			got := s.send(c, s.request(http.MethodGet, router+path, ""))
+			require.Equal(t, 200, got.StatusCode, router+path+got.body)
+			require.Equal(t, resource, got.body, router+path)
+		}
+	}
+}
+
+func TestGuardRefusesARouteWithoutItsVariable(t *testing.T) {
+	s := newGuardStation(t)
+	s.protect("admit", httpapi.Rule{Action: "orders:read", Resource: "orders/{nope}"}, func(http.ResponseWriter, *http.Request) { t.Error("reached") })
+	got := s.send(s.as("alice"), s.request(http.MethodGet, "/admit/1", ""))
+	require.Equal(t, 500, got.StatusCode)
+	require.NotContains(t, got.body, "nope")
+}
+
+func TestGuardPanicsOnAMalformedRule(t *testing.T) {
+	guard := httpapi.NewGuard(nil, nil, nil)
+	for _, rule := range []httpapi.Rule{
+		{}, {Action: "a:b"}, {Resource: "a/b"}, {Action: "a\nb", Resource: "a/b"}, {Action: "a:b", Resource: "a/{b"},
+		{Action: "a:b", Resource: "a/{}"}, {Action: "a:b", Resource: "a/{...}"}, {Action: "\xff", Resource: "a/{b}"},
+	} {
+		require.Panics(t, func() { guard.Protect(rule, http.NotFoundHandler()) }, "%q on %q", rule.Action, rule.Resource)
+	}
+	require.NotPanics(t, func() { guard.Protect(httpapi.Rule{Action: "a:b", Resource: "a/{b}"}, http.NotFoundHandler()) })
+}
+
+func TestG4_GuardTellsTheHandlerWhoAndWhen(t *testing.T) {
+	s := newGuardStation(t)
+	for kind, mode := range modes {
+		s.protect(kind, httpapi.Rule{Action: "orders:read", Mode: mode}, func(w http.ResponseWriter, r *http.Request) {
+			caller, ok := httpapi.CallerOf(r.Context())
+			revision, of := actors.RevisionOf(r.Context())
+			_, _ = fmt.Fprint(w, caller.Principal, " ", caller.Credential.Fingerprint(), " ", revision, ok, of)
+		})
+	}
+	cert := s.issue("spiffe://interlock.test/alice")
+	c := s.client(http2, cert)
+	for range 2 {
+		for kind := range modes {
+			want := fmt.Sprint("spiffe://interlock.test/alice ", fingerprintOf(cert), " ", s.engine.Revision(), true, true)
+			require.Equal(t, want, s.send(c, s.request(http.MethodGet, "/"+kind+"/1", "")).body)
+		}
+		requireQuiesced(t, s.revoke("bob", "reader"))
+	}
+	_, ok := httpapi.CallerOf(t.Context())
+	require.False(t, ok)
+}
+
+// amountOf reads the amount from the query.
+func amountOf(r *http.Request) (map[string]any, error) {
+	text := r.URL.Query().Get("amount")
+	switch text {
+	case "":
+		return nil, nil
+	case "own":
+		return nil, &httpapi.Problem{Type: "urn:example:own", Title: "Own", Status: 422}
+	}
+	amount, err := strconv.ParseFloat(text, 64)
+	return map[string]any{"amount": amount}, err
+}
+
+func TestG6_GuardGivesConditionsTheirProperties(t *testing.T) {
+	s := newGuardStation(t)
+	for kind, mode := range modes {
+		s.protect(kind, httpapi.Rule{Action: "orders:write", Mode: mode, Properties: amountOf}, nothing)
+	}
+	for kind := range modes {
+		for query, status := range map[string]int{
+			"?amount=999": 200, "?amount=1000": 403, "": 403, "?amount=NaN": 403, "?amount=much": 400, "?amount=own": 422,
+		} {
+			got := s.send(s.as("alice"), s.request(http.MethodPut, "/"+kind+"/1"+query, ""))
+			require.Equal(t, status, got.StatusCode, kind+query)
+			if status == 400 {
+				require.Equal(t, "urn:interlock:problem:malformed-request", got.problem(t)["type"])
+				require.NotContains(t, got.body, "ParseFloat", "the cause is for the log")
+			}
+		}
+	}
+}
+
+func TestGuardAsksPropertiesOfNobodyUnknown(t *testing.T) {
+	asked := false
+	guard := httpapi.NewGuard(nil, nil, nil)
+	h := guard.Protect(httpapi.Rule{Action: "a:b", Resource: "c", Properties: func(*http.Request) (map[string]any, error) {
+		asked = true
+		return nil, errors.ErrUnsupported
+	}}, http.NotFoundHandler())
+	recorder := httptest.NewRecorder()
+	h.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/", nil))
+	require.Equal(t, 401, recorder.Code)
+	require.False(t, asked)
+}
+
+func TestG3_GuardRunsNothingForAClientThatHasGone(t *testing.T) {
+	s := newGuardStation(t)
+	for _, mode := range modes {
+		h := s.guard.Protect(httpapi.Rule{Action: "orders:read", Resource: "orders/1", Mode: mode},
+			http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("reached") }))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		recorder := httptest.NewRecorder()
+		h.ServeHTTP(recorder, requestWith(t, s.station, s.issue("spiffe://interlock.test/alice")).WithContext(ctx))
+		require.Equal(t, 503, recorder.Code)
+	}
+}

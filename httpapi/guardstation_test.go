@@ -1,0 +1,127 @@
+package httpapi_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+// patience is for what comes soon, and has to come.
+const patience = 10 * time.Second
+
+// guardStation is a station whose handlers stand behind a guard. When its test is over, no
+// operation may be left.
+type guardStation struct {
+	*station
+	guard    *httpapi.Guard
+	router   *mux.Router
+	underWay uint64 // the revision of the newest update
+}
+
+func newGuardStation(t *testing.T) *guardStation {
+	t.Helper()
+	s := &guardStation{station: newStation(t, "guard-policy.yaml")}
+	s.guard = httpapi.NewGuard(s.engine, s.connections, s.log.logger())
+	s.router = httpapi.NewRouter(s.log.logger())
+	t.Cleanup(s.requireNoLeases)
+	return s.withoutTimeouts()
+}
+
+// withoutTimeouts starts the server so that none of its own limits ends what a revocation
+// has to end.
+func (s *guardStation) withoutTimeouts() *guardStation {
+	s.serve(s.router, func(o *httpapi.ServerOptions) { o.ReadTimeout, o.WriteTimeout = time.Hour, time.Hour })
+	return s
+}
+
+// protect adds a guarded handler for /kind/{id}.
+func (s *guardStation) protect(kind string, rule httpapi.Rule, h http.HandlerFunc) {
+	if rule.Resource == "" {
+		rule.Resource = "orders/{id}"
+	}
+	s.router.Handle("/"+kind+"/{id}", s.guard.Protect(rule, h))
+}
+
+func who(name string) policy.Principal {
+	return policy.MustPrincipal("spiffe://interlock.test/" + name)
+}
+
+func (s *guardStation) leases() []actors.LeaseInfo {
+	s.t.Helper()
+	leases, err := s.engine.Leases(context.Background(), policy.Principal{})
+	require.NoError(s.t, err)
+	return leases
+}
+
+func (s *guardStation) requireNoLeases() {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return len(s.leases()) == 0 }, patience, time.Millisecond, "every operation ends")
+}
+
+// outcome is what an update came to.
+type outcome struct {
+	actors.Receipt
+	err error
+}
+
+// revoke takes a role from somebody and goes on; the channel gives what it came to.
+func (s *guardStation) revoke(name, role string) <-chan outcome {
+	return s.update(policy.RevokeRole(policy.Grant{Principal: who(name), Role: role}))
+}
+
+func (s *guardStation) update(changes ...policy.Change) <-chan outcome {
+	s.underWay = s.engine.Revision() + 1
+	done := make(chan outcome, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		r, err := s.engine.Update(ctx, actors.Update{Changes: changes})
+		done <- outcome{r, err}
+	}()
+	return done
+}
+
+// requireQuiesced waits for an update that is to come to its end.
+func requireQuiesced(t testing.TB, update <-chan outcome) actors.Receipt {
+	t.Helper()
+	o := <-update
+	require.NoError(t, o.err)
+	require.True(t, o.Quiesced)
+	return o.Receipt
+}
+
+// requireRunning finds that the update under way still waits for a number of operations.
+func (s *guardStation) requireRunning(n int) {
+	s.t.Helper()
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	var receipt actors.Receipt
+	var err error
+	require.Eventually(s.t, func() bool {
+		receipt, err = s.engine.Receipt(over, s.underWay)
+		return !errors.Is(err, actors.ErrUnknownRevision)
+	}, patience, time.Millisecond)
+	require.ErrorIs(s.t, err, actors.ErrNotQuiesced)
+	require.Len(s.t, receipt.Running, n)
+}
+
+// await takes a value that has to come.
+func await[T any](t testing.TB, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(patience):
+		require.Fail(t, "it did not come")
+		panic("unreachable")
+	}
+}
