@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"testing"
@@ -31,18 +32,29 @@ func order(w *world) []actors.Request {
 	return drawn
 }
 
+// mustDecide panics if there was no decision: a fault would be fast.
+func mustDecide(err error) {
+	if err == nil {
+		return
+	}
+	var denied *actors.DeniedError
+	if !errors.As(err, &denied) {
+		panic(err)
+	}
+}
+
 // executeSide runs empty operations through Execute.
 func executeSide(name string, w *world) side {
 	e := w.engine()
 	drawn := order(w)
 	ctx := context.Background()
 	for i := range drawn { // everybody is active
-		_ = e.Execute(ctx, drawn[i], nothing)
+		mustDecide(e.Execute(ctx, drawn[i], nothing))
 	}
 	return side{name, func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			_ = e.Execute(ctx, drawn[i&(1<<14-1)], nothing)
+			mustDecide(e.Execute(ctx, drawn[i&(1<<14-1)], nothing))
 		}
 	}, func() { _ = e.Close(ctx) }}
 }
@@ -128,7 +140,7 @@ func parallel64(name string, execute func(), end func()) side {
 func contendedExecute(name string, w *world) side {
 	e := w.engine()
 	ctx := context.Background()
-	return parallel64(name, func() { _ = e.Execute(ctx, w.queries[0], nothing) }, func() { _ = e.Close(ctx) })
+	return parallel64(name, func() { mustDecide(e.Execute(ctx, w.queries[0], nothing)) }, func() { _ = e.Close(ctx) })
 }
 
 func contendedRead(name string, w *world) side {

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var answers = regexp.MustCompile(`^(\{"decision":(true|false)\}|\{"evaluations":\[(\{"decision":(true|false)\},?)+\]\})$`)
+var answers = regexp.MustCompile(`^(\{"decision":(true|false)\}|\{"evaluations":\[(\{"decision":(true|false)\},?)+\]\})\n$`)
 
 // FuzzHTTPAPIEvaluationBody sends bodies to both endpoints: each gets a decision or a
 // problem document, the same when it is repeated, and never an internal error.

@@ -190,7 +190,12 @@ func alsoEndedBy(client, lease context.Context) (context.Context, context.Cancel
 	if deadline, ok := client.Deadline(); ok {
 		ctx, cancel = context.WithDeadline(lease, deadline)
 	}
-	stop := context.AfterFunc(client, cancel)
+	stop := context.AfterFunc(client, func() {
+		// A revocation ends reading, which the server takes for the client's leaving.
+		if lease.Err() == nil {
+			cancel()
+		}
+	})
 	return ctx, func() { stop(); cancel() }
 }
 

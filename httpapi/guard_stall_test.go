@@ -53,6 +53,9 @@ func (s *guardStation) stallingClient(speaks wire, name string) (*http.Client, *
 		if err != nil {
 			return nil, err
 		}
+		if err := conn.(*net.TCPConn).SetReadBuffer(16 << 10); err != nil {
+			return nil, err
+		}
 		raw := &stallable{Conn: conn, closed: make(chan struct{})}
 		dialled.Store(raw)
 		s.t.Cleanup(func() { _ = raw.Close() })
@@ -137,6 +140,9 @@ func TestSecurity22_AStoppedReaderHoldsUpNoRevocation(t *testing.T) {
 				h.renews, h.copies = test.renews, test.copies
 				s.protect("flood", httpapi.Rule{Action: "orders:watch"}, h.ServeHTTP)
 				c, conn := s.stallingClient(speaks, "bob")
+				if test.whole { // what the stream may still send is no limit then
+					c.Transport.(*http.Transport).HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 1 << 30, MaxReceiveBufferPerConnection: 1 << 30}
+				}
 				got, err := c.Do(s.request(http.MethodGet, "/flood/1", ""))
 				require.NoError(t, err)
 				defer func() { _ = got.Body.Close() }()

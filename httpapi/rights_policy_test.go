@@ -19,7 +19,7 @@ func (s *adminStation) wholePolicy(name string) (text, etag string) {
 	s.t.Helper()
 	got := s.get(name, "/v1/policy", "Accept", "application/yaml")
 	require.Equal(s.t, 200, got.StatusCode, got.body)
-	return got.body, got.Header.Get("ETag")
+	return got.body + "\n", got.Header.Get("ETag")
 }
 
 // TestSecurity18_TheWholePolicyIsNoWayAround puts as a whole what is refused as changes.
@@ -73,8 +73,9 @@ func without(text, part string) string {
 // heldLog is a log that holds back what is proposed.
 type heldLog struct {
 	*actors.Memory
-	arrived chan struct{}
-	open    chan struct{}
+	arrived chan struct{} // a group
+	open    chan struct{} // closed to let it pass
+	looked  chan struct{} // somebody, at the whole policy
 }
 
 func (l *heldLog) Propose(group []*actors.Proposal) error {
@@ -83,12 +84,17 @@ func (l *heldLog) Propose(group []*actors.Proposal) error {
 	return l.Memory.Propose(group)
 }
 
+func (l *heldLog) View(look func(policy.View)) error {
+	defer func() { l.looked <- struct{}{} }()
+	return l.Memory.View(look)
+}
+
 func newHeldStation(t *testing.T) (*adminStation, *heldLog) {
 	t.Helper()
 	file := readPolicy(t, "admin-policy.yaml")
 	memory, err := actors.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
 	require.NoError(t, err)
-	log := &heldLog{Memory: memory, arrived: make(chan struct{}, 8), open: make(chan struct{})}
+	log := &heldLog{Memory: memory, arrived: make(chan struct{}, 8), open: make(chan struct{}), looked: make(chan struct{}, 8)}
 	return (&adminStation{newStationWith(t, log)}).serveAdmin(), log
 }
 

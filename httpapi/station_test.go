@@ -238,7 +238,7 @@ func (s *station) as(name string) *http.Client {
 	return s.client(http2, s.issue("spiffe://interlock.test/"+name))
 }
 
-// reply is an answer that was read to its end.
+// reply is an answer that was read to its end, without the newline there.
 type reply struct {
 	*http.Response
 	body string
@@ -283,7 +283,7 @@ func (s *station) try(c *http.Client, r *http.Request) (reply, error) {
 	}
 	defer func() { _ = answer.Body.Close() }()
 	text, err := io.ReadAll(answer.Body)
-	return reply{Response: answer, body: string(text)}, err
+	return reply{Response: answer, body: strings.TrimSuffix(string(text), "\n")}, err
 }
 
 func (s *station) post(c *http.Client, path, body string) reply {
