@@ -64,6 +64,9 @@ func (d *delivery) reached() {
 // activate finds or makes the mailbox of a principal that has none. A principal without
 // any grant is denied here, and costs no memory.
 func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*principal, error) {
+	if e.shared.closing.Load() {
+		return nil, ErrClosed
+	}
 	who := req.Principal
 	table := e.shared.published.Load()
 	record, err := e.journal.Record(who)
@@ -116,6 +119,10 @@ func (p *principal) openUp(reached func(revision uint64) bool) {
 		go p.openUp(e.awaitDelivered)
 		return
 	}
+	if e.shared.closing.Load() {
+		p.leave() // the log may be closed soon
+		return
+	}
 	record, err := e.journal.Record(p.who)
 	if err != nil {
 		e.log.Error("a principal's record cannot be read; it is denied", slog.String("principal", p.who.String()), slog.Any("error", err))
@@ -135,13 +142,15 @@ func (p *principal) openUp(reached func(revision uint64) bool) {
 		p.leave()
 		return
 	}
+	// What it shows to the authority, and that it is open, comes last: it is told of every
+	// change until then.
+	p.takeControl(&at)
 	p.view.Store(p.held)
 	p.appliedTo.Store(p.table.Revision())
 	p.open.Store(true)
 	if e.shared.closing.Load() {
 		p.shut = policy.ReasonClosed
 	}
-	p.takeControl(&at)
 	p.finish()
 }
 

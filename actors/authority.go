@@ -3,7 +3,7 @@ package actors
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -55,7 +55,7 @@ func (e *Engine) Update(ctx context.Context, u Update) (Receipt, error) {
 // abandon ends the wait for an update's outcome: it was not applied if the log has not
 // got it.
 func (e *Engine) abandon(m *proposed, reply <-chan answer, ctx context.Context, cause error) (Receipt, error) {
-	if m.claim.CompareAndSwap(callWaits, callAbandoned) {
+	if m.proposal.claim.CompareAndSwap(callWaits, callAbandoned) {
 		return Receipt{}, cause
 	}
 	select {
@@ -112,7 +112,6 @@ type (
 	proposed struct {
 		proposal *Proposal
 		grace    time.Duration
-		claim    atomic.Uint32
 	}
 	outcomes struct{ list []Outcome }
 )
@@ -131,9 +130,6 @@ type authority struct {
 }
 
 func (a *authority) propose(m *proposed) {
-	if !m.claim.CompareAndSwap(callWaits, callTaken) {
-		return
-	}
 	if m.grace > 0 {
 		a.grace[m.proposal] = m.grace
 	}
@@ -147,9 +143,16 @@ func (a *authority) take(m *outcomes) {
 	a.hand(a.state.delivered(len(m.list)))
 }
 
-// hand gives a group to the log. If it takes none of them, none was applied.
+// hand gives to the log what nobody abandoned of a group. If it takes none of them, none
+// was applied.
 func (a *authority) hand(group []*Proposal) {
 	if len(group) == 0 {
+		return
+	}
+	n := len(group)
+	group = slices.DeleteFunc(group, a.abandoned)
+	if next := a.state.delivered(n - len(group)); len(group) == 0 {
+		a.hand(next)
 		return
 	}
 	err := a.engine.journal.Propose(group)
@@ -161,6 +164,15 @@ func (a *authority) hand(group []*Proposal) {
 		p.reply <- answer{err: err}
 	}
 	a.hand(a.state.delivered(len(group)))
+}
+
+// abandoned claims a proposal for the log, or finds that its caller has left.
+func (a *authority) abandoned(p *Proposal) bool {
+	if p.claim.CompareAndSwap(callWaits, callTaken) {
+		return false
+	}
+	delete(a.grace, p)
+	return true
 }
 
 // carryOut makes one outcome take effect: its messages lie in all concerned mailboxes
@@ -183,10 +195,10 @@ func (a *authority) carryOut(o *Outcome) {
 		e.shared.revoked.Store(e.shared.revoked.Load().with(o.Certificates))
 	}
 	send := func(p *principal) {
-		m := &deliveredChange{change: change{revision: o.Revision, table: table, record: o.Records[p.who]}, grace: grace, tracker: t}
-		t.expect()
+		m := &deliveredChange{acknowledgement: acknowledgement{tracker: t}, grace: grace,
+			change: change{revision: o.Revision, table: table, record: o.Records[p.who]}}
 		p.posted = o.Revision
-		p.tell(&node{message: m})
+		p.tellFor(&m.acknowledgement, m)
 	}
 	if broad(o) {
 		e.directory.each(func(p *principal) {

@@ -94,7 +94,7 @@ func New(o Options) (*Engine, error) {
 	e.identity = opening.Identity
 	e.shared.published.Store(opening.Table)
 	e.delivery.begun.Store(opening.Table.Revision())
-	e.receipts.newest, e.receipts.oldest = opening.Table.Revision(), opening.Table.Revision()
+	e.receipts.newest = opening.Table.Revision()
 	if len(opening.Revoked) > 0 {
 		e.shared.revoked.Store((*revocations)(nil).with(opening.Revoked))
 	}
@@ -112,8 +112,12 @@ func (e *Engine) now(at *moment) {
 
 // nested reports whether ctx belongs to a function that runs in a turn of this engine.
 func (e *Engine) nested(ctx context.Context) bool {
-	t, ok := ctx.Value(turnKey{}).(*turnContext)
-	return ok && t.engine == e
+	for t, ok := ctx.Value(turnKey{}).(*turnContext); ok; t, ok = t.parent.Value(turnKey{}).(*turnContext) {
+		if t.engine == e {
+			return true
+		}
+	}
+	return false
 }
 
 // admissible says why a call with ctx cannot even begin.
@@ -310,8 +314,9 @@ func (e *Engine) Closing() bool { return e.shared.closing.Load() }
 
 // Close stops admitting, waits until ctx is done for the operations in flight, cancels
 // those that are left (their cause is [ErrClosed]), gives these a second to end, and ends
-// the engine, but not its log. If operations have not been released by then, the error is
-// a [*NotQuiescedError] that lists them. Further calls return nil at once.
+// the engine, but not its log. It does not wait for leases under whose contexts it is
+// called. If operations have not been released by then, the error is a
+// [*NotQuiescedError] that lists them. Further calls return nil at once.
 func (e *Engine) Close(ctx context.Context) (err error) {
 	if e.nested(ctx) {
 		return ErrNested
@@ -328,7 +333,7 @@ func (e *Engine) close(ctx context.Context) error {
 		p.tell(&node{message: &shutdown{tracker: t}})
 	})
 	t.applied()
-	cause := t.wait(ctx, nil)
+	cause := t.wait(ctx, ownLeases(ctx))
 	if cause != nil {
 		t.cancelRunning(ErrClosed)
 		moment, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

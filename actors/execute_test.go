@@ -131,6 +131,41 @@ func TestG3_ContextIsNeverReused(t *testing.T) {
 	require.False(t, stop())
 }
 
+// Principals that are used often keep a stock of contexts of their own: whatever the order
+// in which they come and cool down, no two functions are given the same one.
+func TestG3_ContextsOfOftenUsedPrincipals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := ordersEngine(t, actors.Options{})
+		type key struct{}
+		leaked := map[context.Context]int{}
+		n := 0
+		use := func(who policy.Principal, times int) {
+			for range times {
+				n++
+				ctx := context.WithValue(t.Context(), key{}, n)
+				require.NoError(t, e.Execute(ctx, writeAs(who), func(ctx context.Context) error {
+					leaked[ctx] = n
+					return nil
+				}))
+			}
+		}
+		for range 20 {
+			use(alice, 100)
+			time.Sleep(2 * time.Second)
+			use(alice, 3)
+			use(bob, 101)
+			use(alice, 5)
+			time.Sleep(2 * time.Second)
+			use(bob, 2)
+		}
+		require.Len(t, leaked, n)
+		for ctx, own := range leaked {
+			require.Equal(t, own, ctx.Value(key{}))
+			require.ErrorIs(t, ctx.Err(), context.Canceled)
+		}
+	})
+}
+
 func TestErrNested(t *testing.T) {
 	e := ordersEngine(t, actors.Options{})
 	type key struct{}

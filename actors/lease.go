@@ -121,19 +121,54 @@ func (c *leaseContext) Deadline() (time.Time, bool) { return c.parent.Deadline()
 
 // Value implements [context.Context].
 func (c *leaseContext) Value(key any) any {
-	if _, ok := key.(leaseKey); ok {
+	switch key.(type) {
+	case leaseKey:
 		return (*Lease)(c)
+	case revisionKey:
+		return c.decision.Revision
+	}
+	if key == causeKey && c.hasOwnCause() {
+		return nil
 	}
 	return c.parent.Value(key)
 }
+
+// hasOwnCause reports whether the lease was cancelled by the engine, not by its parent.
+func (c *leaseContext) hasOwnCause() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause == ErrRevoked || c.cause == ErrClosed
+}
+
+// causeKey is what context.Cause asks for to find a context that knows its cause, which
+// would be the lease's parent.
+var causeKey = askedFor()
+
+func askedFor() any {
+	p := &probe{Context: context.Background()}
+	_ = context.Cause(p)
+	return p.key
+}
+
+type probe struct {
+	context.Context
+	key any
+}
+
+func (p *probe) Err() error { return context.Canceled }
+
+func (p *probe) Value(key any) any { p.key = key; return nil }
 
 // Err implements [context.Context].
 func (c *leaseContext) Err() error {
 	l := (*Lease)(c)
 	l.mu.Lock()
-	cause := l.cause
+	cause, done := l.cause, l.done
 	l.mu.Unlock()
 	if cause != nil {
+		if done != nil {
+			<-done.ch // it is being closed
+		}
 		return cause
 	}
 	if err := c.parent.Err(); err != nil {

@@ -1,6 +1,9 @@
 package actors
 
 import (
+	"runtime/debug"
+	"sync/atomic"
+
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -54,6 +57,7 @@ type Proposal struct {
 	After  func(tip, next policy.View) error
 
 	reply chan<- answer
+	claim atomic.Uint32 // by the log or, when it is abandoned, by its caller
 }
 
 // Outcome is what became of a proposal: an error, or what changed at which revision. A
@@ -72,7 +76,7 @@ type Outcome struct {
 // draft makes of a proposal the draft of its outcome, as the next revision on tip.
 func draft(tip policy.View, p *Proposal) (*policy.Draft, error) {
 	if p.Before != nil {
-		if err := p.Before(tip); err != nil {
+		if err := guarded(func() error { return p.Before(tip) }); err != nil {
 			return nil, err
 		}
 	}
@@ -83,9 +87,27 @@ func draft(tip policy.View, p *Proposal) (*policy.Draft, error) {
 		}
 	}
 	if p.After != nil {
-		if err := p.After(tip, d); err != nil {
+		if err := guarded(func() error { return p.After(tip, d) }); err != nil {
 			return nil, err
 		}
 	}
 	return d, nil
+}
+
+// guarded runs a precondition on a goroutine of its own: a panic or Goexit in it is its
+// caller's error, and not the end of whoever orders the updates.
+func guarded(condition func() error) (err error) {
+	err = ErrGoexit
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if v := recover(); v != nil {
+				err = &PanicError{Value: v, Stack: debug.Stack()}
+			}
+		}()
+		err = condition()
+	}()
+	<-done
+	return err
 }

@@ -22,7 +22,7 @@ const (
 	overtakeLimit = int64(time.Millisecond)
 	// A poster tries for the turn a few times before it queues: how often adapts to what
 	// came of it.
-	leastSpins, mostSpins = 4, 64
+	leastSpins, mostSpins = 4, 24
 	// backOff is how long a goroutine that was sent to run what is queued leaves the
 	// mailbox to others that keep it busy with short turns. A queued request costs a
 	// switch of goroutines, so many of them at once are cheaper than one now and then.
@@ -78,9 +78,13 @@ func (p *principal) begin(at *moment) {
 	}
 }
 
+// takeControl takes in all control messages. Each meets a moment that was read after it
+// was posted: a revoked certificate is in the set that its message is judged by.
 func (p *principal) takeControl(at *moment) {
 	for !p.control.empty() {
-		for n := p.control.take(); n != nil; {
+		n := p.control.take()
+		p.engine.now(at)
+		for n != nil {
 			next := n.next
 			n.next = nil
 			p.handle(n.message, at)
@@ -331,32 +335,26 @@ func (p *principal) pop() *call {
 // runCall runs a queued request in a turn that the caller owns. False means that the
 // function ended this goroutine and another one goes on in its place.
 func (p *principal) runCall(c *call, at *moment) (on bool) {
-	switch {
-	case c.fn != nil:
-		return p.runQueued(c, at)
-	case c.lease != nil:
-		c.answer(p.admitTurn(c.lease, at))
-	case c.batch != nil:
-		p.decideBatch(*c.batch, at)
-		c.answer(nil)
-	default:
-		c.decision = p.decideTurn(&c.req, at)
-		c.answer(nil)
-	}
-	return true
-}
-
-// runQueued runs a queued function. Reply and hand-over stand in a deferred function,
-// which runtime.Goexit runs too.
-func (p *principal) runQueued(c *call, at *moment) (on bool) {
 	err := ErrGoexit
+	// Reply and hand-over are deferred, which runtime.Goexit runs too.
 	defer func() {
 		c.answer(err)
 		if !on {
 			go p.runOwned()
 		}
 	}()
-	err = p.run(c.ctx, &c.req, c.fn, at, false)
+	switch {
+	case c.fn != nil:
+		err = p.run(c.ctx, &c.req, c.fn, at, false)
+	case c.lease != nil:
+		err = p.admitTurn(c.lease, at)
+	case c.batch != nil:
+		p.decideBatch(*c.batch, at)
+		err = nil
+	default:
+		c.decision = p.decideTurn(&c.req, at)
+		err = nil
+	}
 	return true
 }
 

@@ -23,6 +23,8 @@ type principal struct {
 	holder
 	lastUsed atomic.Int64
 	engine   *Engine
+	chunk    *contextChunk // of a principal that is used often; the turn's
+	recent   uint32        // functions run since lastUsed; the turn's
 
 	backlog  *call        // taken from the request lane; the turn's
 	waiting  atomic.Int64 // since when the oldest request is queued; 0 for none
@@ -69,7 +71,7 @@ func (p *principal) run(ctx context.Context, req *Request, fn Func, at *moment, 
 		over = true
 		return p.denied(p.decision(v, at, req), req)
 	}
-	t = newTurnContext(p.engine, ctx, p.table.Revision())
+	t = p.turnContext(ctx)
 	err = fn(t)
 	t.end()
 	over = true
@@ -115,9 +117,8 @@ func (p *principal) admit(ctx context.Context, l *Lease) error {
 	}
 	var at moment
 	p.begin(&at)
-	err := p.admitTurn(l, &at)
-	p.finish()
-	return err
+	defer p.finish()
+	return p.admitTurn(l, &at)
 }
 
 // decide answers a request in a turn.
@@ -133,9 +134,8 @@ func (p *principal) decide(ctx context.Context, req *Request) (policy.Decision, 
 	}
 	var at moment
 	p.begin(&at)
-	d := p.decideTurn(req, &at)
-	p.finish()
-	return d, nil
+	defer p.finish()
+	return p.decideTurn(req, &at), nil
 }
 
 // decideAll answers all items in one turn.
@@ -152,8 +152,8 @@ func (p *principal) decideAll(ctx context.Context, items []*item) error {
 	}
 	var at moment
 	p.begin(&at)
+	defer p.finish()
 	p.decideBatch(items, &at)
-	p.finish()
 	return nil
 }
 
@@ -165,8 +165,9 @@ func (p *principal) decideBatch(items []*item, at *moment) {
 
 // judgeTurn decides in a turn that the caller owns.
 func (p *principal) judgeTurn(req *Request, at *moment) policy.Verdict {
-	if p.lastUsed.Load() != at.now {
+	if p.lastUsed.Load() != at.now && p.shut == policy.ReasonUnset {
 		p.lastUsed.Store(at.now)
+		p.recent = 0
 	}
 	v, fx := p.judge(at, req)
 	if fx != nil {
@@ -217,11 +218,12 @@ func (p *principal) denied(d policy.Decision, req *Request) error {
 }
 
 // fault is the end of a principal whose turn failed: it denies, and its leases lose their
-// authority. It stays in memory so that their release is waited for.
+// authority. It stays in memory until they are released, and is read anew after that.
 func (p *principal) fault(v any) {
 	p.engine.log.Error("a principal's turn failed; it denies from now on",
 		slog.String("principal", p.who.String()), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 	p.shut = policy.ReasonFault
+	p.lastUsed.Store(0)
 	for l := p.leases; l != nil; l = l.older {
 		if l.revokedAt == 0 {
 			l.revokedAt = max(p.table.Revision(), 1)
@@ -235,8 +237,10 @@ func (p *principal) fault(v any) {
 func (p *principal) perform(fx *effects, grace time.Duration, t *tracker) {
 	if t != nil {
 		for _, l := range fx.running {
-			l.watchers = append(l.watchers, t)
-			t.runs(l)
+			if n := len(l.watchers); n == 0 || l.watchers[n-1] != t {
+				l.watchers = append(l.watchers, t)
+				t.runs(l)
+			}
 		}
 	}
 	if len(fx.running) == 0 {
@@ -246,16 +250,17 @@ func (p *principal) perform(fx *effects, grace time.Duration, t *tracker) {
 	var last time.Time
 	for _, l := range fx.running {
 		fresh := l.cancelAt.IsZero()
+		if t == nil && !fresh {
+			continue // time revokes, and cuts no grace short that an update gave
+		}
 		if end := graceEnd(l, now, grace); fresh || end.Before(l.cancelAt) {
-			l.cancelAt = end
+			l.cancelAt, last = end, end
 		}
 		if !l.cancelAt.After(now) {
 			l.cancel(ErrRevoked)
-		} else if fresh || l.forbidden {
-			last = l.cancelAt
 		}
 	}
-	if !last.IsZero() {
+	if last.After(now) {
 		time.AfterFunc(last.Sub(now), func() { p.tell(&node{message: graceOver{}}) })
 	}
 }
@@ -302,18 +307,35 @@ func (timeUp) handle(p *principal, at moment) {
 
 // deliveredChange is the authority's message: an update that concerns this principal.
 type deliveredChange struct {
-	change  change
-	grace   time.Duration
-	tracker *tracker
+	acknowledgement
+	change change
+	grace  time.Duration
 }
 
-func (d *deliveredChange) drop() { d.tracker.applied() }
+func (d *deliveredChange) drop() { d.acknowledge() }
 
 func (d *deliveredChange) handle(p *principal, at moment) {
-	defer d.tracker.applied()
+	defer d.acknowledge()
+	applied := false
+	defer func() {
+		if !applied {
+			p.fault(recover())
+			p.perform(p.unreleased(), 0, d.tracker)
+		}
+	}()
 	p.perform(p.apply(&at, &d.change), d.grace, d.tracker)
 	p.view.Store(p.held)
 	p.appliedTo.Store(max(d.change.revision, p.appliedTo.Load()))
+	applied = true
+}
+
+// unreleased has all leases as revoked ones: the turn of their principal failed.
+func (p *principal) unreleased() *effects {
+	fx := &effects{}
+	for l := p.leases; l != nil; l = l.older {
+		fx.running = append(fx.running, l)
+	}
+	return fx
 }
 
 // inspect is a message that runs a function in the principal's turn.

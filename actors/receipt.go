@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -87,6 +88,29 @@ func (t *tracker) applied() {
 	t.mu.Unlock()
 }
 
+// acknowledgement is one principal's answer to a tracker, given once: when the message was
+// taken in or dropped, or posted to a mailbox that opens, which takes it in before it
+// records a lease.
+type acknowledgement struct {
+	tracker *tracker
+	given   atomic.Bool
+}
+
+func (a *acknowledgement) acknowledge() {
+	if a.given.CompareAndSwap(false, true) {
+		a.tracker.applied()
+	}
+}
+
+// tellFor posts a message that a tracker waits for.
+func (p *principal) tellFor(a *acknowledgement, m message) {
+	a.tracker.expect()
+	p.tell(&node{message: m})
+	if !p.open.Load() {
+		a.acknowledge()
+	}
+}
+
 // runs notes a lease that the update has to wait for.
 func (t *tracker) runs(l *Lease) {
 	t.mu.Lock()
@@ -127,7 +151,7 @@ func (t *tracker) receipt() Receipt {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := Receipt{
-		Revision: t.revision, Quiesced: t.pending == 0 && len(t.running) == 0,
+		Revision: t.revision, Quiesced: t.over(),
 		Ended: slices.Clone(t.ended), EndedCount: t.count, RunningCount: len(t.running),
 		StillGrantedBy: t.still, Unchanged: t.unchanged,
 	}
@@ -141,6 +165,15 @@ func (t *tracker) receipt() Receipt {
 	return r
 }
 
+// over reports whether the update is quiesced; mu is the caller's.
+func (t *tracker) over() bool { return t.pending == 0 && len(t.running) == 0 }
+
+func (t *tracker) quiesced() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.over()
+}
+
 // errOwnLease is why an update called under a lease's context does not wait for it.
 var errOwnLease = errors.New("the update was called under the context of a lease that it has to wait for")
 
@@ -148,7 +181,7 @@ var errOwnLease = errors.New("the update was called under the context of a lease
 func (t *tracker) wait(ctx context.Context, own []*Lease) error {
 	for {
 		t.mu.Lock()
-		if t.pending == 0 && len(t.running) == 0 {
+		if t.over() {
 			t.mu.Unlock()
 			return nil
 		}
@@ -194,8 +227,8 @@ func ownLeases(ctx context.Context) []*Lease {
 type receipts struct {
 	mu     sync.Mutex
 	kept   map[uint64]*tracker
-	oldest uint64 // all kept ones that are older are not quiesced
 	newest uint64
+	sweep  int // how many are kept when those are forgotten that are quiesced and old
 }
 
 const keptReceipts = 4096
@@ -205,14 +238,15 @@ func (r *receipts) add(t *tracker) {
 	defer r.mu.Unlock()
 	r.kept[t.revision] = t
 	r.newest = t.revision
-	for len(r.kept) > keptReceipts && r.oldest < r.newest {
-		r.oldest++
-		if old := r.kept[r.oldest]; old != nil {
-			if old.receipt().Quiesced {
-				delete(r.kept, r.oldest)
-			}
+	if len(r.kept) <= max(r.sweep, 2*keptReceipts) {
+		return
+	}
+	for revision, old := range r.kept {
+		if revision+keptReceipts <= r.newest && old.quiesced() {
+			delete(r.kept, revision)
 		}
 	}
+	r.sweep = 2 * len(r.kept)
 }
 
 // find returns the tracker of a revision; nil, true for one that was quiesced long ago.

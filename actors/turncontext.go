@@ -15,7 +15,7 @@ type turnContext struct {
 	parent   context.Context
 	engine   *Engine
 	revision uint64
-	// done is nil until somebody asks for the channel, and &ended once the turn is over.
+	// done is nil until somebody asks for the channel, and ended if nobody did in the turn.
 	done atomic.Pointer[doneState]
 }
 
@@ -38,7 +38,12 @@ func closedChannel() chan struct{} {
 	return ch
 }
 
-const chunkSize = 16
+const (
+	chunkSize = 8
+	// often is how many functions a principal runs between two ticks of the clock before it
+	// counts as one that is used often.
+	often = 64
+)
 
 type contextChunk struct {
 	contexts [chunkSize]turnContext
@@ -47,29 +52,40 @@ type contextChunk struct {
 
 var chunks = sync.Pool{New: func() any { return new(contextChunk) }}
 
-func newTurnContext(e *Engine, parent context.Context, revision uint64) *turnContext {
-	c := chunks.Get().(*contextChunk)
+// turnContext returns the context of the function that the turn is about to run. A
+// principal that is used often keeps the chunk that its contexts are cut from; the others
+// share what is in the pool.
+func (p *principal) turnContext(parent context.Context) *turnContext {
+	c := p.chunk
+	if c == nil {
+		c = chunks.Get().(*contextChunk)
+	}
 	t := &c.contexts[c.used]
-	if c.used++; c.used < chunkSize {
+	c.used++
+	p.recent++
+	switch {
+	case c.used == chunkSize:
+		p.chunk = nil
+	case p.chunk != nil || p.recent > often:
+		p.chunk = c
+	default:
 		chunks.Put(c)
 	}
-	t.parent, t.engine, t.revision = parent, e, revision
+	t.parent, t.engine, t.revision = parent, p.engine, p.table.Revision()
 	return t
 }
 
-type turnKey struct{}
+type (
+	turnKey     struct{}
+	revisionKey struct{}
+)
 
 // RevisionOf returns the revision of the policy by which the operation was admitted that
 // the context belongs to: that of a function in its turn, or of a lease. False means that
 // the context is neither's.
 func RevisionOf(ctx context.Context) (uint64, bool) {
-	if t, ok := ctx.Value(turnKey{}).(*turnContext); ok {
-		return t.revision, true
-	}
-	if l, ok := ctx.Value(leaseKey{}).(*Lease); ok {
-		return l.decision.Revision, true
-	}
-	return 0, false
+	revision, ok := ctx.Value(revisionKey{}).(uint64)
+	return revision, ok
 }
 
 // Deadline implements [context.Context].
@@ -77,8 +93,11 @@ func (t *turnContext) Deadline() (time.Time, bool) { return t.parent.Deadline() 
 
 // Value implements [context.Context].
 func (t *turnContext) Value(key any) any {
-	if _, ok := key.(turnKey); ok {
+	switch key.(type) {
+	case turnKey:
 		return t
+	case revisionKey:
+		return t.revision
 	}
 	return t.parent.Value(key)
 }
@@ -87,14 +106,17 @@ func (t *turnContext) Value(key any) any {
 func (t *turnContext) Err() error {
 	s := t.done.Load()
 	if s == nil {
-		return t.parent.Err()
+		if t.parent.Err() == nil {
+			return nil
+		}
+		s = t.state() // what it says now it says for ever
 	}
 	s.mu.Lock()
 	err := s.err
 	s.mu.Unlock()
 	if err == nil && t.parent.Err() != nil {
 		s.finish(t.parent.Err())
-		return t.parent.Err()
+		return t.Err()
 	}
 	return err
 }
@@ -120,8 +142,8 @@ func (t *turnContext) state() *doneState {
 
 // end is called when the turn is over.
 func (t *turnContext) end() {
-	if s := t.done.Swap(ended); s != nil {
-		s.finish(context.Canceled)
+	if !t.done.CompareAndSwap(nil, ended) {
+		t.done.Load().finish(context.Canceled)
 	}
 }
 
