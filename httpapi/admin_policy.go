@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"mime"
 	"net/http"
 	"slices"
@@ -109,7 +108,7 @@ func (a *adminAPI) putPolicy(w http.ResponseWriter, r *http.Request) error {
 	var seen uint64
 	if err := a.engine.View(r.Context(), func(v policy.View) {
 		now := collect(v)
-		changes = policy.Diff(slices.Values(now.roles), iter.Seq[policy.Grant](slices.Values(now.grants)), file)
+		changes = policy.Diff(slices.Values(now.roles), slices.Values(now.grants), file)
 		seen, err = now.revision, how.match(v)
 	}); err != nil {
 		return err

@@ -82,6 +82,7 @@ func etag(s *adminStation, revision uint64) string {
 }
 
 func TestG2_AReceiptThatIsNotQuiescedIsAskedForAgain(t *testing.T) {
+	t.Parallel()
 	s := newAdminStation(t)
 	l := s.admit("alice", "orders:read", "orders/7")
 	doc := s.change("admin", "?wait=0s", revoke("alice", "reader")).receipt(t, 202)
@@ -126,6 +127,7 @@ func TestReceiptNamesWhatGivesTheRoleAllTheSame(t *testing.T) {
 }
 
 func TestG2_GraceLetsAnOperationFinish(t *testing.T) {
+	t.Parallel()
 	s := newAdminStation(t)
 	first, second := s.admit("alice", "orders:read", "orders/1"), s.admit("alice", "orders:read", "orders/2")
 	doc := s.change("admin", "?grace=1h&wait=0s", revoke("alice", "reader")).receipt(t, 202)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestSecurity6_ACertificateThatExpiresEndsItsConnection(t *testing.T) {
+	t.Parallel()
 	for _, speaks := range wires {
 		t.Run(string(speaks), func(t *testing.T) {
 			t.Parallel()
@@ -45,6 +46,7 @@ func TestSecurity6_ACertificateThatExpiresEndsItsConnection(t *testing.T) {
 }
 
 func TestSecurity6_AnExpiredCertificateIsRefusedOnAKeptConnection(t *testing.T) {
+	t.Parallel()
 	for _, speaks := range wires {
 		for kind, mode := range modes {
 			t.Run(kind+" "+string(speaks), func(t *testing.T) {

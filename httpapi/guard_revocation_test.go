@@ -248,6 +248,7 @@ func TestG2_RevocationAfterTheClientHasLeft(t *testing.T) {
 }
 
 func TestG2_CloseEndsStreamsAsARevocationDoes(t *testing.T) {
+	t.Parallel()
 	for _, speaks := range wires {
 		s := newGuardStation(t)
 		stays := s.streams("stays")["stays"]

@@ -53,9 +53,6 @@ func (s *guardStation) stallingClient(speaks wire, name string) (*http.Client, *
 		if err != nil {
 			return nil, err
 		}
-		if err := conn.(*net.TCPConn).SetReadBuffer(16 << 10); err != nil {
-			return nil, err
-		}
 		raw := &stallable{Conn: conn, closed: make(chan struct{})}
 		dialled.Store(raw)
 		s.t.Cleanup(func() { _ = raw.Close() })
@@ -123,6 +120,7 @@ func (h *flood) requireBlocked(t testing.TB) {
 }
 
 func TestSecurity22_AStoppedReaderHoldsUpNoRevocation(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name           string
 		renews, copies bool
