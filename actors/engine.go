@@ -171,7 +171,7 @@ func (e *Engine) Admit(ctx context.Context, req Request) (*Lease, error) {
 		return nil, err
 	}
 	hash := e.directory.hash(req.Principal)
-	l := &Lease{parent: ctx, req: req, started: time.Unix(0, e.shared.time.Load())}
+	l := &Lease{parent: ctx, req: req, started: e.shared.time.Load()}
 	for {
 		p := e.directory.get(req.Principal, hash)
 		if p == nil {

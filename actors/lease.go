@@ -16,7 +16,7 @@ type Lease struct {
 	p       *principal
 	parent  context.Context
 	req     Request
-	started time.Time
+	started int64 // the published time
 	id      atomic.Uint64
 	freed   atomic.Bool
 	node    node // for its release
@@ -33,7 +33,7 @@ type Lease struct {
 	// The context.
 	mu        sync.Mutex
 	cause     error
-	cancelled time.Time
+	cancelled bool // before it was released
 	done      *doneState
 }
 
@@ -87,7 +87,7 @@ func (l *Lease) cancel(cause error) {
 	}
 	l.cause = cause
 	if cause != context.Canceled {
-		l.cancelled = time.Now()
+		l.cancelled = true
 	}
 	done := l.done
 	l.mu.Unlock()
@@ -242,7 +242,7 @@ type LeaseInfo struct {
 func (l *Lease) info() LeaseInfo {
 	i := LeaseInfo{
 		ID: l.ID(), Principal: l.req.Principal, Action: l.req.Action, Resource: l.req.Resource,
-		Revision: l.decision.Revision, Since: l.started, Revoked: l.revokedAt,
+		Revision: l.decision.Revision, Since: time.Unix(0, l.started), Revoked: l.revokedAt,
 	}
 	if l.req.Credential != nil {
 		i.Credential = l.req.Credential.Fingerprint()

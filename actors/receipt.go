@@ -125,7 +125,7 @@ func (t *tracker) runs(l *Lease) {
 func (t *tracker) released(l *Lease) {
 	how := HowFinished
 	l.mu.Lock()
-	if !l.cancelled.IsZero() {
+	if l.cancelled {
 		how = HowCancelled
 	}
 	l.mu.Unlock()

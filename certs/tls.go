@@ -1,8 +1,10 @@
 package certs
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 )
@@ -75,6 +77,33 @@ func ClientConfig(opts ClientOptions) (*tls.Config, error) {
 // LoadPool reads one or more certificates of authorities. A file that is damaged, or holds a certificate that is no
 // authority's, is a *[FileError]; a missing one is [io/fs.ErrNotExist]; an empty path is [ErrNoAuthorities].
 func LoadPool(path string) (*x509.CertPool, error) {
+	authorities, err := loadAuthorities(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	for _, cert := range authorities {
+		pool.AddCert(cert)
+	}
+	return pool, nil
+}
+
+// LoadIssuers reads the same file and returns the SHA-256 of each authority's public key, in hexadecimal: what
+// [Credential.IssuerSPKI] is of the certificates that it issues. The errors are those of [LoadPool].
+func LoadIssuers(path string) ([]string, error) {
+	authorities, err := loadAuthorities(path)
+	if err != nil {
+		return nil, err
+	}
+	issuers := make([]string, len(authorities))
+	for i, cert := range authorities {
+		key := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+		issuers[i] = hex.EncodeToString(key[:])
+	}
+	return issuers, nil
+}
+
+func loadAuthorities(path string) ([]*x509.Certificate, error) {
 	if path == "" {
 		return nil, fmt.Errorf("%w: name the file of the authority's certificate (ca.crt)", ErrNoAuthorities)
 	}
@@ -86,12 +115,10 @@ func LoadPool(path string) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := x509.NewCertPool()
 	for _, cert := range parsed {
 		if err := checkAuthority(path, cert); err != nil {
 			return nil, err
 		}
-		pool.AddCert(cert)
 	}
-	return pool, nil
+	return parsed, nil
 }

@@ -19,6 +19,10 @@ type AdminOptions struct {
 	Engine *actors.Engine
 	// Callers identifies administrators; nil for SPIFFE IDs.
 	Callers *Connections
+	// Issuers are the SHA-256 of the public keys of the callers' authorities, in
+	// hexadecimal, as certs.LoadIssuers reads them. A certificate that is revoked by its
+	// serial number has to be of one of them; nil takes any.
+	Issuers []string
 	// Logger may be nil.
 	Logger *slog.Logger
 	// BodyLimit bounds a request's body in bytes; 0 for [DefaultAdminBodyLimit].
@@ -34,13 +38,14 @@ const DefaultAdminBodyLimit = 64 << 20
 type adminAPI struct {
 	engine  *actors.Engine
 	callers *Connections
+	issuers []string
 	limit   int64
 }
 
 // NewAdminAPI returns the handler of the admin listener: /v1/changes, /v1/policy,
 // /v1/principals and /v1/leases, as docs/admin-api.md describes them.
 func NewAdminAPI(o AdminOptions) http.Handler {
-	a := &adminAPI{engine: o.Engine, callers: o.Callers, limit: limitOr(o.BodyLimit, DefaultAdminBodyLimit)}
+	a := &adminAPI{engine: o.Engine, callers: o.Callers, issuers: o.Issuers, limit: limitOr(o.BodyLimit, DefaultAdminBodyLimit)}
 	if a.callers == nil {
 		a.callers = NewConnections(nil)
 	}

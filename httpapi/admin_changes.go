@@ -3,7 +3,9 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
@@ -32,26 +34,38 @@ func (a *adminAPI) postChanges(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, a.limit, &body, knownMembersOnly); err != nil {
 		return err
 	}
-	changes, err := changesOf(body.Changes)
+	changes, err := a.changesOf(body.Changes)
 	if err != nil {
 		return err
 	}
 	return a.apply(w, r, caller, changes, how)
 }
 
-func changesOf(specs []policy.ChangeSpec) ([]policy.Change, error) {
+func (a *adminAPI) changesOf(specs []policy.ChangeSpec) ([]policy.Change, error) {
 	if len(specs) == 0 || len(specs) > maxChanges {
 		return nil, queryProblem("changes", "has to hold 1 to 10000 changes")
 	}
 	changes := make([]policy.Change, len(specs))
 	for i := range specs {
 		c, err := specs[i].Change()
+		if err == nil {
+			err = a.checkIssuer(c.Certificate)
+		}
 		if err != nil {
 			return nil, policy.At(indexed("changes", i), err)
 		}
 		changes[i] = c
 	}
 	return changes, nil
+}
+
+// checkIssuer refuses a serial number of an issuer that signs for nobody here: a misspelt
+// one would revoke nothing, and be believed to.
+func (a *adminAPI) checkIssuer(id policy.CertificateID) error {
+	if id.Serial == "" || a.issuers == nil || slices.Contains(a.issuers, id.Issuer) {
+		return nil
+	}
+	return &policy.FieldError{Field: "issuer", Err: fmt.Errorf("%w: no authority of callers has that key", policy.ErrInvalid)}
 }
 
 // how says in which way a request wants its changes applied.

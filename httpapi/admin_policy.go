@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -116,10 +117,26 @@ func (a *adminAPI) putPolicy(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if len(changes) == 0 && !how.dry {
+		return a.unchanged(w, r, seen, how)
+	}
 	// They lead to what the file says from this revision and from no other, whatever the
 	// If-Match says.
 	how.match = a.isAt(seen)
 	return a.apply(w, r, caller, changes, how)
+}
+
+// unchanged answers a policy that says what the server's says: no update is made, for that
+// takes no right beyond reading. What the last one revoked is waited for all the same.
+func (a *adminAPI) unchanged(w http.ResponseWriter, r *http.Request, revision uint64, h how) error {
+	ctx, cancel := patience(w, r, h.wait)
+	defer cancel()
+	receipt, err := a.engine.Receipt(ctx, revision)
+	if errors.Is(err, actors.ErrUnknownRevision) { // nothing was ever changed
+		receipt, err = actors.Receipt{Quiesced: true}, nil
+	}
+	receipt.Unchanged = true
+	return a.answerReceipt(w, receipt, err)
 }
 
 func (a *adminAPI) readPolicy(w http.ResponseWriter, r *http.Request) (*policy.File, error) {

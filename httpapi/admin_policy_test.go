@@ -91,6 +91,7 @@ func TestPolicyIsPutOnlyUponWhatWasSeen(t *testing.T) {
 func TestPolicyThatIsPutIsWhatItSays(t *testing.T) {
 	s, log := newHeldStation(t)
 	text, _ := s.wholePolicy("admin")
+	text = strings.Replace(text, "roles:\n", "roles:\n  added: {}\n", 1)
 	await(t, log.looked)
 	first := s.update(policy.GrantRole(policy.Grant{Principal: who("bob"), Role: "reader"}))
 	await(t, log.arrived)
@@ -172,4 +173,26 @@ func revokeBySerial(t testing.TB, s *adminStation, cert tls.Certificate) string 
 	require.NoError(t, err)
 	issuer := sha256.Sum256(s.authority.Certificate().RawSubjectPublicKeyInfo)
 	return fmt.Sprintf(`{"op":"revoke-certificate","serial":"00%X","issuer":"%x"}`, leaf.SerialNumber, issuer)
+}
+
+func TestCertificateOfAnUnknownIssuerIsRefused(t *testing.T) {
+	known := strings.Repeat("ab", 32)
+	s := newAdminStation(t, func(o *httpapi.AdminOptions) { o.Issuers = []string{known} })
+	at := s.engine.Revision()
+	refused := s.change("admin", "", `{"op":"revoke-certificate","serial":"0a","issuer":"`+strings.Repeat("cd", 32)+`"}`)
+	require.Equal(t, http.StatusUnprocessableEntity, refused.StatusCode, refused.body)
+	require.Contains(t, refused.body, "changes[0].issuer")
+	require.Equal(t, at, s.engine.Revision())
+	taken := s.change("admin", "", `{"op":"revoke-certificate","serial":"0a","issuer":"`+known+`"}`)
+	require.Equal(t, http.StatusOK, taken.StatusCode, taken.body)
+}
+
+func TestPolicyThatSaysTheSameTakesNoRevision(t *testing.T) {
+	s := newAdminStation(t)
+	before := s.get("admin", "/v1/policy", "Accept", "application/json")
+	at := s.engine.Revision()
+	same := s.put("admin", "application/json", before.body, "If-Match", before.Header.Get("ETag"))
+	require.Equal(t, http.StatusOK, same.StatusCode, same.body)
+	require.Contains(t, same.body, `"unchanged":true`)
+	require.Equal(t, at, s.engine.Revision())
 }

@@ -200,6 +200,9 @@ func alsoEndedBy(client, lease context.Context) (context.Context, context.Cancel
 }
 
 func (g *guarded) execute(w http.ResponseWriter, r *http.Request) error {
+	if _, err := g.callers.CallerFrom(r); err != nil {
+		return err // before anything is read for somebody unknown
+	}
 	body, err := readBody(w, r, limitOr(g.rule.BodyLimit, DefaultBodyLimit))
 	if err != nil {
 		return err

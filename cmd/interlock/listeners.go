@@ -67,7 +67,11 @@ func (l *listeners) handle(c *config, engine *actors.Engine, dev bool, log *slog
 	if err != nil {
 		return err
 	}
-	admin := httpapi.NewAdminAPI(httpapi.AdminOptions{Engine: engine, Callers: connections, Logger: log})
+	issuers, err := certs.LoadIssuers(c.TLS.ClientCA)
+	if err != nil {
+		return err
+	}
+	admin := httpapi.NewAdminAPI(httpapi.AdminOptions{Engine: engine, Callers: connections, Issuers: issuers, Logger: log})
 	for _, o := range []httpapi.ServerOptions{
 		callers:        {Handler: decisions, TLS: mutual},
 		administrators: {Handler: admin, TLS: mutual.Clone()}, // a server changes its own
