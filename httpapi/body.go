@@ -79,9 +79,17 @@ func checkJSONType(h http.Header) error {
 	return nil
 }
 
-// readBody reads at most limit bytes. One that announces more is refused unread.
+// mostDrained is how much of a body that is too large is read all the same: a client that
+// is still sending when the answer comes may never see it.
+const mostDrained = 8 << 20
+
+// readBody reads at most limit bytes. One that announces more is refused: unread if the
+// client asked first (Expect: 100-continue), else most of it is thrown away.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
+		if r.Header.Get("Expect") == "" { // else the client waits to hear before it sends
+			_, _ = io.CopyN(io.Discard, r.Body, mostDrained) // whatever comes of it, it is refused
+		}
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
 	var body bytes.Buffer

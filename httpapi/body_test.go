@@ -107,7 +107,8 @@ func TestBodyTooLarge(t *testing.T) {
 	for _, speaks := range wires {
 		c := s.client(speaks, s.issue("spiffe://interlock.test/pep"))
 		t.Run(string(speaks)+" announced", func(t *testing.T) {
-			got := s.post(c, evaluation, body)
+			long := strings.Replace(body, "xx", strings.Repeat("x", 2<<20), 1)
+			got := s.post(c, evaluation, long) // more than fits into any buffer on the way
 			require.Equal(t, 413, got.StatusCode)
 			require.Contains(t, got.problem(t)["detail"], "1000 bytes")
 		})
