@@ -19,9 +19,9 @@ type call struct {
 
 	ctx   context.Context
 	req   Request
-	fn    Func     // Execute
-	lease *Lease   // Admit
-	batch *[]*item // DecideAll
+	fn    Func    // Execute
+	lease *Lease  // Admit
+	batch []*item // DecideAll
 
 	decision policy.Decision
 	err      error

@@ -349,7 +349,7 @@ func (p *principal) runCall(c *call, at *moment) (on bool) {
 	case c.lease != nil:
 		err = p.admitTurn(c.lease, at)
 	case c.batch != nil:
-		p.decideBatch(*c.batch, at)
+		p.decideBatch(c.batch, at)
 		err = nil
 	default:
 		c.decision = p.decideTurn(&c.req, at)

@@ -95,12 +95,18 @@ func (p *principal) cut(v any, t *turnContext) error {
 func (p *principal) executeQueued(ctx context.Context, req *Request, fn Func) error {
 	c := p.engine.calls.get(ctx, req)
 	c.fn = fn
-	if err := p.post(c); err != nil {
-		return err
-	}
-	err := c.err
-	p.engine.calls.put(c)
+	_, err := p.queue(c)
 	return err
+}
+
+// queue posts a call and waits for its answer.
+func (p *principal) queue(c *call) (policy.Decision, error) {
+	if err := p.post(c); err != nil {
+		return policy.Decision{}, err
+	}
+	d, err := c.decision, c.err
+	p.engine.calls.put(c)
+	return d, err
 }
 
 // admit records a lease in a turn.
@@ -108,11 +114,7 @@ func (p *principal) admit(ctx context.Context, l *Lease) error {
 	if !p.acquire() && !p.spin() {
 		c := p.engine.calls.get(ctx, &l.req)
 		c.lease = l
-		if err := p.post(c); err != nil {
-			return err
-		}
-		err := c.err
-		p.engine.calls.put(c)
+		_, err := p.queue(c)
 		return err
 	}
 	var at moment
@@ -124,13 +126,7 @@ func (p *principal) admit(ctx context.Context, l *Lease) error {
 // decide answers a request in a turn.
 func (p *principal) decide(ctx context.Context, req *Request) (policy.Decision, error) {
 	if !p.acquire() && !p.spin() {
-		c := p.engine.calls.get(ctx, req)
-		if err := p.post(c); err != nil {
-			return policy.Decision{}, err
-		}
-		d, err := c.decision, c.err
-		p.engine.calls.put(c)
-		return d, err
+		return p.queue(p.engine.calls.get(ctx, req))
 	}
 	var at moment
 	p.begin(&at)
@@ -142,12 +138,8 @@ func (p *principal) decide(ctx context.Context, req *Request) (policy.Decision, 
 func (p *principal) decideAll(ctx context.Context, items []*item) error {
 	if !p.acquire() && !p.spin() {
 		c := p.engine.calls.get(ctx, items[0].req)
-		c.batch = &items
-		if err := p.post(c); err != nil {
-			return err
-		}
-		err := c.err
-		p.engine.calls.put(c)
+		c.batch = items
+		_, err := p.queue(c)
 		return err
 	}
 	var at moment
