@@ -136,7 +136,7 @@ func TestAttackFaultInAChange(t *testing.T) {
 	require.NoError(t, err)
 	intern := e.intern
 	e.intern = nil
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	r, err := e.Update(ctx, Update{Changes: []policy.Change{policy.RevokeRole(policy.Grant{Principal: eve, Role: "a"})}})
 	require.ErrorIs(t, err, ErrNotQuiesced)
@@ -226,7 +226,7 @@ func TestAttackThroughThePID(t *testing.T) {
 			<-l.Context().Done()
 			require.ErrorIs(t, l.Context().Err(), ErrRevoked)
 			require.ErrorIs(t, e.Execute(t.Context(), doing("do:a"), func(context.Context) error { return nil }), ErrFault)
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			_, err = e.Update(ctx, Update{Changes: []policy.Change{policy.PutRole(attackRole(t, "a", "do:*"), "")}})
 			require.ErrorIs(t, err, ErrNotQuiesced)

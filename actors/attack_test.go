@@ -109,7 +109,7 @@ func TestAttackPreconditionsThatDoNotReturn(t *testing.T) {
 func TestAttackTurnContextKeepsItsWord(t *testing.T) {
 	e := ordersEngine(t, actors.Options{})
 	for _, ask := range []bool{false, true} {
-		ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(20*time.Millisecond))
+		ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(200*time.Millisecond))
 		defer cancel()
 		var leaked context.Context
 		var done <-chan struct{}
@@ -181,26 +181,28 @@ func TestAttackLeaseContextUnderFire(t *testing.T) {
 
 // Why a lease lost its authority stays the cause when its parent ends later.
 func TestAttackCauseOfALease(t *testing.T) {
-	e := ordersEngine(t, actors.Options{})
-	parent, cancel := context.WithCancelCause(t.Context())
-	l, err := e.Admit(parent, writeAs(alice))
-	require.NoError(t, err)
-	ctx, stop := context.WithTimeout(t.Context(), time.Millisecond)
-	defer stop()
-	_, err = e.Update(ctx, revoke(alice, "writer"))
-	require.ErrorIs(t, err, actors.ErrNotQuiesced)
-	other, err := e.Admit(parent, writeAs(bob))
-	require.NoError(t, err)
-	child, end := context.WithCancel(other.Context())
-	defer end()
-	mine := errors.New("mine")
-	cancel(mine)
-	require.ErrorIs(t, context.Cause(l.Context()), actors.ErrRevoked)
-	require.Equal(t, mine, context.Cause(other.Context()), "its parent's cause is its own")
-	<-child.Done()
-	require.Equal(t, mine, context.Cause(child))
-	l.Release()
-	other.Release()
+	synctest.Test(t, func(t *testing.T) {
+		e := ordersEngine(t, actors.Options{})
+		parent, cancel := context.WithCancelCause(t.Context())
+		l, err := e.Admit(parent, writeAs(alice))
+		require.NoError(t, err)
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		_, err = e.Update(ctx, revoke(alice, "writer"))
+		require.ErrorIs(t, err, actors.ErrNotQuiesced)
+		other, err := e.Admit(parent, writeAs(bob))
+		require.NoError(t, err)
+		child, end := context.WithCancel(other.Context())
+		defer end()
+		mine := errors.New("mine")
+		cancel(mine)
+		require.ErrorIs(t, context.Cause(l.Context()), actors.ErrRevoked)
+		require.Equal(t, mine, context.Cause(other.Context()), "its parent's cause is its own")
+		<-child.Done()
+		require.Equal(t, mine, context.Cause(child))
+		l.Release()
+		other.Release()
+	})
 }
 
 // A context that passed through another engine's turn is still derived from the first's.
@@ -253,7 +255,7 @@ func TestAttackHostileProperties(t *testing.T) {
 				"Decide":    func(ctx context.Context) error { _, err := e.Decide(ctx, req); return err },
 				"DecideAll": func(ctx context.Context) error { _, err := e.DecideAll(ctx, []actors.Request{req}); return err },
 			} {
-				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				free := func() {}
 				if queued {
 					free = occupy(t, e, alice)
@@ -271,7 +273,7 @@ func TestAttackHostileProperties(t *testing.T) {
 				free()
 				select {
 				case <-over:
-				case <-time.After(time.Second):
+				case <-time.After(10 * time.Second):
 					t.Fatalf("%s of %s, queued %v: its caller waits for ever", name, kind, queued)
 				}
 				cancel()

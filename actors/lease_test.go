@@ -138,42 +138,42 @@ func TestG2_EveryKindOfUpdate(t *testing.T) {
 }
 
 func TestG2_NotQuiesced(t *testing.T) {
-	e := ordersEngine(t, actors.Options{})
-	l := admit(t, e, writeAs(alice))
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() { <-l.Context().Done(); cancel() }()
-	r, err := e.Update(ctx, revoke(alice, "writer"))
-	var not *actors.NotQuiescedError
-	require.ErrorAs(t, err, &not)
-	require.ErrorIs(t, err, actors.ErrNotQuiesced)
-	require.ErrorIs(t, err, context.Canceled)
-	require.False(t, r.Quiesced)
-	require.Len(t, not.Receipt.Running, 1)
-	require.Equal(t, l.ID(), not.Receipt.Running[0].ID)
-	require.ErrorIs(t, e.Execute(t.Context(), writeAs(alice), nothing), actors.ErrDenied, "it stands all the same")
+	synctest.Test(t, func(t *testing.T) {
+		e := ordersEngine(t, actors.Options{})
+		l := admit(t, e, writeAs(alice))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		r, err := e.Update(ctx, revoke(alice, "writer"))
+		var not *actors.NotQuiescedError
+		require.ErrorAs(t, err, &not)
+		require.ErrorIs(t, err, actors.ErrNotQuiesced)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.False(t, r.Quiesced)
+		require.Len(t, not.Receipt.Running, 1)
+		require.Equal(t, l.ID(), not.Receipt.Running[0].ID)
+		require.ErrorIs(t, e.Execute(t.Context(), writeAs(alice), nothing), actors.ErrDenied, "it stands all the same")
 
-	// Revoked is final, and a later update waits for what an earlier one revoked, even if
-	// it changes nothing itself or grants.
-	grantBack := make(chan error)
-	go func() {
-		_, err := e.Update(t.Context(), actors.Update{Changes: []policy.Change{policy.GrantRole(policy.Grant{Principal: alice, Role: "writer"})}})
-		grantBack <- err
-	}()
-	for e.Revision() == r.Revision {
-		require.NoError(t, t.Context().Err())
-	}
-	require.NoError(t, e.Execute(t.Context(), writeAs(alice), nothing), "the grant applies at once, without waiting for a drain")
-	require.ErrorIs(t, l.Context().Err(), actors.ErrRevoked)
-	select {
-	case err := <-grantBack:
-		t.Fatalf("the grant returned %v while a revoked operation ran", err)
-	default:
-	}
-	l.Release()
-	require.NoError(t, <-grantBack)
-	again, err := e.Receipt(t.Context(), r.Revision)
-	require.NoError(t, err)
-	require.True(t, again.Quiesced)
+		// Revoked is final, and a later update waits for what an earlier one revoked, even
+		// if it grants.
+		grantBack := make(chan error)
+		go func() {
+			_, err := e.Update(t.Context(), granting(alice, "writer"))
+			grantBack <- err
+		}()
+		synctest.Wait()
+		require.NoError(t, e.Execute(t.Context(), writeAs(alice), nothing), "the grant applies at once, without waiting for a drain")
+		require.ErrorIs(t, l.Context().Err(), actors.ErrRevoked)
+		select {
+		case err := <-grantBack:
+			t.Fatalf("the grant returned %v while a revoked operation ran", err)
+		default:
+		}
+		l.Release()
+		require.NoError(t, <-grantBack)
+		again, err := e.Receipt(t.Context(), r.Revision)
+		require.NoError(t, err)
+		require.True(t, again.Quiesced)
+	})
 }
 
 func TestUpdateThatChangesNothingWaitsAsWell(t *testing.T) {
