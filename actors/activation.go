@@ -44,6 +44,11 @@ func (d *delivery) reach(ctx context.Context, e *Engine, revision uint64) error 
 			return ctx.Err()
 		case <-e.stopped:
 			return ErrClosed
+		case <-e.failure.happened:
+			if e.Revision() >= revision {
+				return nil
+			}
+			return ErrFault
 		}
 	}
 }
@@ -69,9 +74,8 @@ func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*prin
 	}
 	who := req.Principal
 	table := e.shared.published.Load()
-	record, err := e.journal.Record(who)
+	record, err := e.readRecord(who)
 	if err != nil {
-		e.log.Error("a principal's record cannot be read; it is denied", slog.String("principal", who.String()), slog.Any("error", err))
 		return nil, ErrFault
 	}
 	if stranger(table, who, record) {
@@ -99,6 +103,16 @@ func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*prin
 	return p, nil
 }
 
+// readRecord reads what the log keeps of a principal. That it cannot is logged, unless it
+// was said already that the log has failed.
+func (e *Engine) readRecord(who policy.Principal) (*policy.Record, error) {
+	record, err := e.journal.Record(who)
+	if err != nil && e.Failure() == nil {
+		e.log.Error("a principal's record cannot be read; it is denied", slog.String("principal", who.String()), slog.Any("error", err))
+	}
+	return record, err
+}
+
 // stranger reports whether the principal holds nothing at the table's revision. The
 // record was read after the table was published; one that changed later tells nothing.
 func stranger(t *policy.Table, who policy.Principal, r *policy.Record) bool {
@@ -119,19 +133,22 @@ func (p *principal) openUp(reached func(revision uint64) bool) {
 		go p.openUp(e.awaitDelivered)
 		return
 	}
-	if e.shared.closing.Load() {
-		p.leave() // the log may be closed soon
+	if e.shared.closing.Load() || e.Failure() != nil {
+		p.leave() // the log may be closed soon, or its delivery never come
 		return
 	}
-	record, err := e.journal.Record(p.who)
+	record, err := e.readRecord(p.who)
 	if err != nil {
-		e.log.Error("a principal's record cannot be read; it is denied", slog.String("principal", p.who.String()), slog.Any("error", err))
 		p.leave()
 		return
 	}
 	// What was applied and not delivered yet must not be acted upon.
 	if record != nil && !reached(record.Revision) {
 		go p.openUp(e.awaitDelivered)
+		return
+	}
+	if record != nil && !e.delivered(record.Revision) {
+		p.leave() // nor will it ever be
 		return
 	}
 	var at moment
@@ -156,8 +173,8 @@ func (p *principal) openUp(reached func(revision uint64) bool) {
 
 func (e *Engine) delivered(revision uint64) bool { return e.Revision() >= revision }
 
-// awaitDelivered waits for the delivery. It gives up when the engine has ended, which
-// admits nothing any more.
+// awaitDelivered waits for the delivery. It gives up when the engine has ended, or its log
+// has failed.
 func (e *Engine) awaitDelivered(revision uint64) bool {
 	_ = e.delivery.reach(context.Background(), e, revision)
 	return true
@@ -185,7 +202,12 @@ func (p *principal) leave() {
 }
 
 // passivateIdle closes the mailboxes that nobody has used for long.
-func (e *Engine) passivateIdle() { e.passivate(e.shared.time.Load() - int64(e.idle)) }
+// After a failure of the log nobody could come back.
+func (e *Engine) passivateIdle() {
+	if e.Failure() == nil {
+		e.passivate(e.shared.time.Load() - int64(e.idle))
+	}
+}
 
 // passivate closes the mailboxes that were last used at that time or before, in
 // nanoseconds of Unix time, and that hold no lease and no request.

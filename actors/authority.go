@@ -13,6 +13,9 @@ import (
 type Update struct {
 	Changes []policy.Change
 	Author  Author
+	// Repeat, when it is not zero, makes it safe to ask for the update again: if it was
+	// applied before, the receipt is that update's, waited for anew.
+	Repeat RepeatKey
 	// Grace is how long operations that lose their authority may go on before their
 	// contexts are cancelled; 0 for not at all.
 	Grace time.Duration
@@ -38,7 +41,7 @@ func (e *Engine) Update(ctx context.Context, u Update) (Receipt, error) {
 	}
 	reply := make(chan answer, 1)
 	m := &proposed{grace: u.Grace, proposal: &Proposal{
-		Changes: u.Changes, Author: u.Author, Before: u.Before, After: u.After, reply: reply,
+		Changes: u.Changes, Author: u.Author, Repeat: u.Repeat, Before: u.Before, After: u.After, reply: reply,
 	}}
 	e.system.Root.Send(e.authority, m)
 	var a answer
@@ -49,7 +52,7 @@ func (e *Engine) Update(ctx context.Context, u Update) (Receipt, error) {
 	case <-e.stopped:
 		return e.abandon(m, reply, ctx, ErrClosed)
 	}
-	return a.settle(ctx)
+	return a.settle(ctx, e)
 }
 
 // abandon ends the wait for an update's outcome: it was not applied if the log has not
@@ -60,16 +63,19 @@ func (e *Engine) abandon(m *proposed, reply <-chan answer, ctx context.Context, 
 	}
 	select {
 	case a := <-reply:
-		return a.settle(ctx)
+		return a.settle(ctx, e)
 	default:
 		return Receipt{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, cause)
 	}
 }
 
 // settle waits for the update to be quiesced, if it stands.
-func (a answer) settle(ctx context.Context) (Receipt, error) {
+func (a answer) settle(ctx context.Context, e *Engine) (Receipt, error) {
 	if a.err != nil {
 		return Receipt{Revision: a.revision}, a.err
+	}
+	if a.tracker == nil {
+		return e.Receipt(ctx, a.revision)
 	}
 	return await(ctx, a.tracker)
 }
@@ -86,7 +92,7 @@ func (e *Engine) Receipt(ctx context.Context, revision uint64) (Receipt, error) 
 		return Receipt{}, ErrUnknownRevision
 	}
 	if t == nil {
-		return Receipt{Revision: revision, Quiesced: true}, nil
+		return Receipt{Revision: revision, Quiesced: true, Restarted: revision <= e.receipts.opened}, nil
 	}
 	return await(ctx, t)
 }
@@ -100,7 +106,8 @@ func await(ctx context.Context, t *tracker) (Receipt, error) {
 	return r, &NotQuiescedError{Receipt: r, Cause: cause}
 }
 
-// answer is what the authority tells who waits for an update.
+// answer is what the authority tells who waits for an update. Without an error and a
+// tracker it is that the update was applied before.
 type answer struct {
 	revision uint64
 	err      error
@@ -140,30 +147,26 @@ func (a *authority) take(m *outcomes) {
 	for i := range m.list {
 		a.carryOut(&m.list[i])
 	}
-	a.hand(a.state.delivered(len(m.list)))
+	a.hand(a.state.delivered())
 }
 
 // hand gives to the log what nobody abandoned of a group. If it takes none of them, none
 // was applied.
 func (a *authority) hand(group []*Proposal) {
-	if len(group) == 0 {
-		return
+	for len(group) > 0 {
+		group = slices.DeleteFunc(group, a.abandoned)
+		if len(group) > 0 {
+			err := a.engine.journal.Propose(group)
+			if err == nil {
+				return
+			}
+			for _, p := range group {
+				delete(a.grace, p)
+				p.reply <- answer{err: err}
+			}
+		}
+		group = a.state.delivered()
 	}
-	n := len(group)
-	group = slices.DeleteFunc(group, a.abandoned)
-	if next := a.state.delivered(n - len(group)); len(group) == 0 {
-		a.hand(next)
-		return
-	}
-	err := a.engine.journal.Propose(group)
-	if err == nil {
-		return
-	}
-	for _, p := range group {
-		delete(a.grace, p)
-		p.reply <- answer{err: err}
-	}
-	a.hand(a.state.delivered(len(group)))
 }
 
 // abandoned claims a proposal for the log, or finds that its caller has left.
@@ -185,6 +188,10 @@ func (a *authority) carryOut(o *Outcome) {
 		o.Proposal.reply <- answer{err: o.Err, revision: o.Revision}
 		return
 	}
+	if o.Repeated {
+		o.Proposal.reply <- answer{revision: o.Revision}
+		return
+	}
 	before := e.shared.published.Load()
 	table := before.Next(o.Revision, o.Roles, o.Patterns)
 	t := newTracker(o.Revision)
@@ -200,9 +207,9 @@ func (a *authority) carryOut(o *Outcome) {
 		p.posted = o.Revision
 		p.tellFor(&m.acknowledgement, m)
 	}
-	if broad(o) {
+	if reach := reachOf(o); reach.broad {
 		e.directory.each(func(p *principal) {
-			if concerned(p, before, o) {
+			if reach.concerns(p, before) {
 				send(p)
 			}
 		})
@@ -220,37 +227,50 @@ func (a *authority) carryOut(o *Outcome) {
 	o.Proposal.reply <- answer{revision: o.Revision, tracker: t}
 }
 
-// broad reports whether an outcome may concern principals that it does not name.
-func broad(o *Outcome) bool {
-	return len(o.Roles) > 0 || o.Patterns != nil || named(o, policy.OpRevokeCertificate)
+// reach is whom an outcome concerns.
+type reach struct {
+	*Outcome
+	// broad means that it may concern principals that the outcome does not name.
+	broad        bool
+	certificates bool
+	patterns     map[policy.PrincipalPattern]struct{}
 }
 
-func named(o *Outcome, op policy.Op) bool {
+func reachOf(o *Outcome) *reach {
+	r := &reach{Outcome: o}
 	for i := range o.Proposal.Changes {
-		if o.Proposal.Changes[i].Op == op {
-			return true
+		c := &o.Proposal.Changes[i]
+		if c.Op == policy.OpRevokeCertificate {
+			r.certificates = true
+		}
+		if !c.Grant.Principals.IsZero() {
+			if r.patterns == nil {
+				r.patterns = map[policy.PrincipalPattern]struct{}{}
+			}
+			r.patterns[c.Grant.Principals] = struct{}{}
 		}
 	}
-	return false
+	r.broad = len(o.Roles) > 0 || o.Patterns != nil || r.certificates
+	return r
 }
 
-// concerned reports whether a principal may hold what an outcome changed. When in doubt
+// concerns reports whether a principal may hold what the outcome changed. When in doubt
 // it does: while it opens, or has not taken in what was sent before.
-func concerned(p *principal, before *policy.Table, o *Outcome) bool {
-	if !p.open.Load() || p.appliedTo.Load() < p.posted || named(o, policy.OpRevokeCertificate) {
+func (r *reach) concerns(p *principal, before *policy.Table) bool {
+	if !p.open.Load() || p.appliedTo.Load() < p.posted || r.certificates {
 		return true
 	}
-	if _, ok := o.Records[p.who]; ok {
+	if _, ok := r.Records[p.who]; ok {
 		return true
 	}
-	if view := p.view.Load(); view == nil || view.Holds(before, o.Roles) {
+	if view := p.view.Load(); view == nil || view.Holds(before, r.Roles) {
 		return true
 	}
-	if o.Patterns == nil {
+	if r.Patterns == nil {
 		return false
 	}
-	for i := range o.Proposal.Changes {
-		if g := &o.Proposal.Changes[i].Grant; !g.Principals.IsZero() && g.Principals.Matches(p.who) {
+	for pattern := range r.patterns {
+		if pattern.Matches(p.who) {
 			return true
 		}
 	}

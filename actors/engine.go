@@ -51,6 +51,7 @@ type Engine struct {
 	delivery  delivery
 	closing   sync.Once
 	stopped   chan struct{}
+	failure   failure
 }
 
 // shared is what every request reads and updates alone write; it has cache lines of its
@@ -83,10 +84,11 @@ func New(o Options) (*Engine, error) {
 		pool: &controlPool{most: max(2, runtime.GOMAXPROCS(0))},
 		most: int32(o.MaxQueued), idle: o.IdleAfter, log: o.Logger,
 		receipts: receipts{kept: map[uint64]*tracker{}}, stopped: make(chan struct{}),
+		failure: failure{happened: make(chan struct{})},
 	}
 	e.ticker = newTicker(e)
 	e.startActors()
-	opening, err := o.Log.Open(e.deliver)
+	opening, err := o.Log.Open(Events{Deliver: e.deliver, Failed: e.fail})
 	if err != nil {
 		e.stopActors()
 		return nil, err
@@ -94,7 +96,7 @@ func New(o Options) (*Engine, error) {
 	e.identity = opening.Identity
 	e.shared.published.Store(opening.Table)
 	e.delivery.begun.Store(opening.Table.Revision())
-	e.receipts.newest = opening.Table.Revision()
+	e.receipts.newest, e.receipts.opened = opening.Table.Revision(), opening.Table.Revision()
 	if len(opening.Revoked) > 0 {
 		e.shared.revoked.Store((*revocations)(nil).with(opening.Revoked))
 	}

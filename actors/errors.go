@@ -32,6 +32,16 @@ var (
 	ErrPrecondition = errors.New("precondition failed")
 	// ErrUnknownRevision is returned for the receipt of a revision that was never given.
 	ErrUnknownRevision = errors.New("unknown revision")
+	// ErrCompacted is wrapped when changes are asked for that are not kept any more.
+	ErrCompacted = errors.New("these changes are not kept any more")
+	// ErrNoHistory is returned when changes are asked for and the log keeps none.
+	ErrNoHistory = errors.New("the log keeps no history")
+	// ErrKeyReused is returned for an update whose [RepeatKey] stands for another request.
+	ErrKeyReused = errors.New("the key was used for another request")
+	// ErrNoRepeats is returned for an update with a [RepeatKey] by a log that keeps none.
+	ErrNoRepeats = errors.New("the log keeps no keys of requests")
+	// ErrTooManyKeys is returned when the log keeps as many keys as it may.
+	ErrTooManyKeys = errors.New("too many keys of requests are kept")
 )
 
 // Errors that are refusals: [errors.Is] of each with [ErrDenied] holds, for deny is the

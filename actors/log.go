@@ -3,6 +3,7 @@ package actors
 import (
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/interlock-authz/interlock/actors/policy"
 )
@@ -10,23 +11,64 @@ import (
 // Log orders updates, keeps them, and delivers them back. What it delivers takes effect;
 // that a proposal was handed over means nothing yet.
 type Log interface {
-	// Open returns the policy as it was left, and sets where outcomes go. The log calls
-	// deliver from one goroutine at a time, in the order of revisions; deliver does not
-	// block. Open is called once, before anything else.
-	Open(deliver func([]Outcome)) (Opening, error)
-	// Propose hands over a group of proposals. It does not wait for them to be kept. Each
-	// of them is delivered in exactly one Outcome, unless the log fails; Propose returns
-	// an error only if it took none of them.
+	// Open returns the policy as it was left, and sets where outcomes go. Open is called
+	// once, before anything else.
+	Open(events Events) (Opening, error)
+	// Propose hands over a group of proposals. It does not wait for them to be kept. The
+	// whole group comes back in one call of Events.Deliver, an outcome for each of them;
+	// Propose returns an error only if it took none of them.
 	Propose(group []*Proposal) error
 	// Record returns what is kept of a principal, nil if it never had a grant. What was
 	// applied may be in it before it is delivered; the record's revision tells. It is safe
 	// for concurrent use.
 	Record(p policy.Principal) (*policy.Record, error)
 	// View calls look with the policy as it was last applied. It is for reading it as a
-	// whole, not for requests; look must not keep the view.
+	// whole, not for requests; look must not keep the view. After an error what look has
+	// seen must not be used.
 	View(look func(policy.View)) error
 	// Close ends the log. Nothing is delivered after it returns.
 	Close() error
+}
+
+// Events are where a log reports. They do not block.
+type Events struct {
+	// Deliver takes the outcomes of a group. The log calls it from one goroutine at a
+	// time, groups in the order of their revisions.
+	Deliver func([]Outcome)
+	// Failed is called at most once, when the log can keep nothing any more: it has
+	// delivered, or delivers next, everything that it had taken, with an error that wraps
+	// [ErrOutcomeUnknown] or [ErrJournal], and every later call of its other methods
+	// returns an error.
+	Failed func(error)
+}
+
+// History is what a [Log] offers besides if it keeps every change. Its methods are safe
+// for concurrent use.
+type History interface {
+	// Entries calls yield with the changes after a revision, in order, until yield returns
+	// false. They may end with some that are not delivered yet. [ErrCompacted] is wrapped
+	// if changes after that revision were removed.
+	Entries(after uint64, yield func(*Entry) bool) error
+	// Oldest returns the first revision that is kept, 0 if there is none.
+	Oldest() uint64
+	// At calls look with the policy as it was at a revision, which has to be one that is
+	// kept or the one before the oldest; after an error what look has seen must not be
+	// used.
+	At(revision uint64, look func(policy.View)) error
+}
+
+// Entry is the record of an update.
+type Entry struct {
+	Revision uint64
+	// Previous is the revision that it was based on.
+	Previous uint64
+	Time     time.Time
+	Author   Author
+	// Changes are at most [MaxListed] of the update's; Count counts them all.
+	Changes []policy.ChangeSpec
+	Count   int
+	// Hash is the SHA-256 of this entry, in which that of the one before is contained.
+	Hash string
 }
 
 // Opening is the state of a log when it is opened.
@@ -39,17 +81,28 @@ type Opening struct {
 	Identity string
 }
 
-// Author is on whose behalf an update is made, for the record.
+// Author is on whose behalf an update is made, for the record. The zero Author is the
+// server itself.
 type Author struct {
 	Principal policy.Principal
 	// Credential is the fingerprint of the certificate that it came with, if any.
 	Credential string
 }
 
+// RepeatKey lets an update be asked for twice and be applied once. The zero RepeatKey is
+// none. It belongs to its author.
+type RepeatKey struct {
+	Key string
+	// Request is a hash of what was asked for: a second request with the same key and
+	// another hash is refused with [ErrKeyReused].
+	Request [32]byte
+}
+
 // Proposal is an update as the log sees it.
 type Proposal struct {
 	Changes []policy.Change
 	Author  Author
+	Repeat  RepeatKey
 	// Before, when not nil, is called with the state that the changes build on, the groups
 	// that are not yet kept included; After with that and the state that they lead to. An
 	// error refuses the proposal. Both are functions of their arguments alone.
@@ -66,6 +119,9 @@ type Outcome struct {
 	Proposal *Proposal
 	Err      error
 	Revision uint64
+	// Repeated means that an earlier update had the same [RepeatKey]: the revision is that
+	// update's, and nothing changed.
+	Repeated bool
 
 	Roles        map[string]*policy.Role
 	Records      map[policy.Principal]*policy.Record
@@ -73,16 +129,18 @@ type Outcome struct {
 	Certificates []policy.CertificateID
 }
 
-// draft makes of a proposal the draft of its outcome, as the next revision on tip.
-func draft(tip policy.View, p *Proposal) (*policy.Draft, error) {
+// Draft makes of a proposal the draft of its outcome, as the next revision on tip. A log
+// calls it for one proposal after the other, each on the state that the one before led
+// to. Its errors are refusals.
+func (p *Proposal) Draft(tip policy.View) (*policy.Draft, error) {
 	if p.Before != nil {
 		if err := guarded(func() error { return p.Before(tip) }); err != nil {
 			return nil, err
 		}
 	}
 	d := policy.NewDraft(tip, tip.Revision()+1)
-	for i, c := range p.Changes {
-		if err := d.Apply(c); err != nil {
+	for i := range p.Changes {
+		if err := d.Apply(p.Changes[i]); err != nil {
 			return nil, policy.At(changeField(i), err)
 		}
 	}
@@ -92,6 +150,14 @@ func draft(tip policy.View, p *Proposal) (*policy.Draft, error) {
 		}
 	}
 	return d, nil
+}
+
+// Applied returns the outcome of a proposal that led to d.
+func (p *Proposal) Applied(d *policy.Draft) Outcome {
+	return Outcome{
+		Proposal: p, Revision: d.Revision(),
+		Roles: d.RolesPut, Records: d.Records, Patterns: d.PatternsPut, Certificates: d.Certificates,
+	}
 }
 
 // guarded runs a precondition on a goroutine of its own: a panic or Goexit in it is its

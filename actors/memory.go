@@ -14,7 +14,8 @@ import (
 // process. Use [NewMemory] or [NewMemoryWith].
 type Memory struct {
 	identity string
-	deliver  func([]Outcome)
+	events   Events
+	opened   bool
 
 	mu     sync.Mutex // held by writers and by whoever reads the policy as a whole
 	closed bool
@@ -55,13 +56,13 @@ func NewMemoryWith(roles []*policy.Role, grants []policy.Grant) (*Memory, error)
 func changeField(i int) string { return fmt.Sprintf("changes[%d]", i) }
 
 // Open implements [Log].
-func (m *Memory) Open(deliver func([]Outcome)) (Opening, error) {
+func (m *Memory) Open(events Events) (Opening, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed || m.deliver != nil {
+	if m.closed || m.opened {
 		return Opening{}, fmt.Errorf("%w: it was opened before", ErrJournal)
 	}
-	m.deliver = deliver
+	m.events, m.opened = events, true
 	roles := make([]*policy.Role, 0, len(m.state.roles))
 	for _, r := range m.state.roles {
 		roles = append(roles, r)
@@ -88,7 +89,7 @@ func (m *Memory) Propose(group []*Proposal) error {
 	for i, p := range group {
 		outcomes[i] = m.state.apply(p)
 	}
-	m.deliver(outcomes)
+	m.events.Deliver(outcomes)
 	return nil
 }
 
@@ -132,15 +133,15 @@ func newMemoryState() memoryState {
 }
 
 func (s *memoryState) apply(p *Proposal) Outcome {
-	d, err := draft(s, p)
+	if p.Repeat.Key != "" {
+		return Outcome{Proposal: p, Err: ErrNoRepeats, Revision: s.revision}
+	}
+	d, err := p.Draft(s)
 	if err != nil {
 		return Outcome{Proposal: p, Err: err, Revision: s.revision}
 	}
 	s.commit(d)
-	return Outcome{
-		Proposal: p, Revision: s.revision,
-		Roles: d.RolesPut, Records: d.Records, Patterns: d.PatternsPut, Certificates: d.Certificates,
-	}
+	return p.Applied(d)
 }
 
 func (s *memoryState) commit(d *policy.Draft) {

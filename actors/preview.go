@@ -30,7 +30,7 @@ func (e *Engine) Preview(ctx context.Context, u Update) (Preview, error) {
 	p := &Proposal{Changes: u.Changes, Author: u.Author, Before: u.Before, After: u.After}
 	err := e.journal.View(func(tip policy.View) {
 		at = tip.Revision()
-		d, refused = draft(tip, p)
+		d, refused = p.Draft(tip)
 	})
 	if err != nil {
 		return Preview{}, err

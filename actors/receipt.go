@@ -31,6 +31,9 @@ type Receipt struct {
 	StillGrantedBy []policy.Grant
 	// Unchanged reports that the update changed nothing: what it asked for held before.
 	Unchanged bool
+	// Restarted reports that the update was applied before this engine started: of what it
+	// ended nothing is known any more.
+	Restarted bool
 }
 
 // MaxListed bounds the operations that a receipt lists one by one.
@@ -228,7 +231,8 @@ type receipts struct {
 	mu     sync.Mutex
 	kept   map[uint64]*tracker
 	newest uint64
-	sweep  int // how many are kept when those are forgotten that are quiesced and old
+	opened uint64 // the revision that the engine started with
+	sweep  int    // how many are kept when those are forgotten that are quiesced and old
 }
 
 const keptReceipts = 4096

@@ -21,6 +21,8 @@ type config struct {
 	AdminListen    string        `yaml:"admin-listen"`
 	OperatorListen string        `yaml:"operator-listen"`
 	BaseURL        string        `yaml:"base-url"`
+	Data           *string       `yaml:"data"` // nil for the default
+	Keep           keepConfig    `yaml:"keep"`
 	Policy         string        `yaml:"policy"`
 	BootstrapAdmin string        `yaml:"bootstrap-admin"`
 	TLS            tlsConfig     `yaml:"tls"`
@@ -37,6 +39,12 @@ type tlsConfig struct {
 	ClientCA    string `yaml:"client-ca"`
 }
 
+// keepConfig says how much of the log of changes is kept.
+type keepConfig struct {
+	Age   time.Duration `yaml:"age"`
+	Count int           `yaml:"count"`
+}
+
 type logConfig struct {
 	Level  slog.Level `yaml:"level"`
 	Format string     `yaml:"format"`
@@ -45,6 +53,7 @@ type logConfig struct {
 func defaultConfig() config {
 	return config{
 		Listen: "127.0.0.1:8443", AdminListen: "127.0.0.1:8444", OperatorListen: "127.0.0.1:8445",
+		Keep:      keepConfig{Count: 1_000_000},
 		MaxQueued: 4096, IdleAfter: 5 * time.Minute, Drain: 10 * time.Second,
 		Log: logConfig{Format: "text"},
 	}
@@ -56,7 +65,11 @@ listen: 127.0.0.1:8443            # callers: decisions (AuthZEN)
 admin-listen: 127.0.0.1:8444      # administrators: the policy
 operator-listen: 127.0.0.1:8445   # operators: /healthz, /readyz; plain, keep it on loopback
 base-url: https://pdp.example:8443  # as callers reach it; default: made of listen
-policy: /etc/interlock/policy.yaml  # roles and grants to start with
+data: /var/lib/interlock          # the policy and its log; default ./interlock-data, "" for in memory
+keep:                             # of the log of changes
+  age: 0s                         # for how long; 0s for ever
+  count: 1000000                  # how many at most; 0 for all
+policy: /etc/interlock/policy.yaml  # roles and grants of a new store; not read for one that has a policy
 # bootstrap-admin: spiffe://example.org/admin  # in place of policy: the first administrator
 tls:
   certificate: /etc/interlock/server.crt
@@ -99,13 +112,12 @@ func (c *config) check() error {
 		}
 	}
 	switch {
-	case c.Policy == "" && c.BootstrapAdmin == "":
-		return hint(errors.New("neither policy nor bootstrap-admin is set, so nobody could ever change anything"),
-			"name the first administrator: --bootstrap-admin spiffe://trust-domain/name")
 	case c.Policy != "" && c.BootstrapAdmin != "":
 		return hint(errors.New("bootstrap-admin is for an empty policy, and policy names one"), "leave one of the two out")
 	case c.Log.Format != "text" && c.Log.Format != "json":
 		return fmt.Errorf("log.format is %q; it is text or json", c.Log.Format)
+	case c.Keep.Age < 0 || c.Keep.Count < 0:
+		return errors.New("keep.age and keep.count have to be positive, or 0 for no limit")
 	case c.MaxQueued < 1 || c.IdleAfter <= 0 || c.Drain < 0:
 		return errors.New("max-queued and idle-after have to be positive, drain not negative")
 	}
@@ -120,20 +132,16 @@ func (c *config) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// startPolicy returns the roles and grants that the server begins with.
-func (c *config) startPolicy() ([]*policy.Role, []policy.Grant, error) {
-	if c.Policy == "" {
+// startPolicy returns the roles and grants that a new store begins with.
+func (c *config) startPolicy() (*policy.File, error) {
+	switch {
+	case c.Policy != "":
+		return readPolicy(c.Policy)
+	case c.BootstrapAdmin != "":
 		return bootstrapPolicy(c.BootstrapAdmin)
 	}
-	file, err := readPolicy(c.Policy)
-	if err != nil {
-		return nil, nil, err
-	}
-	var roles []*policy.Role
-	for r := range file.AllRoles() {
-		roles = append(roles, r)
-	}
-	return roles, file.Grants, nil
+	return nil, hint(errors.New("neither policy nor bootstrap-admin is set, so nobody could ever change anything"),
+		"name the first administrator: --bootstrap-admin spiffe://trust-domain/name")
 }
 
 func readPolicy(path string) (*policy.File, error) {
@@ -145,16 +153,19 @@ func readPolicy(path string) (*policy.File, error) {
 }
 
 // bootstrapPolicy gives one principal full rights, and nothing to anybody else.
-func bootstrapPolicy(id string) ([]*policy.Role, []policy.Grant, error) {
+func bootstrapPolicy(id string) (*policy.File, error) {
 	who, err := policy.ParsePrincipal(id)
 	if err != nil {
-		return nil, nil, fmt.Errorf("bootstrap-admin: %w", err)
+		return nil, fmt.Errorf("bootstrap-admin: %w", err)
 	}
 	role, err := policy.RoleSpec{Permissions: []policy.PermissionSpec{{
 		Actions: []string{"interlock:**"}, Resources: []string{"**"},
 	}}}.Role("admin")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return []*policy.Role{role}, []policy.Grant{{Principal: who, Role: "admin", Reason: "bootstrap"}}, nil
+	return &policy.File{
+		Roles:  map[string]*policy.Role{"admin": role},
+		Grants: []policy.Grant{{Principal: who, Role: "admin", Reason: "bootstrap"}},
+	}, nil
 }

@@ -25,15 +25,29 @@ const (
 	operators
 )
 
-// listeners are the sockets, and the servers once there are handlers.
+// listeners are the sockets, what they serve with, and the servers once there is an engine.
 type listeners struct {
-	sockets []net.Listener
-	servers []*http.Server
+	mutual      *tls.Config
+	connections *httpapi.Connections
+	issuers     []string
+	sockets     []net.Listener
+	servers     []*http.Server
 }
 
-// listen opens the sockets, all or none.
+// listen opens the sockets, all or none. Whatever is wrong with the configuration is found
+// here, before a new store is given its first policy.
 func listen(c *config) (*listeners, error) {
-	l := &listeners{}
+	identifier, err := certs.NewIdentifier(c.Identity...)
+	if err != nil {
+		return nil, fmt.Errorf("identity: %w", err)
+	}
+	l := &listeners{connections: httpapi.NewConnections(identifier)}
+	if l.mutual, err = c.TLS.server(); err != nil {
+		return nil, err
+	}
+	if l.issuers, err = certs.LoadIssuers(c.TLS.ClientCA); err != nil {
+		return nil, err
+	}
 	for _, address := range []string{c.Listen, c.AdminListen, c.OperatorListen} {
 		socket, err := net.Listen("tcp", address)
 		if err != nil {
@@ -49,35 +63,22 @@ func listen(c *config) (*listeners, error) {
 }
 
 // handle makes the servers.
-func (l *listeners) handle(c *config, engine *actors.Engine, dev bool, log *slog.Logger) error {
-	identifier, err := certs.NewIdentifier(c.Identity...)
-	if err != nil {
-		return fmt.Errorf("identity: %w", err)
-	}
-	mutual, err := c.TLS.server()
-	if err != nil {
-		return err
-	}
-	connections := httpapi.NewConnections(identifier)
+func (l *listeners) handle(c *config, engine *actors.Engine, s *store, dev bool, log *slog.Logger) error {
 	base := c.BaseURL
 	if base == "" {
 		base = l.url(callers)
 	}
-	decisions, err := decisionHandler(engine, connections, base, dev, log)
+	decisions, err := decisionHandler(engine, l.connections, base, dev, log)
 	if err != nil {
 		return err
 	}
-	issuers, err := certs.LoadIssuers(c.TLS.ClientCA)
-	if err != nil {
-		return err
-	}
-	admin := httpapi.NewAdminAPI(httpapi.AdminOptions{Engine: engine, Callers: connections, Issuers: issuers, Logger: log})
+	admin := httpapi.NewAdminAPI(httpapi.AdminOptions{Engine: engine, Callers: l.connections, Issuers: l.issuers, Logger: log})
 	for _, o := range []httpapi.ServerOptions{
-		callers:        {Handler: decisions, TLS: mutual},
-		administrators: {Handler: admin, TLS: mutual.Clone()}, // a server changes its own
-		operators:      {Handler: httpapi.NewOperatorAPI(engine)},
+		callers:        {Handler: decisions, TLS: l.mutual},
+		administrators: {Handler: admin, TLS: l.mutual.Clone()}, // a server changes its own
+		operators:      {Handler: httpapi.NewOperatorAPI(engine, s.damage)},
 	} {
-		o.Connections, o.Logger = connections, log
+		o.Connections, o.Logger = l.connections, log
 		l.servers = append(l.servers, httpapi.NewServer(o))
 	}
 	return nil

@@ -77,7 +77,7 @@ func TestExampleConfig(t *testing.T) {
 	require.NoError(t, c.check())
 
 	defaults := defaultConfig()
-	defaults.BaseURL, defaults.Policy, defaults.TLS, defaults.Identity = c.BaseURL, c.Policy, c.TLS, c.Identity
+	defaults.BaseURL, defaults.Data, defaults.Policy, defaults.TLS, defaults.Identity = c.BaseURL, c.Data, c.Policy, c.TLS, c.Identity
 	require.Equal(t, defaults, c, "what is no example is the default")
 	require.Len(t, c.Identity, 2)
 }

@@ -30,7 +30,8 @@ serves a small orders API to try it on. Without, it takes a configuration file, 
 this is a whole example; flags go over it:
 
 ` + exampleConfig + `
-The policy is kept in memory: changes are lost when the server ends.`,
+Every change that was acknowledged is kept in the folder that data names, and outlives the
+server. With --data "" everything is kept in memory, and lost when the server ends.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.prepare(cmd, file, &over, dev); err != nil {
@@ -52,7 +53,8 @@ func (c *config) flags(cmd *cobra.Command) {
 	f.StringVar(&c.AdminListen, "admin-listen", c.AdminListen, "`address` for administrators")
 	f.StringVar(&c.OperatorListen, "operator-listen", c.OperatorListen, "`address` for operators")
 	f.StringVar(&c.BaseURL, "base-url", "", "`URL` by which callers reach the server")
-	f.StringVar(&c.Policy, "policy", "", "policy `file` to start with")
+	c.Data = f.String("data", defaultData, "`folder` of the store; \"\" keeps everything in memory")
+	f.StringVar(&c.Policy, "policy", "", "policy `file` that a new store begins with")
 	f.StringVar(&c.BootstrapAdmin, "bootstrap-admin", "", "`principal` that becomes the first administrator of an empty policy")
 	f.StringVar(&c.TLS.Certificate, "tls-certificate", "", "the server's certificate `file`")
 	f.StringVar(&c.TLS.Key, "tls-key", "", "the server's key `file`")
@@ -69,6 +71,8 @@ func (c *config) prepare(cmd *cobra.Command, file string, over *config, dev bool
 		}
 	}
 	overrideFlags(cmd, c, over)
+	data := c.dataFolder(dev)
+	c.Data = &data
 	if dev {
 		if err := setUpDev(devFolder, c, cmd.ErrOrStderr()); err != nil {
 			return err
@@ -84,6 +88,7 @@ func overrideFlags(cmd *cobra.Command, c, over *config) {
 		"admin-listen":    func() { c.AdminListen = over.AdminListen },
 		"operator-listen": func() { c.OperatorListen = over.OperatorListen },
 		"base-url":        func() { c.BaseURL = over.BaseURL },
+		"data":            func() { c.Data = over.Data },
 		"policy":          func() { c.Policy = over.Policy },
 		"bootstrap-admin": func() { c.BootstrapAdmin = over.BootstrapAdmin },
 		"tls-certificate": func() { c.TLS.Certificate = over.TLS.Certificate },
@@ -100,21 +105,31 @@ func overrideFlags(cmd *cobra.Command, c, over *config) {
 
 // serve runs the server until ctx is done, then drains it.
 func serve(ctx context.Context, c *config, dev bool, log *slog.Logger) error {
-	engine, err := newEngine(c, log)
+	l, err := listen(c)
 	if err != nil {
 		return err
 	}
-	l, err := listen(c)
+	s, err := openStore(c, log)
 	if err != nil {
-		return errors.Join(err, engine.Close(context.WithoutCancel(ctx)))
+		l.stop(0)
+		return err
 	}
-	if err := l.handle(c, engine, dev, log); err != nil {
+	return errors.Join(serveStore(ctx, c, l, s, dev, log), s.close())
+}
+
+func serveStore(ctx context.Context, c *config, l *listeners, s *store, dev bool, log *slog.Logger) error {
+	engine, err := s.newEngine(ctx, c, log)
+	if err != nil {
+		l.stop(0)
+		return err
+	}
+	if err := l.handle(c, engine, s, dev, log); err != nil {
 		l.stop(0)
 		return errors.Join(err, engine.Close(context.WithoutCancel(ctx)))
 	}
 	log.Info("serving", slog.String("callers", l.url(callers)), slog.String("administrators", l.url(administrators)),
 		slog.String("operators", l.url(operators)), slog.Uint64("revision", engine.Revision()),
-		slog.String("policy", "kept in memory: changes are lost when the server ends"))
+		slog.String("store", s.name))
 	failed := l.start()
 	select {
 	case err = <-failed:
@@ -122,18 +137,6 @@ func serve(ctx context.Context, c *config, dev bool, log *slog.Logger) error {
 		log.Info("shutting down", slog.Duration("drain", c.Drain), slog.String("hint", "a second signal ends it at once"))
 	}
 	return errors.Join(err, drain(ctx, c, engine, l, log))
-}
-
-func newEngine(c *config, log *slog.Logger) (*actors.Engine, error) {
-	roles, grants, err := c.startPolicy()
-	if err != nil {
-		return nil, err
-	}
-	memory, err := actors.NewMemoryWith(roles, grants)
-	if err != nil {
-		return nil, err
-	}
-	return actors.New(actors.Options{Log: memory, MaxQueued: c.MaxQueued, IdleAfter: c.IdleAfter, Logger: log})
 }
 
 // drain lets operations end by themselves, then cancels those that are left. That there

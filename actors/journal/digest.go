@@ -1,0 +1,104 @@
+package journal
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+)
+
+// digest is that of a set of records: the sum, in four lanes of 64 bits, of the SHA-256 of
+// each. It is kept up to date record by record, and computed anew by whoever reads all:
+// so a record that is missing is noticed, wherever it went. It finds damage; against
+// somebody who writes to the store on purpose there is the chain of the log.
+type digest [4]uint64
+
+// element is what one record adds.
+func element(key, value []byte) digest {
+	h := sha256.New()
+	var n [8]byte
+	binary.BigEndian.PutUint64(n[:], uint64(len(key)))
+	h.Write(n[:])
+	h.Write(key)
+	h.Write(value)
+	var sum [sha256.Size]byte
+	h.Sum(sum[:0])
+	var d digest
+	for i := range d {
+		d[i] = binary.BigEndian.Uint64(sum[8*i:])
+	}
+	return d
+}
+
+func (d *digest) add(key, value []byte) {
+	e := element(key, value)
+	for i := range d {
+		d[i] += e[i]
+	}
+}
+
+func (d *digest) remove(key, value []byte) {
+	e := element(key, value)
+	for i := range d {
+		d[i] -= e[i]
+	}
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (d digest) MarshalText() ([]byte, error) {
+	var b [32]byte
+	for i := range d {
+		binary.BigEndian.PutUint64(b[8*i:], d[i])
+	}
+	return hex.AppendEncode(nil, b[:]), nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (d *digest) UnmarshalText(text []byte) error {
+	b, err := hex.AppendDecode(nil, text)
+	if err != nil || len(b) != 32 {
+		return fmt.Errorf("%q is no digest", text)
+	}
+	for i := range d {
+		d[i] = binary.BigEndian.Uint64(b[8*i:])
+	}
+	return nil
+}
+
+// digests are those of the two parts of a state.
+type digests struct {
+	// Policy is that of roles, grants to patterns and revoked certificates, which are read
+	// when the store is opened.
+	Policy digest `json:"policy"`
+	// Grants is that of the records of all principals.
+	Grants digest `json:"grants"`
+}
+
+// of returns the digest that a section belongs to, nil for one that is in none.
+func (d *digests) of(section byte) *digest {
+	switch section {
+	case sectionRole, sectionPattern, sectionCertificate:
+		return &d.Policy
+	case sectionRecord:
+		return &d.Grants
+	}
+	return nil
+}
+
+// hash is a SHA-256, in hexadecimal where it is written.
+type hash [sha256.Size]byte
+
+// MarshalText implements [encoding.TextMarshaler].
+func (h hash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:]), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (h *hash) UnmarshalText(text []byte) error {
+	b, err := hex.AppendDecode(nil, text)
+	if err != nil || len(b) != len(h) {
+		return fmt.Errorf("%q is no SHA-256", text)
+	}
+	copy(h[:], b)
+	return nil
+}
+
+func (h hash) String() string { return hex.EncodeToString(h[:]) }

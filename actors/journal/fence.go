@@ -1,0 +1,245 @@
+package journal
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	stdhash "hash"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// fence stands between the store and its files. It makes files that nobody else can read,
+// it tells the head how far the lists of tables were synced, and it ends everything at the
+// first write that fails: what the store makes of such an error (it retries, panics, or
+// ends the process) is never reached, for the goroutine that met it stops there for good.
+// Nothing is written after that, so a restart finds what was there at the failure.
+type fence struct {
+	vfs.FS
+	// spare is a folder whose writes may fail: that of a backup.
+	spare string
+	// failed is called, once armed, with the first error of a write.
+	failed func(error)
+	armed  atomic.Bool
+	down   atomic.Bool
+	head   *head
+}
+
+// gate stops the goroutine for good if writing has failed.
+func (f *fence) gate() {
+	if f.down.Load() {
+		select {}
+	}
+}
+
+// check passes the result of a write, and does not return if it is an error.
+func (f *fence) check(path string, err error) error {
+	if err == nil || !f.armed.Load() || f.spared(path) {
+		return err
+	}
+	f.bring(err)
+	select {}
+}
+
+// bring takes the fence down: nothing passes any more.
+func (f *fence) bring(err error) {
+	if !f.down.Swap(true) {
+		f.failed(err)
+	}
+}
+
+func (f *fence) spared(path string) bool { return strings.HasPrefix(path, f.spare) }
+
+// restrict takes away what a file's mode gives to others.
+func (f *fence) restrict(path string, mode fs.FileMode) error {
+	if vfs.Root(f.FS) != vfs.Default {
+		return nil
+	}
+	return os.Chmod(path, mode)
+}
+
+func (f *fence) made(path string, file vfs.File, err error) (vfs.File, error) {
+	if err == nil {
+		if err = f.restrict(path, 0o600); err != nil {
+			err = joinClose(err, file)
+		}
+	}
+	if err := f.check(path, err); err != nil {
+		return nil, err
+	}
+	return f.wrap(path, file), nil
+}
+
+func joinClose(err error, file vfs.File) error {
+	_ = file.Close() // the first error counts
+	return err
+}
+
+func (f *fence) wrap(path string, file vfs.File) vfs.File {
+	fenced := &fencedFile{File: file, fence: f, path: path}
+	if digits, ok := strings.CutPrefix(f.PathBase(path), "MANIFEST-"); ok && !f.spared(path) {
+		if number, err := strconv.ParseUint(digits, 10, 64); err == nil {
+			return &manifestFile{fencedFile: fenced, doc: manifestDoc{Number: number}, sum: sha256.New()}
+		}
+	}
+	return fenced
+}
+
+// Create implements [vfs.FS].
+func (f *fence) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f.gate()
+	file, err := f.FS.Create(name, category)
+	return f.made(name, file, err)
+}
+
+// OpenReadWrite implements [vfs.FS].
+func (f *fence) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	f.gate()
+	file, err := f.FS.OpenReadWrite(name, category, opts...)
+	return f.made(name, file, err)
+}
+
+// ReuseForWrite implements [vfs.FS].
+func (f *fence) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f.gate()
+	file, err := f.FS.ReuseForWrite(oldname, newname, category)
+	return f.made(newname, file, err)
+}
+
+// OpenDir implements [vfs.FS].
+func (f *fence) OpenDir(name string) (vfs.File, error) {
+	file, err := f.FS.OpenDir(name)
+	if err := f.check(name, err); err != nil {
+		return nil, err
+	}
+	return &fencedFile{File: file, fence: f, path: name}, nil
+}
+
+// Link implements [vfs.FS].
+func (f *fence) Link(oldname, newname string) error {
+	f.gate()
+	return f.check(newname, f.FS.Link(oldname, newname))
+}
+
+// Remove implements [vfs.FS]. That a file is gone already is no failure.
+func (f *fence) Remove(name string) error {
+	f.gate()
+	err := f.FS.Remove(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return f.check(name, err)
+}
+
+// RemoveAll implements [vfs.FS].
+func (f *fence) RemoveAll(name string) error {
+	f.gate()
+	return f.check(name, f.FS.RemoveAll(name))
+}
+
+// Rename implements [vfs.FS].
+func (f *fence) Rename(oldname, newname string) error {
+	f.gate()
+	return f.check(newname, f.FS.Rename(oldname, newname))
+}
+
+// Lock implements [vfs.FS].
+func (f *fence) Lock(name string) (io.Closer, error) {
+	lock, err := f.FS.Lock(name)
+	if err != nil {
+		return nil, err
+	}
+	return lock, f.restrict(name, 0o600)
+}
+
+// MkdirAll implements [vfs.FS].
+func (f *fence) MkdirAll(dir string, _ os.FileMode) error {
+	f.gate()
+	return f.check(dir, f.FS.MkdirAll(dir, 0o700))
+}
+
+// Unwrap implements [vfs.FS].
+func (f *fence) Unwrap() vfs.FS { return f.FS }
+
+// fencedFile is a file behind the fence.
+type fencedFile struct {
+	vfs.File
+	fence *fence
+	path  string
+}
+
+// Write implements [vfs.File].
+func (f *fencedFile) Write(p []byte) (int, error) {
+	f.fence.gate()
+	n, err := f.File.Write(p)
+	return n, f.fence.check(f.path, err)
+}
+
+// WriteAt implements [vfs.File].
+func (f *fencedFile) WriteAt(p []byte, offset int64) (int, error) {
+	f.fence.gate()
+	n, err := f.File.WriteAt(p, offset)
+	return n, f.fence.check(f.path, err)
+}
+
+// Sync implements [vfs.File].
+func (f *fencedFile) Sync() error {
+	f.fence.gate()
+	return f.fence.check(f.path, f.File.Sync())
+}
+
+// SyncTo implements [vfs.File].
+func (f *fencedFile) SyncTo(length int64) (bool, error) {
+	f.fence.gate()
+	full, err := f.File.SyncTo(length)
+	return full, f.fence.check(f.path, err)
+}
+
+// SyncData implements [vfs.File].
+func (f *fencedFile) SyncData() error {
+	f.fence.gate()
+	return f.fence.check(f.path, f.File.SyncData())
+}
+
+// manifestFile is a list of tables. It is noted in the head, before whoever synced it
+// removes a log that its tables replace.
+type manifestFile struct {
+	*fencedFile
+	doc manifestDoc
+	sum stdhash.Hash
+}
+
+// Write implements [vfs.File].
+func (m *manifestFile) Write(p []byte) (int, error) {
+	m.sum.Write(p) // before the file may change p
+	n, err := m.fencedFile.Write(p)
+	m.doc.Length += int64(n)
+	return n, err
+}
+
+// Sync implements [vfs.File].
+func (m *manifestFile) Sync() error {
+	if err := m.fencedFile.Sync(); err != nil {
+		return err
+	}
+	return m.note()
+}
+
+// SyncData implements [vfs.File].
+func (m *manifestFile) SyncData() error {
+	if err := m.fencedFile.SyncData(); err != nil {
+		return err
+	}
+	return m.note()
+}
+
+func (m *manifestFile) note() error {
+	m.doc.Sum = hex.EncodeToString(m.sum.Sum(nil)[:16])
+	return m.fence.check(m.path, m.fence.head.manifest(m.doc))
+}

@@ -1,0 +1,169 @@
+package journal
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/go-json-experiment/json"
+)
+
+// The head file stands beside the store and says how far it has to reach. It has two
+// slots, each within one block of a disk, that are written in turn: so one of them is
+// whole whatever happens. A slot is its length, a document, and the SHA-256 of both.
+const (
+	headSlots    = 2
+	headSlotSize = 4096
+	// headBlock is what is written of a slot: more would not be written as a whole.
+	headBlock = 512
+)
+
+// headDoc is what a slot says.
+type headDoc struct {
+	Sequence uint64 `json:"n"`
+	Identity string `json:"identity"`
+	// Revision and Entry are those of the last entry that was acknowledged, or is about to
+	// be.
+	Revision uint64 `json:"rev"`
+	Entry    hash   `json:"entry"`
+	// Manifests are the two newest files that list the store's tables, as far as they were
+	// synced. The store itself would take damage at the end of one for a torn write.
+	Manifests [2]manifestDoc `json:"manifests"`
+}
+
+type manifestDoc struct {
+	Number uint64 `json:"n"`
+	Length int64  `json:"len"`
+	Sum    string `json:"sum"`
+}
+
+// head is the open head file. It is safe for concurrent use.
+type head struct {
+	mu    sync.Mutex
+	file  vfs.File
+	doc   headDoc
+	dirty bool
+}
+
+// errNoHead is returned when there is no head file, or one that nothing was written to.
+var errNoHead = errors.New("there is no head file")
+
+// readHead reads the newest slot that is whole.
+func readHead(files vfs.FS, path string) (headDoc, error) {
+	file, err := files.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return headDoc{}, errNoHead
+	}
+	if err != nil {
+		return headDoc{}, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(file)
+	if err != nil {
+		return headDoc{}, err
+	}
+	var newest headDoc
+	blank := true
+	for i := range headSlots {
+		slot := data[min(len(data), i*headSlotSize):min(len(data), i*headSlotSize+headBlock)]
+		for _, b := range slot {
+			blank = blank && b == 0
+		}
+		if doc, ok := decodeSlot(slot); ok && doc.Sequence > newest.Sequence {
+			newest = doc
+		}
+	}
+	if blank {
+		return headDoc{}, errNoHead
+	}
+	if newest.Sequence == 0 {
+		return headDoc{}, damaged("head file "+path, errors.New("neither of its slots is whole"))
+	}
+	return newest, nil
+}
+
+func decodeSlot(slot []byte) (doc headDoc, ok bool) {
+	if len(slot) < 4+sha256.Size {
+		return doc, false
+	}
+	n := int(binary.BigEndian.Uint32(slot))
+	if n > len(slot)-4-sha256.Size {
+		return doc, false
+	}
+	sum := sha256.Sum256(slot[:4+n])
+	if string(sum[:]) != string(slot[4+n:4+n+sha256.Size]) {
+		return doc, false
+	}
+	return doc, json.Unmarshal(slot[4:4+n], &doc, json.RejectUnknownMembers(true)) == nil
+}
+
+func encodeSlot(doc *headDoc) ([]byte, error) {
+	text := encode(doc)
+	slot := binary.BigEndian.AppendUint32(make([]byte, 0, headBlock), uint32(len(text)))
+	slot = append(slot, text...)
+	sum := sha256.Sum256(slot)
+	slot = append(slot, sum[:]...)
+	if len(slot) > headBlock {
+		return nil, fmt.Errorf("a head of %d bytes does not fit into its slot", len(slot))
+	}
+	return slot[:headBlock:headBlock], nil
+}
+
+// openHead opens the head file for writing, with doc as what it said last.
+func openHead(files vfs.FS, path string, doc headDoc) (*head, error) {
+	file, err := files.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, err
+	}
+	return &head{file: file, doc: doc}, nil
+}
+
+// reach notes that the store reaches to an entry. It is written, and not synced.
+func (h *head) reach(revision uint64, entry hash) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.doc.Revision, h.doc.Entry = revision, entry
+	return h.write()
+}
+
+// manifest notes how far a file that lists tables was synced.
+func (h *head) manifest(m manifestDoc) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	newest := &h.doc.Manifests
+	if newest[0].Number != m.Number {
+		newest[1] = newest[0]
+	}
+	newest[0] = m
+	return h.write()
+}
+
+func (h *head) write() error {
+	h.doc.Sequence++
+	slot, err := encodeSlot(&h.doc)
+	if err != nil {
+		return err
+	}
+	h.dirty = true
+	_, err = h.file.WriteAt(slot, int64(h.doc.Sequence%headSlots)*headSlotSize)
+	return err
+}
+
+// sync makes what was written outlast a loss of power.
+func (h *head) sync() error {
+	h.mu.Lock()
+	dirty := h.dirty
+	h.dirty = false
+	h.mu.Unlock()
+	if !dirty {
+		return nil
+	}
+	return h.file.Sync()
+}
+
+func (h *head) close() error { return errors.Join(h.sync(), h.file.Close()) }

@@ -1,0 +1,295 @@
+package journal
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Names within the folder.
+const (
+	storeFolder = "store"
+	headFile    = "head"
+	spareFolder = "checkpoint"
+)
+
+// Open opens the store in a folder, and makes one if the folder is empty or missing. It
+// refuses a store that is not as it was left: errors wrap [ErrFormat], [ErrIdentity],
+// [ErrLocked], [ErrExposed], [ErrNotWritable], [ErrLost] or [ErrDamaged]. Nobody else may
+// read the folder; its files are made so.
+func Open(dir string, o Options) (*Journal, error) {
+	j, err := newJournal(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.open(); err != nil {
+		return nil, errors.Join(explain(dir, err), j.abandon())
+	}
+	return j, nil
+}
+
+func newJournal(dir string, o Options) (*Journal, error) {
+	if o.files == nil {
+		o.files = vfs.Default
+	}
+	if o.clock == nil {
+		o.clock = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.VerifyEvery == 0 {
+		o.VerifyEvery = 24 * time.Hour
+	}
+	if o.Keep.Age < 0 || o.Keep.Count < 0 {
+		return nil, errors.New("a limit of the log is not negative")
+	}
+	j := &Journal{
+		options: o, dir: dir, log: o.Logger,
+		files:   &fence{FS: o.files, spare: o.files.PathJoin(dir, spareFolder)},
+		arrived: make(chan struct{}, 1), applied: make(chan *group, 8), trim: make(chan chan error),
+		failed: make(chan struct{}), stopping: make(chan struct{}),
+	}
+	j.files.failed = j.fail
+	return j, nil
+}
+
+// abandon lets go of what a failed Open holds.
+func (j *Journal) abandon() error {
+	var errs []error
+	if j.db != nil {
+		errs = append(errs, j.db.Close())
+	}
+	if j.head != nil {
+		errs = append(errs, j.head.file.Close())
+	}
+	if j.lock != nil {
+		errs = append(errs, j.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// explain says what to do about why a store could not be opened.
+func explain(dir string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%s: %w: %w", dir, ErrNotWritable, err)
+	default:
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+}
+
+func (j *Journal) path(name string) string { return j.files.PathJoin(j.dir, name) }
+
+func (j *Journal) open() error {
+	for _, folder := range []string{j.dir, j.path(storeFolder)} {
+		if err := j.files.MkdirAll(folder, 0o700); err != nil {
+			return err
+		}
+		if err := j.checkPrivate(folder); err != nil {
+			return err
+		}
+	}
+	if err := j.takeLock(); err != nil {
+		return err
+	}
+	known, err := j.readHead()
+	if err != nil {
+		return err
+	}
+	if err := j.openStore(known); err != nil {
+		return err
+	}
+	if err := j.load(known); err != nil {
+		return err
+	}
+	return j.clean()
+}
+
+// checkPrivate refuses a folder that others may look into.
+func (j *Journal) checkPrivate(folder string) error {
+	info, err := j.files.Stat(folder)
+	if err != nil {
+		return err
+	}
+	if vfs.Root(j.files) == vfs.Default && info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%w: %s has mode %04o; set it with chmod 700", ErrExposed, folder, info.Mode().Perm())
+	}
+	return nil
+}
+
+func (j *Journal) takeLock() error {
+	lock, err := pebble.LockDirectory(j.path(storeFolder), j.files)
+	if err == nil {
+		j.lock = lock
+		return nil
+	}
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	return fmt.Errorf("%w by another process: %w", ErrLocked, err)
+}
+
+// readHead reads the head file; a new store gets one before anything else.
+func (j *Journal) readHead() (headDoc, error) {
+	known, err := readHead(j.options.files, j.path(headFile))
+	exists, listed := j.storeExists()
+	switch {
+	case listed != nil:
+		return known, listed
+	case err == nil && !exists && known.Revision > 0:
+		return known, fmt.Errorf("%w: the head file says revision %d, and the store is gone", ErrLost, known.Revision)
+	case errors.Is(err, errNoHead) && exists:
+		return known, damaged("head file "+j.path(headFile), errNoHead)
+	case errors.Is(err, errNoHead):
+		known = headDoc{Identity: rand.Text()}
+	case err != nil:
+		return known, err
+	}
+	j.head, err = openHead(j.options.files, j.path(headFile), known)
+	if err != nil {
+		return known, err
+	}
+	if err := j.files.restrict(j.path(headFile), 0o600); err != nil {
+		return known, err
+	}
+	j.files.head = j.head
+	if known.Sequence > 0 {
+		return known, nil
+	}
+	if err := errors.Join(j.head.reach(0, hash{}), j.head.sync()); err != nil {
+		return known, err
+	}
+	return known, j.syncFolder(j.dir)
+}
+
+func (j *Journal) syncFolder(path string) error {
+	folder, err := j.options.files.OpenDir(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+func (j *Journal) storeExists() (bool, error) {
+	description, err := pebble.Peek(j.path(storeFolder), j.options.files)
+	if err == nil {
+		return description.Exists, nil
+	}
+	if strings.Contains(err.Error(), "unknown format major version") {
+		return false, fmt.Errorf("%w: %w; a newer interlock wrote it", ErrFormat, err)
+	}
+	return false, damaged("list of the store's files", err)
+}
+
+// openStore opens the store itself, after a look at the file that lists its tables.
+func (j *Journal) openStore(known headDoc) error {
+	if err := j.checkManifest(known); err != nil {
+		return err
+	}
+	logs, err := j.logSize()
+	if err != nil {
+		return err
+	}
+	j.unflushed = logs
+	type opened struct {
+		db  *pebble.DB
+		err error
+	}
+	done := make(chan opened, 1)
+	logger := &storeLogger{journal: j, fatal: make(chan error, 1)}
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				done <- opened{err: damaged("store", fmt.Errorf("opening it panicked: %v", v))}
+			}
+		}()
+		db, err := pebble.Open(j.path(storeFolder), j.storeOptions(logger))
+		done <- opened{db, err}
+	}()
+	select {
+	case err := <-logger.fatal:
+		j.lock = nil // the goroutine that stands still has it
+		return err
+	case o := <-done:
+		j.db = o.db
+		if o.err != nil && pebble.IsCorruptionError(o.err) && !errors.Is(o.err, ErrDamaged) {
+			return damaged("store", o.err)
+		}
+		return o.err
+	}
+}
+
+func (j *Journal) storeOptions(logger *storeLogger) *pebble.Options {
+	o := &pebble.Options{
+		FS: j.files, Lock: j.lock, Logger: logger, FormatMajorVersion: pebble.FormatNewest,
+		CacheSize: 32 << 20, MemTableSize: 16 << 20,
+		EventListener: &pebble.EventListener{
+			BackgroundError: func(err error) { _ = j.report(damaged("store, in the background", err)) },
+			DataCorruption: func(info pebble.DataCorruptionInfo) {
+				_ = j.report(damaged("file "+j.files.PathBase(info.Path), info.Details))
+			},
+		},
+	}
+	if j.options.lean {
+		o.CacheSize, o.MemTableSize = 1<<20, 256<<10
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most of those who ask are not there
+	}
+	return o
+}
+
+// storeLogger is where the store speaks. Its Fatalf means that it cannot go on.
+type storeLogger struct {
+	journal *Journal
+	fatal   chan error
+}
+
+// Infof implements [pebble.Logger].
+func (l *storeLogger) Infof(string, ...any) {}
+
+// Errorf implements [pebble.Logger].
+func (l *storeLogger) Errorf(format string, args ...any) {
+	l.journal.log.Warn("the store says", slog.String("text", fmt.Sprintf(format, args...)))
+}
+
+// Fatalf implements [pebble.Logger]. It ends the journal and the goroutine's part in it,
+// not the process: principals that are active go on.
+func (l *storeLogger) Fatalf(format string, args ...any) {
+	err := fmt.Errorf("the store cannot go on: "+format, args...)
+	if l.journal.files.armed.Load() {
+		l.journal.fail(err)
+	} else {
+		select {
+		case l.fatal <- err:
+		default:
+		}
+	}
+	select {}
+}
+
+// clean removes what a backup left when the process ended.
+func (j *Journal) clean() error {
+	names, err := j.files.List(j.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, spareFolder) {
+			if err := j.files.RemoveAll(j.path(name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package journal
+
+import (
+	"time"
+
+	"github.com/interlock-authz/interlock/actors"
+)
+
+// Keys of requests are kept for repeatAge, at most maxRepeats of them.
+const (
+	repeatAge  = 24 * time.Hour
+	maxRepeats = 1_000_000
+	// forgetAtOnce is how many old keys a new one makes room for.
+	forgetAtOnce = 16
+)
+
+// repeated returns the revision by which the same request was applied, 0 if it was not.
+func (t *tip) repeated(p *actors.Proposal) (uint64, error) {
+	key := repeatKey(p.Author.Principal, p.Repeat.Key)
+	value := t.get(key)
+	if value != nil {
+		var doc repeatDoc
+		if err := decode(key, value, &doc); err != nil {
+			t.note(err)
+			return 0, err
+		}
+		switch {
+		case t.now.UnixNano()-doc.At >= int64(repeatAge):
+		case doc.Request != p.Repeat.Request:
+			return 0, actors.ErrKeyReused
+		default:
+			return doc.Revision, nil
+		}
+	}
+	if t.repeats >= maxRepeats {
+		t.forget()
+	}
+	if t.repeats >= maxRepeats {
+		return 0, actors.ErrTooManyKeys
+	}
+	return 0, nil
+}
+
+// remember keeps the key of a proposal that was applied.
+func (t *tip) remember(p *actors.Proposal) {
+	if p.Repeat.Key == "" {
+		return
+	}
+	t.forget()
+	key := repeatKey(p.Author.Principal, p.Repeat.Key)
+	if before := t.get(key); before != nil {
+		t.drop(key, before)
+	}
+	doc := repeatDoc{Request: p.Repeat.Request, Revision: t.revision, At: t.now.UnixNano()}
+	t.put(key, encode(&doc))
+	t.note(t.batch.Set(repeatTimeKey(doc.At, key), nil, nil))
+	t.repeats++
+}
+
+// forget drops some of the keys that are old enough.
+func (t *tip) forget() {
+	var old [][]byte
+	t.note(scan(t.reader, []byte{sectionRepeatTime}, nil, func(key, _ []byte) bool {
+		at, repeat := parseRepeatTimeKey(key)
+		if t.now.UnixNano()-at < int64(repeatAge) || len(old) == forgetAtOnce {
+			return false
+		}
+		old = append(old, repeat)
+		return true
+	}))
+	for _, key := range old {
+		if value := t.get(key); value != nil {
+			t.drop(key, value)
+		}
+	}
+}
+
+// drop removes a key with what it holds.
+func (t *tip) drop(key, value []byte) {
+	var doc repeatDoc
+	if err := decode(key, value, &doc); err != nil {
+		t.note(err)
+		return
+	}
+	t.put(key, nil)
+	t.note(t.batch.Delete(repeatTimeKey(doc.At, key), nil))
+	t.repeats--
+}

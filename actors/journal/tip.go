@@ -1,0 +1,245 @@
+package journal
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// tip is the state that the next update builds on while a group of them is prepared: what
+// was applied to the store, and over it what the group holds so far, which goes into one
+// batch. It belongs to the writer.
+type tip struct {
+	view
+	batch   *pebble.Batch
+	written map[string][]byte // what the batch holds; nil for what it removes
+	records map[policy.Principal]*policy.Record
+	holders map[string]map[policy.Principal]bool
+	now     time.Time
+}
+
+func newTip(db *pebble.DB, s small, now time.Time) *tip {
+	return &tip{
+		view: view{small: s, reader: db}, batch: db.NewBatch(), now: now,
+		written: map[string][]byte{}, records: map[policy.Principal]*policy.Record{},
+		holders: map[string]map[policy.Principal]bool{},
+	}
+}
+
+// get returns the value of a key, the batch's if that has one.
+func (t *tip) get(key []byte) []byte {
+	if value, ok := t.written[string(key)]; ok {
+		return value
+	}
+	return t.view.get(key)
+}
+
+// put sets a key, or removes it if value is nil.
+func (t *tip) put(key, value []byte) {
+	t.written[string(key)] = value
+	if value == nil {
+		t.note(t.batch.Delete(key, nil))
+		return
+	}
+	t.note(t.batch.Set(key, value, nil))
+}
+
+// change puts a key of the state: the digests follow, and its earlier value is kept.
+func (t *tip) change(key, value []byte) {
+	before := t.get(key)
+	d := t.digests.of(key[0])
+	if before != nil {
+		d.remove(key, before)
+	}
+	if value != nil {
+		d.add(key, value)
+	}
+	t.put(key, value)
+	t.note(t.batch.Set(beforeKey(key, t.revision), encodeBefore(before), nil))
+}
+
+// Record implements [policy.View].
+func (t *tip) Record(p policy.Principal) *policy.Record {
+	if r, ok := t.records[p]; ok {
+		return r
+	}
+	r := t.view.Record(p)
+	t.records[p] = r
+	return r
+}
+
+// Holders implements [policy.View].
+func (t *tip) Holders(role string) iter.Seq[policy.Principal] {
+	return func(yield func(policy.Principal) bool) {
+		changed := t.holders[role]
+		for p, holds := range changed {
+			if holds && !yield(p) {
+				return
+			}
+		}
+		for p := range t.view.Holders(role) {
+			if _, ok := changed[p]; !ok && !yield(p) {
+				return
+			}
+		}
+	}
+}
+
+// Granted implements [policy.View].
+func (t *tip) Granted(role string) bool {
+	if slices.ContainsFunc(t.patterns, func(g policy.Grant) bool { return g.Role == role }) {
+		return true
+	}
+	for range t.Holders(role) {
+		return true
+	}
+	return false
+}
+
+// Revoked implements [policy.View].
+func (t *tip) Revoked(id policy.CertificateID) bool { return t.get(certificateKey(id)) != nil }
+
+// apply adds a proposal to the batch, or says why not. An error of the store makes the
+// whole batch useless: see err.
+func (t *tip) apply(p *actors.Proposal) actors.Outcome {
+	refused := func(err error) actors.Outcome {
+		return actors.Outcome{Proposal: p, Err: err, Revision: t.revision}
+	}
+	if p.Repeat.Key != "" {
+		revision, err := t.repeated(p)
+		if err != nil {
+			return refused(err)
+		}
+		if revision > 0 {
+			return actors.Outcome{Proposal: p, Revision: revision, Repeated: true}
+		}
+	}
+	d, err := p.Draft(t)
+	if err != nil {
+		return refused(err)
+	}
+	previous := t.revision
+	t.revision = d.Revision()
+	t.changePolicy(d)
+	t.changeRecords(d)
+	t.remember(p)
+	t.enter(p, previous)
+	return p.Applied(d)
+}
+
+func (t *tip) changePolicy(d *policy.Draft) {
+	if len(d.RolesPut) > 0 {
+		t.roles = maps.Clone(t.roles)
+	}
+	for name, r := range d.RolesPut {
+		if r == nil {
+			delete(t.roles, name)
+			t.change(roleKey(name), nil)
+			continue
+		}
+		t.roles[name] = r
+		t.change(roleKey(name), encode(policy.SpecOfRole(r)))
+	}
+	if d.PatternsPut != nil {
+		t.changePatterns(*d.PatternsPut)
+	}
+	for _, id := range d.Certificates {
+		t.change(certificateKey(id), binary.AppendUvarint(nil, t.revision))
+	}
+}
+
+func (t *tip) changePatterns(put []policy.Grant) {
+	stays := make(map[string]bool, len(put))
+	for i := range put {
+		key := patternKey(&put[i])
+		stays[string(key)] = true
+		value := encode(policy.SpecOfGrant(&put[i]))
+		if !bytes.Equal(t.get(key), value) {
+			t.change(key, value)
+		}
+	}
+	for i := range t.patterns {
+		if key := patternKey(&t.patterns[i]); !stays[string(key)] {
+			t.change(key, nil)
+		}
+	}
+	t.patterns = put
+}
+
+func (t *tip) changeRecords(d *policy.Draft) {
+	for p, r := range d.Records {
+		if r == nil || r.Revision != t.revision {
+			continue
+		}
+		before := t.Record(p)
+		t.change(recordKey(p), encodeRecord(r))
+		if before != nil {
+			for i := range before.Grants {
+				t.hold(before.Grants[i].Role, p, false)
+			}
+		}
+		for i := range r.Grants {
+			t.hold(r.Grants[i].Role, p, true)
+		}
+		t.records[p] = r
+	}
+}
+
+// hold keeps who holds which role.
+func (t *tip) hold(role string, p policy.Principal, holds bool) {
+	if t.holders[role] == nil {
+		t.holders[role] = map[policy.Principal]bool{}
+	}
+	t.holders[role][p] = holds
+	if key := holderKey(role, p); holds {
+		t.note(t.batch.Set(key, nil, nil))
+	} else {
+		t.note(t.batch.Delete(key, nil))
+	}
+}
+
+// enter adds the entry of the log, with which the update is whole.
+func (t *tip) enter(p *actors.Proposal, previous uint64) {
+	doc := entryDoc{
+		Revision: t.revision, Previous: previous, Time: t.now, Count: len(p.Changes),
+		Author: p.Author.Principal.String(), Credential: p.Author.Credential,
+		Digests: t.digests, Repeats: t.repeats, Before: t.head,
+	}
+	if len(p.Changes) <= chunkSize {
+		doc.Changes = specsOf(p.Changes)
+	} else {
+		doc.Chunks = t.enterChunks(p.Changes)
+	}
+	value := encode(&doc)
+	t.put(entryKey(t.revision), value)
+	t.head = sha256.Sum256(value)
+}
+
+// enterChunks adds the changes of a large update beside its entry, and returns their
+// hashes.
+func (t *tip) enterChunks(changes []policy.Change) []hash {
+	var hashes []hash
+	for chunk := range slices.Chunk(changes, chunkSize) {
+		value := encode(specsOf(chunk))
+		t.note(t.batch.Set(chunkKey(t.revision, len(hashes)), value, nil))
+		hashes = append(hashes, sha256.Sum256(value))
+	}
+	return hashes
+}
+
+func specsOf(changes []policy.Change) []policy.ChangeSpec {
+	specs := make([]policy.ChangeSpec, len(changes))
+	for i := range changes {
+		specs[i] = policy.SpecOfChange(changes[i])
+	}
+	return specs
+}

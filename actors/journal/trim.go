@@ -1,0 +1,179 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// trimAtOnce is how many entries leave in one batch, so that updates wait for little.
+const trimAtOnce = 256
+
+// keepTrimming removes, once a minute, what is not to be kept of the log.
+func (j *Journal) keepTrimming() {
+	minute := time.NewTicker(time.Minute)
+	defer minute.Stop()
+	for {
+		select {
+		case <-minute.C:
+			if err := j.Trim(); err != nil && !errors.Is(err, actors.ErrJournal) {
+				j.log.Warn("old entries of the log cannot be removed", "error", err)
+			}
+		case <-j.stopping:
+			return
+		case <-j.failed:
+			return
+		}
+	}
+}
+
+// Trim removes the entries that Options.Keep says are not to be kept, and what only they
+// need. It returns when they are removed; updates go on meanwhile.
+func (j *Journal) Trim() error {
+	for {
+		before := j.oldest.Load()
+		done := make(chan error, 1)
+		select {
+		case j.trim <- done:
+		case <-j.stopping:
+			return fmt.Errorf("%w: it is closed", actors.ErrJournal)
+		case <-j.failed:
+			return fmt.Errorf("%w: it failed before", actors.ErrJournal)
+		}
+		select {
+		case err := <-done:
+			if err != nil || j.oldest.Load() == before {
+				return err
+			}
+		case <-j.failed:
+			return fmt.Errorf("%w: it failed before", actors.ErrJournal)
+		}
+	}
+}
+
+// trimOnce removes some entries. It runs in the writer.
+func (j *Journal) trimOnce() error {
+	batch := j.db.NewBatch()
+	defer batch.Close()
+	oldest, err := j.trimInto(batch)
+	if err != nil || batch.Empty() {
+		return j.report(err)
+	}
+	value, err := read(j.db, metaKey)
+	if err != nil {
+		return j.report(err)
+	}
+	var meta metaDoc
+	if err := decode(metaKey, value, &meta); err != nil {
+		return j.report(err)
+	}
+	meta.Oldest = oldest
+	if err := batch.Set(metaKey, encode(&meta), nil); err != nil {
+		return err
+	}
+	// From here on readers are told that these are gone; then they go.
+	j.oldest.Store(oldest)
+	return j.db.Apply(batch, pebble.NoSync)
+}
+
+// trimInto adds the removals to the batch and returns the first revision that stays.
+func (j *Journal) trimInto(batch *pebble.Batch) (oldest uint64, err error) {
+	tip := j.tip.Load()
+	oldest = j.oldest.Load()
+	n := 0
+	var failed error
+	err = scan(j.db, []byte{sectionEntry}, entryKey(oldest), func(key, value []byte) bool {
+		e, err := newStoredEntry(key, value)
+		if failed = err; err != nil {
+			return false
+		}
+		oldest = e.doc.Revision
+		if e.doc.Revision == tip.revision || n == trimAtOnce || !j.old(e, tip.revision) {
+			return false
+		}
+		n++
+		failed = j.remove(batch, e.doc)
+		return failed == nil
+	})
+	return oldest, errors.Join(failed, err)
+}
+
+// old reports whether an entry is not to be kept. Revisions have gaps only by another
+// log's doing, so they count entries well enough.
+func (j *Journal) old(e *storedEntry, newest uint64) bool {
+	keep := j.options.Keep
+	return keep.Count > 0 && newest-e.doc.Revision >= uint64(keep.Count) ||
+		keep.Age > 0 && j.options.clock().Sub(e.doc.Time) > keep.Age
+}
+
+// remove removes an entry, its chunks, and the values that its changes replaced.
+func (j *Journal) remove(batch *pebble.Batch, doc *entryDoc) error {
+	if err := j.removeBefore(batch, doc.Revision, doc.Changes); err != nil {
+		return err
+	}
+	for n := range doc.Chunks {
+		var err error
+		var chunk entryDoc
+		if err = doc.chunk(j.db, n, &chunk.Changes); err == nil {
+			err = j.removeBefore(batch, doc.Revision, chunk.Changes)
+		}
+		if err = errors.Join(err, batch.Delete(chunkKey(doc.Revision, n), nil)); err != nil {
+			return err
+		}
+	}
+	return batch.Delete(entryKey(doc.Revision), nil)
+}
+
+// removeBefore removes the values that changes replaced, by the keys that they name.
+func (j *Journal) removeBefore(batch *pebble.Batch, revision uint64, specs []policy.ChangeSpec) error {
+	for i := range specs {
+		c, err := specs[i].Change()
+		if err != nil {
+			return damaged(placeOf(entryKey(revision)), err)
+		}
+		for _, key := range changedKeys(&c) {
+			if err := batch.Delete(beforeKey(key, revision), nil); err != nil {
+				return err
+			}
+		}
+		if c.Op == policy.OpRevoke && !c.Grant.Principals.IsZero() {
+			if err := j.removeBeforePatterns(batch, revision, &c.Grant); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func changedKeys(c *policy.Change) [][]byte {
+	switch {
+	case c.Op == policy.OpPutRole:
+		return [][]byte{roleKey(c.Role.Name())}
+	case c.Op == policy.OpDeleteRole:
+		return [][]byte{roleKey(c.Name)}
+	case c.Op == policy.OpRevokeCertificate:
+		return [][]byte{certificateKey(c.Certificate)}
+	case c.Grant.Exact():
+		return [][]byte{recordKey(c.Grant.Principal)}
+	}
+	return [][]byte{patternKey(&c.Grant)}
+}
+
+// removeBeforePatterns is for a revocation that took all grants of a role to a pattern,
+// whatever their limits.
+func (j *Journal) removeBeforePatterns(batch *pebble.Batch, revision uint64, g *policy.Grant) error {
+	prefix := append([]byte{sectionBefore, sectionPattern}, g.Principals.String()+"\x00"+g.Role+"\x00"...)
+	var failed error
+	err := scan(j.db, prefix, nil, func(kept, _ []byte) bool {
+		if _, of, ok := parseBeforeKey(kept); ok && of == revision {
+			failed = batch.Delete(append([]byte{}, kept...), nil)
+		}
+		return failed == nil
+	})
+	return errors.Join(failed, err)
+}

@@ -1,0 +1,140 @@
+package journal
+
+import (
+	"errors"
+	"iter"
+	"maps"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// small is the part of a state that is kept in memory, immutable: everything but the
+// grants of single principals and the revoked certificates.
+type small struct {
+	revision uint64
+	head     hash // of the last entry
+	roles    map[string]*policy.Role
+	patterns []policy.Grant
+	digests  digests
+	repeats  int // how many keys of requests are kept
+}
+
+// view is a [policy.View] of the store. Its methods cannot return errors: the first one
+// stays in err, and whoever used the view throws away what it said. It belongs to one
+// goroutine at a time.
+type view struct {
+	small
+	reader pebble.Reader
+	err    error
+}
+
+// get returns the value of a key, nil if there is none.
+func (v *view) get(key []byte) []byte {
+	value, err := read(v.reader, key)
+	v.note(err)
+	return value
+}
+
+func (v *view) note(err error) {
+	if v.err == nil {
+		v.err = err
+	}
+}
+
+// read returns a copy of the value of a key, nil if there is none.
+func read(reader pebble.Reader, key []byte) ([]byte, error) {
+	value, closer, err := reader.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, damaged(placeOf(key), err)
+	}
+	copied := append([]byte{}, value...)
+	if err := closer.Close(); err != nil {
+		return nil, damaged(placeOf(key), err)
+	}
+	return copied, nil
+}
+
+// scan calls yield with all keys of a prefix, in order, from start on, until it returns
+// false. Neither key nor value outlives the call.
+func scan(reader pebble.Reader, prefix, start []byte, yield func(key, value []byte) bool) error {
+	if start == nil {
+		start = prefix
+	}
+	it, err := reader.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: after(prefix)})
+	if err != nil {
+		return damaged("records from "+placeOf(start), err)
+	}
+	place := placeOf(start)
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return errors.Join(damaged(placeOf(it.Key()), err), it.Close())
+		}
+		if !yield(it.Key(), value) {
+			break
+		}
+	}
+	if err := it.Error(); err != nil {
+		return errors.Join(damaged("records from "+place, err), it.Close())
+	}
+	return it.Close()
+}
+
+// Revision implements [policy.View].
+func (v *view) Revision() uint64 { return v.revision }
+
+// Role implements [policy.View].
+func (v *view) Role(name string) *policy.Role { return v.roles[name] }
+
+// Roles implements [policy.View].
+func (v *view) Roles() iter.Seq[*policy.Role] { return maps.Values(v.roles) }
+
+// Patterns implements [policy.View].
+func (v *view) Patterns() []policy.Grant { return v.patterns }
+
+// Record implements [policy.View].
+func (v *view) Record(p policy.Principal) *policy.Record {
+	value := v.get(recordKey(p))
+	if value == nil {
+		return nil
+	}
+	r, err := decodeRecord(p, value)
+	v.note(err)
+	return r
+}
+
+// Granted implements [policy.View].
+func (v *view) Granted(role string) bool {
+	for i := range v.patterns {
+		if v.patterns[i].Role == role {
+			return true
+		}
+	}
+	for range v.Holders(role) {
+		return true
+	}
+	return false
+}
+
+// Holders implements [policy.View].
+func (v *view) Holders(role string) iter.Seq[policy.Principal] {
+	return func(yield func(policy.Principal) bool) {
+		prefix := holderPrefix(role)
+		v.note(scan(v.reader, prefix, nil, func(key, _ []byte) bool {
+			p, err := policy.ParsePrincipal(string(key[len(prefix):]))
+			if err != nil {
+				v.note(damaged(placeOf(key), err))
+				return false
+			}
+			return yield(p)
+		}))
+	}
+}
+
+// Revoked implements [policy.View].
+func (v *view) Revoked(id policy.CertificateID) bool { return v.get(certificateKey(id)) != nil }
