@@ -51,3 +51,17 @@ func (e *Engine) At(revision uint64, look func(policy.View)) error {
 	}
 	return history.At(revision, look)
 }
+
+// Verification is what a look at a whole store found.
+type Verification struct {
+	// Identity is the store's.
+	Identity string
+	// Revision is the last one, and Hash that of its entry. Written down elsewhere, it tells
+	// later that nothing up to there was rewritten.
+	Revision uint64
+	Hash     string
+	// Oldest is the first revision that the log has.
+	Oldest uint64
+	// Entries of the log, and Principals, that were read.
+	Entries, Principals int
+}

@@ -25,8 +25,9 @@ type Options struct {
 	// Logger gets what an operator should know; nil for slog.Default.
 	Logger *slog.Logger
 
-	files vfs.FS // nil for the real ones
-	clock func() time.Time
+	files    vfs.FS // nil for the real ones
+	readOnly bool   // for a look at a store, without writing anything
+	clock    func() time.Time
 	// lean makes small buffers, for tests that open many stores.
 	lean bool
 }

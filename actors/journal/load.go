@@ -90,6 +90,9 @@ func (j *Journal) load(known headDoc) error {
 		return err
 	}
 	j.tip.Store(&s)
+	if j.options.readOnly {
+		return nil
+	}
 	return j.head.reach(s.revision, s.head)
 }
 
@@ -103,6 +106,9 @@ func (j *Journal) loadMeta(known headDoc) (metaDoc, error) {
 	if value == nil {
 		if known.Revision > 0 {
 			return meta, &LostError{First: 1, Last: known.Revision}
+		}
+		if j.options.readOnly {
+			return meta, ErrMissing
 		}
 		meta = metaDoc{Format: formatVersion, Identity: known.Identity, Created: j.options.clock().UTC(), Oldest: 1}
 		return meta, j.db.Set(metaKey, encode(&meta), pebble.Sync)

@@ -70,7 +70,7 @@ func (j *Journal) abandon() error {
 		errs = append(errs, j.db.Close())
 	}
 	if j.head != nil {
-		errs = append(errs, j.head.file.Close())
+		errs = append(errs, j.head.close())
 	}
 	if j.lock != nil {
 		errs = append(errs, j.lock.Close())
@@ -92,7 +92,7 @@ func (j *Journal) path(name string) string { return j.files.PathJoin(j.dir, name
 
 func (j *Journal) open() error {
 	for _, folder := range []string{j.dir, j.path(storeFolder)} {
-		if err := j.files.MkdirAll(folder, 0o700); err != nil {
+		if err := j.makeFolder(folder); err != nil {
 			return err
 		}
 		if err := j.checkPrivate(folder); err != nil {
@@ -112,7 +112,20 @@ func (j *Journal) open() error {
 	if err := j.load(known); err != nil {
 		return err
 	}
+	if j.options.readOnly {
+		return nil
+	}
 	return j.clean()
+}
+
+func (j *Journal) makeFolder(folder string) error {
+	if !j.options.readOnly {
+		return j.files.MkdirAll(folder, 0o700)
+	}
+	if _, err := j.files.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		return ErrMissing
+	}
+	return nil
 }
 
 // checkPrivate refuses a folder that others may look into.
@@ -150,10 +163,15 @@ func (j *Journal) readHead() (headDoc, error) {
 		return known, fmt.Errorf("%w: the head file says revision %d, and the store is gone", ErrLost, known.Revision)
 	case errors.Is(err, errNoHead) && exists:
 		return known, damaged("head file "+j.path(headFile), errNoHead)
+	case errors.Is(err, errNoHead) && j.options.readOnly:
+		return known, ErrMissing
 	case errors.Is(err, errNoHead):
 		known = headDoc{Identity: rand.Text()}
 	case err != nil:
 		return known, err
+	}
+	if j.options.readOnly {
+		return known, nil
 	}
 	j.head, err = openHead(j.options.files, j.path(headFile), known)
 	if err != nil {
@@ -232,6 +250,7 @@ func (j *Journal) openStore(known headDoc) error {
 func (j *Journal) storeOptions(logger *storeLogger) *pebble.Options {
 	o := &pebble.Options{
 		FS: j.files, Lock: j.lock, Logger: logger, FormatMajorVersion: pebble.FormatNewest,
+		ReadOnly:  j.options.readOnly,
 		CacheSize: 32 << 20, MemTableSize: 16 << 20,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { _ = j.report(damaged("store, in the background", err)) },

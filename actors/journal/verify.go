@@ -8,22 +8,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
-
-// Verification is what a look at the whole store found.
-type Verification struct {
-	// Identity is the store's.
-	Identity string
-	// Revision is the last one, and Hash that of its entry: written down elsewhere, it
-	// tells later that nothing up to it was rewritten.
-	Revision uint64
-	Hash     string
-	// Oldest is the first revision that the log has.
-	Oldest uint64
-	// Entries of the log and Principals that were read.
-	Entries, Principals int
-}
 
 // firstVerification is how long after the start the store is compared with its log.
 const firstVerification = time.Minute
@@ -65,14 +52,14 @@ func throttle(ctx context.Context, worked time.Duration) {
 // Verify reads the whole store: that the chain of the log is whole, and that the state is
 // the one that its last entry led to. Updates go on meanwhile. What it finds wrong is an
 // error that wraps [ErrDamaged], and [Journal.Damage] from then on.
-func (j *Journal) Verify(ctx context.Context) (Verification, error) {
+func (j *Journal) Verify(ctx context.Context) (actors.Verification, error) {
 	return j.verify(ctx, func(context.Context, time.Duration) {})
 }
 
-func (j *Journal) verify(ctx context.Context, pause func(context.Context, time.Duration)) (v Verification, err error) {
+func (j *Journal) verify(ctx context.Context, pause func(context.Context, time.Duration)) (v actors.Verification, err error) {
 	err = j.snapshot(func(s *small, snapshot *pebble.Snapshot) error {
 		c := &checker{ctx: ctx, pause: pause, reader: snapshot, began: time.Now()}
-		v = Verification{Identity: j.identity, Revision: s.revision, Hash: s.head.String(), Oldest: j.oldest.Load()}
+		v = actors.Verification{Identity: j.identity, Revision: s.revision, Hash: s.head.String(), Oldest: j.oldest.Load()}
 		loaded := *s
 		err := errors.Join(
 			c.chain(s, v.Oldest, &v.Entries),

@@ -1,0 +1,146 @@
+package journal
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/interlock-authz/interlock/actors"
+)
+
+// Check reads a whole store that nobody has open, without writing to it: what [Open] looks
+// at, and what [Journal.Verify] does. Errors are those of both, and [ErrMissing].
+func Check(ctx context.Context, dir string, o Options) (actors.Verification, error) {
+	o.readOnly = true
+	j, err := Open(dir, o)
+	if err != nil {
+		return actors.Verification{}, err
+	}
+	v, err := j.Verify(ctx)
+	return v, errors.Join(err, j.abandon())
+}
+
+// Accept takes a store as it is, although acknowledged updates are gone that its head file
+// knows of, if there is nothing else wrong with it. The store gets a new identity, so that
+// a revision that was seen before is not mistaken for one that comes.
+func Accept(ctx context.Context, dir string, o Options) (actors.Verification, error) {
+	j, err := newJournal(dir, o)
+	if err != nil {
+		return actors.Verification{}, err
+	}
+	v, err := j.accept(ctx)
+	if err != nil {
+		return v, errors.Join(explain(dir, err), j.abandon())
+	}
+	return v, j.abandon()
+}
+
+// accept opens the store with a head file that is made of the store itself, reads all of
+// it, and gives it a new identity.
+func (j *Journal) accept(ctx context.Context) (v actors.Verification, err error) {
+	if err := j.checkPrivate(j.dir); err != nil {
+		return v, err
+	}
+	if err := j.takeLock(); err != nil {
+		return v, err
+	}
+	known, err := j.knownByStore()
+	if err != nil {
+		return v, err
+	}
+	if j.head, err = openHead(j.options.files, j.path(headFile), known); err != nil {
+		return v, err
+	}
+	j.files.head = j.head
+	if err := j.openStore(known); err != nil {
+		return v, err
+	}
+	meta, err := j.storedMeta()
+	if err != nil {
+		return v, err
+	}
+	known.Identity, j.head.doc.Identity = meta.Identity, meta.Identity
+	if err := j.load(known); err != nil {
+		return v, err
+	}
+	if v, err = j.Verify(ctx); err != nil {
+		return v, err
+	}
+	v.Identity, err = j.rename(meta)
+	return v, err
+}
+
+// knownByStore makes the head that fits the store as it is.
+func (j *Journal) knownByStore() (headDoc, error) {
+	description, err := pebble.Peek(j.path(storeFolder), j.options.files)
+	if err != nil {
+		return headDoc{}, damaged("list of the store's files", err)
+	}
+	if !description.Exists {
+		return headDoc{}, ErrMissing
+	}
+	known := headDoc{}
+	if old, err := readHead(j.options.files, j.path(headFile)); err == nil {
+		known.Sequence = old.Sequence
+	}
+	m, err := manifestOf(j.options.files, description.ManifestFilename)
+	known.Manifests[0] = m
+	return known, err
+}
+
+func manifestOf(files vfs.FS, path string) (m manifestDoc, err error) {
+	file, err := files.Open(path)
+	if err != nil {
+		return m, damaged("file "+files.PathBase(path), err)
+	}
+	defer file.Close()
+	if m.Number, err = strconv.ParseUint(strings.TrimPrefix(files.PathBase(path), "MANIFEST-"), 10, 64); err != nil {
+		return m, damaged("file "+files.PathBase(path), err)
+	}
+	sum := sha256.New()
+	if m.Length, err = io.Copy(sum, file); err != nil {
+		return m, damaged("file "+files.PathBase(path), err)
+	}
+	m.Sum = hex.EncodeToString(sum.Sum(nil)[:16])
+	return m, nil
+}
+
+// storedMeta reads the description of a store that has one.
+func (j *Journal) storedMeta() (meta metaDoc, err error) {
+	value, err := read(j.db, metaKey)
+	if err != nil {
+		return meta, err
+	}
+	if value == nil {
+		return meta, damaged(placeOf(metaKey), errors.New("it is missing"))
+	}
+	if err := decode(metaKey, value, &meta); err != nil {
+		return meta, err
+	}
+	if meta.Format != formatVersion {
+		return meta, fmt.Errorf("%w: version %d, and this interlock reads version %d", ErrFormat, meta.Format, formatVersion)
+	}
+	return meta, nil
+}
+
+// rename gives the store a new identity.
+func (j *Journal) rename(meta metaDoc) (string, error) {
+	meta.Identity, meta.Oldest = rand.Text(), j.oldest.Load()
+	if err := j.db.Set(metaKey, encode(&meta), pebble.Sync); err != nil {
+		return "", err
+	}
+	j.head.mu.Lock()
+	j.head.doc.Identity = meta.Identity
+	j.head.mu.Unlock()
+	tip := j.tip.Load()
+	return meta.Identity, errors.Join(j.head.reach(tip.revision, tip.head), j.head.sync(), j.syncFolder(j.dir))
+}
