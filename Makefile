@@ -7,7 +7,7 @@ LINT     = $(GO) tool -modfile=.ci/lint/go.mod
 # Each fuzz target, with its package; FUZZTIME is for each.
 FUZZTIME ?= 20s
 FUZZ = actors/policy:FuzzPolicyPattern actors/policy:FuzzPolicyPrincipal \
-       actors/policy:FuzzPolicyFileYAML actors/policy:FuzzPolicyFileJSON \
+       actors/policy:FuzzPolicyFileYAML actors/policy:FuzzPolicyFileJSON actors/policy:FuzzPolicyLines \
        certs:FuzzCertsIdentifyURI certs:FuzzCertsParsePEM \
        httpapi:FuzzHTTPAPIEvaluationBody
 

@@ -42,7 +42,7 @@ func (d *delivery) reach(ctx context.Context, e *Engine, revision uint64) error 
 		case <-signal:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-e.stopped:
+		case <-e.leaving:
 			return ErrClosed
 		case <-e.failure.happened:
 			if e.Revision() >= revision {
@@ -173,8 +173,8 @@ func (p *principal) openUp(reached func(revision uint64) bool) {
 
 func (e *Engine) delivered(revision uint64) bool { return e.Revision() >= revision }
 
-// awaitDelivered waits for the delivery. It gives up when the engine has ended, or its log
-// has failed.
+// awaitDelivered waits for the delivery. It gives up when the engine closes, or its log has
+// failed.
 func (e *Engine) awaitDelivered(revision uint64) bool {
 	_ = e.delivery.reach(context.Background(), e, revision)
 	return true

@@ -24,7 +24,8 @@ func (e *Engine) Changes(after uint64, yield func(*Entry) bool) error {
 }
 
 // Await returns when an update after that revision was delivered, or with the error of
-// ctx, [ErrClosed] or [ErrFault].
+// ctx, with [ErrClosed] once the engine stops admitting, or [ErrFault] once its log has
+// failed.
 func (e *Engine) Await(ctx context.Context, after uint64) error {
 	return e.delivery.reach(ctx, e, after+1)
 }

@@ -50,6 +50,7 @@ type Engine struct {
 	receipts  receipts
 	delivery  delivery
 	closing   sync.Once
+	leaving   chan struct{} // closed when it stops admitting
 	stopped   chan struct{}
 	failure   failure
 }
@@ -83,7 +84,7 @@ func New(o Options) (*Engine, error) {
 		directory: newDirectory(), intern: &interner{}, journal: o.Log,
 		pool: &controlPool{most: max(2, runtime.GOMAXPROCS(0))},
 		most: int32(o.MaxQueued), idle: o.IdleAfter, log: o.Logger,
-		receipts: receipts{kept: map[uint64]*tracker{}}, stopped: make(chan struct{}),
+		receipts: receipts{kept: map[uint64]*tracker{}}, stopped: make(chan struct{}), leaving: make(chan struct{}),
 		failure: failure{happened: make(chan struct{})},
 	}
 	e.ticker = newTicker(e)
@@ -329,6 +330,7 @@ func (e *Engine) Close(ctx context.Context) (err error) {
 
 func (e *Engine) close(ctx context.Context) error {
 	e.shared.closing.Store(true)
+	close(e.leaving)
 	t := newTracker(e.Revision())
 	e.directory.each(func(p *principal) {
 		t.expect()

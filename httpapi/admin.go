@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -27,6 +28,13 @@ type AdminOptions struct {
 	Logger *slog.Logger
 	// BodyLimit bounds a request's body in bytes; 0 for [DefaultAdminBodyLimit].
 	BodyLimit int64
+	// LinesLimit bounds a policy in lines, in place of BodyLimit; 0 for [DefaultLinesLimit].
+	LinesLimit int64
+	// Idle is how long the next 64 KiB of a policy in lines may take, on their way in either
+	// direction; 0 for [DefaultIdle].
+	Idle time.Duration
+	// Store is where the engine's log keeps its things; nil for in memory.
+	Store Store
 }
 
 // DefaultAdminBodyLimit bounds a body of the admin API, unless options say otherwise: a
@@ -40,12 +48,19 @@ type adminAPI struct {
 	callers *Connections
 	issuers []string
 	limit   int64
+	store   Store
+
+	lines      http.Handler // getLines behind the guard
+	linesLimit int64
+	idle       time.Duration
 }
 
 // NewAdminAPI returns the handler of the admin listener: /v1/changes, /v1/policy,
-// /v1/principals and /v1/leases, as docs/admin-api.md describes them.
+// /v1/principals, /v1/leases, /v1/explain and /v1/store, as docs/admin-api.md describes
+// them.
 func NewAdminAPI(o AdminOptions) http.Handler {
-	a := &adminAPI{engine: o.Engine, callers: o.Callers, issuers: o.Issuers, limit: limitOr(o.BodyLimit, DefaultAdminBodyLimit)}
+	a := &adminAPI{engine: o.Engine, callers: o.Callers, issuers: o.Issuers, limit: limitOr(o.BodyLimit, DefaultAdminBodyLimit), store: o.Store,
+		linesLimit: limitOr(o.LinesLimit, DefaultLinesLimit), idle: cmp.Or(o.Idle, DefaultIdle)}
 	if a.callers == nil {
 		a.callers = NewConnections(nil)
 	}
@@ -57,11 +72,27 @@ func NewAdminAPI(o AdminOptions) http.Handler {
 		{http.MethodPost, "/v1/changes", a.postChanges},
 		{http.MethodGet, "/v1/changes/{revision}", a.getReceipt},
 		{http.MethodGet, "/v1/policy", a.getPolicy},
+		{http.MethodHead, "/v1/policy", a.headPolicy},
 		{http.MethodPut, "/v1/policy", a.putPolicy},
 		{http.MethodGet, "/v1/principals", a.getPrincipal},
 		{http.MethodGet, "/v1/leases", a.getLeases},
+		{http.MethodPost, "/v1/explain", a.postExplain},
 	} {
 		r.Handle(route.path, handle(o.Logger, route.serve)).Methods(route.method)
+	}
+	// What may last runs as an operation like any other: it ends when its caller's right does.
+	guard := NewGuard(o.Engine, a.callers, o.Logger)
+	a.lines = guard.Protect(Rule{Action: actionRead, Resource: resourcePolicy, Mode: Admit}, handle(o.Logger, a.getLines))
+	for _, route := range []struct {
+		method, path, action, resource string
+		serve                          handlerFunc
+	}{
+		{http.MethodGet, "/v1/changes", actionRead, resourceChanges, a.getChanges},
+		{http.MethodPost, "/v1/store/verify", actionOperate, resourceStore, a.postVerify},
+		{http.MethodGet, "/v1/store/backup", actionOperate, resourceStore, a.getBackup},
+	} {
+		rule := Rule{Action: route.action, Resource: route.resource, Mode: Admit}
+		r.Handle(route.path, guard.Protect(rule, handle(o.Logger, route.serve))).Methods(route.method)
 	}
 	return r
 }

@@ -73,6 +73,7 @@ type how struct {
 	wait, grace time.Duration
 	dry         bool
 	match       func(policy.View) error
+	repeat      *repeat
 }
 
 func (a *adminAPI) howOf(r *http.Request) (h how, err error) {
@@ -91,8 +92,8 @@ func (a *adminAPI) howOf(r *http.Request) (h how, err error) {
 			return h, queryProblem("dry-run", "is neither true nor false")
 		}
 	}
-	if r.Header.Get("Idempotency-Key") != "" {
-		return h, queryProblem("Idempotency-Key", "is not supported while the policy is kept in memory; use If-Match to repeat a request safely")
+	if h.repeat, err = repeatOf(r); err != nil {
+		return h, err
 	}
 	h.match, err = a.ifMatch(r.Header)
 	return h, err
@@ -103,7 +104,7 @@ func (a *adminAPI) howOf(r *http.Request) (h how, err error) {
 func (a *adminAPI) apply(w http.ResponseWriter, r *http.Request, caller *Caller, changes []policy.Change, h how) error {
 	checks := &author{caller: caller, changes: changes, now: func() int64 { return time.Now().UnixNano() }}
 	update := actors.Update{
-		Changes: changes, Grace: h.grace, After: checks.after,
+		Changes: changes, Grace: h.grace, After: checks.after, Repeat: h.repeat.asked(),
 		Author: actors.Author{Principal: caller.Principal, Credential: caller.Credential.Fingerprint()},
 		Before: func(tip policy.View) error {
 			if err := checks.before(tip); err != nil {
@@ -118,10 +119,28 @@ func (a *adminAPI) apply(w http.ResponseWriter, r *http.Request, caller *Caller,
 	if h.dry {
 		return a.preview(w, r, update)
 	}
+	if h.repeat != nil { // the answer may come from the log alone
+		if err := a.checkCredential(r.Context(), caller); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := patience(w, r, max(h.wait, minWait))
 	defer cancel()
 	receipt, err := a.engine.Update(ctx, update)
 	return a.answerReceipt(w, receipt, err)
+}
+
+// checkCredential refuses a certificate that was revoked, or has ended.
+func (a *adminAPI) checkCredential(ctx context.Context, caller *Caller) error {
+	req := caller.Request(actionRead, resourceChanges)
+	d, err := a.engine.Decide(ctx, req)
+	if err != nil {
+		return err
+	}
+	if d.Reason == policy.ReasonCredentialExpired || d.Reason == policy.ReasonCredentialRevoked {
+		return &actors.DeniedError{Decision: d, Principal: req.Principal, Action: req.Action, Resource: req.Resource}
+	}
+	return nil
 }
 
 // patience bounds the wait for a receipt, and lets the response be written after it.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"mime"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -17,32 +19,64 @@ import (
 type wholePolicy struct {
 	revision uint64
 	roles    []*policy.Role
-	grants   []policy.Grant
+	patterns []policy.Grant
+	records  []*policy.Record
 }
 
-func (a *adminAPI) wholePolicy(ctx context.Context) (p wholePolicy, err error) {
+// grants yields those to patterns, then those of one principal after the other.
+func (p *wholePolicy) grants() iter.Seq[policy.Grant] {
+	return func(yield func(policy.Grant) bool) {
+		for i := range p.patterns {
+			if !yield(p.patterns[i]) {
+				return
+			}
+		}
+		for _, r := range p.records {
+			for i := range r.Grants {
+				if !yield(r.Grants[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (a *adminAPI) wholePolicy(ctx context.Context) (p *wholePolicy, err error) {
 	err = a.engine.View(ctx, func(v policy.View) { p = collect(v) })
 	return p, err
 }
 
-func collect(v policy.View) wholePolicy {
-	p := wholePolicy{revision: v.Revision(), roles: slices.Collect(v.Roles()), grants: slices.Clone(v.Patterns())}
+// collect gathers what is immutable, and copies nothing of it: updates may wait meanwhile.
+func collect(v policy.View) *wholePolicy {
+	p := &wholePolicy{revision: v.Revision(), roles: slices.Collect(v.Roles()), patterns: v.Patterns()}
 	slices.SortFunc(p.roles, func(a, b *policy.Role) int { return strings.Compare(a.Name(), b.Name()) })
-	seen := map[policy.Principal]bool{}
+	again := map[policy.Principal]bool{} // who holds another role too, and comes again
 	for _, role := range p.roles {
 		for who := range v.Holders(role.Name()) {
-			if !seen[who] {
-				seen[who] = true
-				p.grants = append(p.grants, v.Record(who).Grants...)
+			if again[who] {
+				continue
+			}
+			r := v.Record(who)
+			if r == nil { // the store failed: then View says so
+				continue
+			}
+			p.records = append(p.records, r)
+			if slices.ContainsFunc(r.Grants, func(g policy.Grant) bool { return g.Role != role.Name() }) {
+				again[who] = true
 			}
 		}
 	}
 	return p
 }
 
-// getPolicy answers with the whole policy, as JSON or, if the client would rather have
-// it, as YAML.
+// getPolicy answers with the whole policy: as JSON or, if the client would rather have it,
+// as YAML or in lines.
 func (a *adminAPI) getPolicy(w http.ResponseWriter, r *http.Request) error {
+	media := accepted(r.Header.Get("Accept"))
+	if media == policy.LinesMedia {
+		a.lines.ServeHTTP(w, r)
+		return nil
+	}
 	if _, err := a.may(r, actionRead, resourcePolicy); err != nil {
 		return err
 	}
@@ -53,33 +87,57 @@ func (a *adminAPI) getPolicy(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	media, format := "application/json", policy.FormatJSON
-	if wantsYAML(r.Header.Get("Accept")) {
-		media, format = "application/yaml", policy.FormatYAML
+	format := policy.FormatJSON
+	if media == mediaYAML {
+		format = policy.FormatYAML
 	}
 	w.Header().Set("ETag", a.etag(p.revision))
 	w.Header().Set("Content-Type", media)
 	w.Header().Set("Vary", "Accept")
-	_, _ = w.Write(format(slices.Values(p.roles), slices.Values(p.grants))) // who does not read the answer needs none
+	_, _ = w.Write(format(slices.Values(p.roles), p.grants())) // who does not read the answer needs none
 	return nil
 }
 
-// wantsYAML reports whether YAML is named before JSON; without a word about either it is
-// JSON.
-func wantsYAML(accept string) bool {
+// headPolicy tells the revision of the policy, by its ETag.
+func (a *adminAPI) headPolicy(w http.ResponseWriter, r *http.Request) error {
+	if _, err := a.may(r, actionRead, resourcePolicy); err != nil {
+		return err
+	}
+	if err := onlyQuery(r); err != nil {
+		return err
+	}
+	var revision uint64
+	if err := a.engine.View(r.Context(), func(v policy.View) { revision = v.Revision() }); err != nil {
+		return err
+	}
+	w.Header().Set("ETag", a.etag(revision))
+	w.Header().Set("Content-Type", accepted(r.Header.Get("Accept")))
+	w.Header().Set("Vary", "Accept")
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+const (
+	mediaJSON = "application/json"
+	mediaYAML = "application/yaml"
+)
+
+// accepted returns the one of our media types that is named first; without a word about
+// any it is JSON.
+func accepted(accept string) string {
 	for part := range strings.SplitSeq(accept, ",") {
 		media, _, err := mime.ParseMediaType(part)
 		if err != nil {
 			continue
 		}
 		switch media {
-		case "application/yaml", "text/yaml", "application/x-yaml":
-			return true
-		case "application/json":
-			return false
+		case mediaYAML, "text/yaml", "application/x-yaml":
+			return mediaYAML
+		case mediaJSON, policy.LinesMedia:
+			return media
 		}
 	}
-	return false
+	return mediaJSON
 }
 
 // putPolicy replaces the roles and grants of the policy with what the body says. It takes
@@ -105,25 +163,52 @@ func (a *adminAPI) putPolicy(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var changes []policy.Change
-	var seen uint64
-	if err := a.engine.View(r.Context(), func(v policy.View) {
-		now := collect(v)
-		changes = policy.Diff(slices.Values(now.roles), slices.Values(now.grants), file)
-		seen, err = now.revision, how.match(v)
-	}); err != nil {
-		return err
+	if _, err := a.may(r, actionRead, resourcePolicy); err != nil {
+		return err // it may have taken long to come
 	}
+	extendWriting(w, len(file.Grants))
+	now, err := a.matched(r.Context(), &how)
 	if err != nil {
 		return err
 	}
-	if len(changes) == 0 && !how.dry {
-		return a.unchanged(w, r, seen, how)
+	changes := policy.Diff(slices.Values(now.roles), now.grants(), file)
+	if len(changes) == 0 && !how.dry && how.repeat == nil {
+		return a.unchanged(w, r, now.revision, how)
 	}
-	// They lead to what the file says from this revision and from no other, whatever the
-	// If-Match says.
-	how.match = a.isAt(seen)
+	extendWriting(w, len(changes))
+	how.wait = max(how.wait, workTime(len(changes)))
 	return a.apply(w, r, caller, changes, how)
+}
+
+// matched returns the policy as it is if it is what the If-Match names. Changes that are
+// computed from it lead to what the file says from this revision and from no other,
+// whatever the If-Match says: so that becomes the precondition.
+func (a *adminAPI) matched(ctx context.Context, h *how) (now *wholePolicy, err error) {
+	var stale error
+	if err := a.engine.View(ctx, func(v policy.View) {
+		// A request that is sent again is answered by its key, which the log knows.
+		if stale = h.match(v); stale == nil || h.repeat != nil {
+			now = collect(v)
+		}
+	}); err != nil {
+		return nil, err
+	}
+	if now == nil {
+		return nil, stale
+	}
+	h.match = a.isAt(now.revision)
+	if stale != nil {
+		h.match = func(policy.View) error { return stale }
+	}
+	return now, nil
+}
+
+// workTime is how long, at most, work on so many grants or changes takes.
+func workTime(count int) time.Duration { return time.Duration(count) * 50 * time.Microsecond }
+
+// extendWriting gives the answer time behind such work.
+func extendWriting(w http.ResponseWriter, count int) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(workTime(count) + maxWait))
 }
 
 // unchanged answers a policy that says what the server's says: no update is made, for that
@@ -142,12 +227,14 @@ func (a *adminAPI) unchanged(w http.ResponseWriter, r *http.Request, revision ui
 func (a *adminAPI) readPolicy(w http.ResponseWriter, r *http.Request) (*policy.File, error) {
 	name := ""
 	switch media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); {
-	case err == nil && media == "application/json":
+	case err == nil && media == policy.LinesMedia:
+		return a.readLines(w, r)
+	case err == nil && media == mediaJSON:
 		name = "policy.json"
-	case err == nil && (media == "application/yaml" || media == "text/yaml" || media == "application/x-yaml"):
+	case err == nil && (media == mediaYAML || media == "text/yaml" || media == "application/x-yaml"):
 		name = "policy.yaml"
 	default:
-		return nil, &mediaTypeError{Detail: "Send the policy as application/yaml or application/json."}
+		return nil, &mediaTypeError{Detail: "Send the policy as application/yaml, application/json or application/x-ndjson."}
 	}
 	data, err := readBody(w, r, a.limit)
 	if err != nil {

@@ -86,11 +86,8 @@ const mostDrained = 8 << 20
 // readBody reads at most limit bytes. One that announces more is refused: unread if the
 // client asked first (Expect: 100-continue), else most of it is thrown away.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if r.ContentLength > limit {
-		if r.Header.Get("Expect") == "" { // else the client waits to hear before it sends
-			_, _ = io.CopyN(io.Discard, r.Body, mostDrained) // whatever comes of it, it is refused
-		}
-		return nil, &http.MaxBytesError{Limit: limit}
+	if err := refuseAnnounced(r, limit); err != nil {
+		return nil, err
 	}
 	var body bytes.Buffer
 	if r.ContentLength > 0 {
@@ -103,6 +100,17 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, &bodyError{Offset: int64(body.Len()), Detail: "breaks off there"}
 	}
 	return body.Bytes(), nil
+}
+
+// refuseAnnounced refuses a body that announces more than limit bytes.
+func refuseAnnounced(r *http.Request, limit int64) error {
+	if r.ContentLength <= limit {
+		return nil
+	}
+	if r.Header.Get("Expect") == "" { // else the client waits to hear before it sends
+		_, _ = io.CopyN(io.Discard, r.Body, mostDrained) // whatever comes of it, it is refused
+	}
+	return &http.MaxBytesError{Limit: limit}
 }
 
 // parseJSON is the part of [readJSON] that knows no HTTP.

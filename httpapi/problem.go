@@ -98,6 +98,12 @@ var rules = []rule{
 	{is(actors.ErrPrecondition), 412, "precondition-failed", "Precondition failed",
 		"What the request was based on has changed; read it again.", nil},
 	{is(actors.ErrUnknownRevision), 404, "unknown-revision", "Unknown revision", "No update has that revision.", nil},
+	{is(actors.ErrNoHistory), 501, "no-history", "Nothing is kept", "The policy is kept in memory only. Start the server with a folder for its data.", nil},
+	{is(actors.ErrCompacted), 410, "compacted", "Not kept any more", "", ownText},
+	{is(actors.ErrKeyReused), 422, "key-reused", "Key used before", "The Idempotency-Key was used for another request.", nil},
+	{is(actors.ErrNoRepeats), 400, "no-keys", "No keys are kept",
+		"Idempotency-Key is not supported while the policy is kept in memory; use If-Match to repeat a request safely.", nil},
+	{is(actors.ErrTooManyKeys), 503, "too-many-keys", "Too many keys", "As many keys of requests are kept as may be; try again later, or without one.", nil},
 	{is(actors.ErrJournal), 503, "journal", "No updates are taken", "The update was not applied; an operator has to repair the store.", nil},
 	{is(actors.ErrNested), 500, "internal", "Internal error", "", nil},
 

@@ -22,6 +22,7 @@ const (
 	resourceChanges      = "changes"
 	resourceLeases       = "leases"
 	resourceCertificates = "certificates"
+	resourceStore        = "store"
 )
 
 // Sentinels of what an administrator may not do, beyond a right that is missing. All are
@@ -46,62 +47,17 @@ type author struct {
 	now     func() int64
 }
 
-// before checks the author's certificate and, for each change, its right.
+// before checks the author's certificate and, for each change, its right. What it finds
+// out about a right holds for all changes of the call: they are of one instant.
 func (a *author) before(tip policy.View) error {
-	if err := a.checkCertificate(tip); err != nil {
+	r := &rightsAt{caller: a.caller, tip: tip, now: a.now(), found: map[right]error{}}
+	if err := r.checkCertificate(); err != nil {
 		return err
 	}
 	for i := range a.changes {
-		if err := a.checkRights(tip, &a.changes[i]); err != nil {
+		if err := r.check(&a.changes[i]); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func (a *author) checkCertificate(tip policy.View) error {
-	c := a.caller.Credential
-	if c == nil {
-		return nil
-	}
-	reason := policy.ReasonAllowed
-	switch {
-	case a.now() >= c.NotAfter().UnixNano():
-		reason = policy.ReasonCredentialExpired
-	case slices.ContainsFunc(c.IDs(), tip.Revoked):
-		reason = policy.ReasonCredentialRevoked
-	}
-	if reason == policy.ReasonAllowed {
-		return nil
-	}
-	d := policy.Denied(reason, a.caller.Principal, tip.Revision(), a.now())
-	return &actors.DeniedError{Decision: d, Principal: a.caller.Principal, Action: actionChange, Resource: resourcePolicy}
-}
-
-func (a *author) checkRights(tip policy.View, c *policy.Change) error {
-	switch c.Op {
-	case policy.OpGrant, policy.OpRevoke:
-		return a.mustHave(tip, actionGrant, rolesResource(c.Grant.Role))
-	case policy.OpPutRole:
-		for _, parent := range c.Role.Inherits() {
-			if err := a.mustHave(tip, actionGrant, rolesResource(parent)); err != nil {
-				return err
-			}
-		}
-		return a.mustHave(tip, actionChange, rolesResource(c.Role.Name()))
-	case policy.OpDeleteRole:
-		return a.mustHave(tip, actionChange, rolesResource(c.Name))
-	case policy.OpRevokeCertificate:
-		return a.mustHave(tip, actionChange, resourceCertificates)
-	}
-	return fmt.Errorf("%w: operation %q", policy.ErrInvalid, c.Op)
-}
-
-func (a *author) mustHave(tip policy.View, action, resource string) error {
-	clock := func() time.Time { return time.Unix(0, a.now()) }
-	q := policy.Query{Principal: a.caller.Principal, Action: action, Resource: resource, Now: clock}
-	if d := policy.Ask(tip, &q, a.now()); !d.Allowed {
-		return &actors.DeniedError{Decision: d, Principal: q.Principal, Action: action, Resource: resource}
 	}
 	return nil
 }
@@ -110,13 +66,14 @@ func (a *author) mustHave(tip policy.View, action, resource string) error {
 // widened or given away by somebody who could not, and that somebody keeps full rights.
 func (a *author) after(tip, next policy.View) error {
 	touched := false
-	full := hasFullRights(tip, a.caller.Principal)
+	r := &reachAt{caller: a.caller, now: a.now(), tip: newReach(tip), next: newReach(next), named: map[right]error{}}
+	full := r.tip.fullRights(a.caller.Principal)
 	for i := range a.changes {
 		c := &a.changes[i]
-		reaches := reachesControl(tip, c) || reachesControl(next, c) || c.Op == policy.OpPutRole && namesControl(c.Role)
+		reaches := r.tip.control(c) || r.next.control(c) || c.Op == policy.OpPutRole && namesControl(c.Role)
 		touched = touched || reaches || c.Op == policy.OpPutRole || c.Op == policy.OpDeleteRole
 		if reaches && !full {
-			if err := a.checkReach(tip, next, c); err != nil {
+			if err := r.check(c); err != nil {
 				return err
 			}
 		}
@@ -124,44 +81,136 @@ func (a *author) after(tip, next policy.View) error {
 	if !touched {
 		return nil
 	}
-	if err := checkPatterns(next); err != nil {
+	if err := r.next.checkPatterns(); err != nil {
 		return err
 	}
-	if anyFullRights(tip) && !anyFullRights(next) {
+	if r.tip.anyFullRights() && !r.next.anyFullRights() {
 		return ErrLastAdministrator
 	}
 	return nil
 }
 
-// checkReach is for authors without full rights: their permission has to name, without a
-// wildcard, each role that reaches the control plane and is put, granted or inherited. To
-// take away a deny gives as much as an allow does: so it has to name, too, a role that
-// reached the control plane and is put anew, and one with a deny that is revoked or not
-// inherited any more.
-func (a *author) checkReach(tip, next policy.View, c *policy.Change) error {
+// right is an action on a role, or on certificates.
+type right struct {
+	action, role string
+	certificates bool
+}
+
+func (r right) resource() string {
+	if r.certificates {
+		return resourceCertificates
+	}
+	return rolesResource(r.role)
+}
+
+func mayGrant(role string) right { return right{action: actionGrant, role: role} }
+
+func mayChange(role string) right { return right{action: actionChange, role: role} }
+
+// rightsAt is what an author may do by the state that its changes build on, at one
+// instant. A right is decided once, and the author's permissions are compiled once.
+type rightsAt struct {
+	caller *Caller
+	tip    policy.View
+	now    int64
+	asker  *policy.Asker
+	found  map[right]error
+}
+
+func (r *rightsAt) checkCertificate() error {
+	c := r.caller.Credential
+	if c == nil {
+		return nil
+	}
+	reason := policy.ReasonAllowed
+	switch {
+	case r.now >= c.NotAfter().UnixNano():
+		reason = policy.ReasonCredentialExpired
+	case slices.ContainsFunc(c.IDs(), r.tip.Revoked):
+		reason = policy.ReasonCredentialRevoked
+	}
+	if reason == policy.ReasonAllowed {
+		return nil
+	}
+	d := policy.Denied(reason, r.caller.Principal, r.tip.Revision(), r.now)
+	return &actors.DeniedError{Decision: d, Principal: r.caller.Principal, Action: actionChange, Resource: resourcePolicy}
+}
+
+func (r *rightsAt) check(c *policy.Change) error {
 	switch c.Op {
-	case policy.OpGrant:
-		return a.mustName(tip, actionGrant, c.Grant.Role)
-	case policy.OpRevoke:
-		if roleReaches(tip, c.Grant.Role, curbsControl) || roleReaches(next, c.Grant.Role, curbsControl) {
-			return a.mustName(tip, actionGrant, c.Grant.Role)
-		}
+	case policy.OpGrant, policy.OpRevoke:
+		return r.mustHave(mayGrant(c.Grant.Role))
 	case policy.OpPutRole:
-		return a.checkReachOfRole(tip, next, c.Role)
+		for _, parent := range c.Role.Inherits() {
+			if err := r.mustHave(mayGrant(parent)); err != nil {
+				return err
+			}
+		}
+		return r.mustHave(mayChange(c.Role.Name()))
+	case policy.OpDeleteRole:
+		return r.mustHave(mayChange(c.Name))
+	case policy.OpRevokeCertificate:
+		return r.mustHave(right{action: actionChange, certificates: true})
+	}
+	return fmt.Errorf("%w: operation %q", policy.ErrInvalid, c.Op)
+}
+
+func (r *rightsAt) mustHave(what right) error {
+	err, known := r.found[what]
+	if !known {
+		err = r.decide(what.action, what.resource())
+		r.found[what] = err
+	}
+	return err
+}
+
+func (r *rightsAt) decide(action, resource string) error {
+	if r.asker == nil {
+		r.asker = policy.NewAsker(r.tip, r.caller.Principal, r.now)
+	}
+	clock := func() time.Time { return time.Unix(0, r.now) }
+	if d := r.asker.Ask(&policy.Query{Action: action, Resource: resource, Now: clock}); !d.Allowed {
+		return &actors.DeniedError{Decision: d, Principal: r.caller.Principal, Action: action, Resource: resource}
 	}
 	return nil
 }
 
-func (a *author) checkReachOfRole(tip, next policy.View, put *policy.Role) error {
-	before := tip.Role(put.Name())
+// reachAt is for authors without full rights: their permission has to name, without a
+// wildcard, each role that reaches the control plane and is put, granted or inherited. To
+// take away a deny gives as much as an allow does: so it has to name, too, a role that
+// reached the control plane and is put anew, and one with a deny that is revoked or not
+// inherited any more.
+type reachAt struct {
+	caller    *Caller
+	now       int64
+	tip, next *reach
+	named     map[right]error
+}
+
+func (r *reachAt) check(c *policy.Change) error {
+	switch c.Op {
+	case policy.OpGrant:
+		return r.mustName(mayGrant(c.Grant.Role))
+	case policy.OpRevoke:
+		if r.tip.of(c.Grant.Role).curbs || r.next.of(c.Grant.Role).curbs {
+			return r.mustName(mayGrant(c.Grant.Role))
+		}
+	case policy.OpPutRole:
+		return r.checkRole(c.Role)
+	}
+	return nil
+}
+
+func (r *reachAt) checkRole(put *policy.Role) error {
+	before := r.tip.view.Role(put.Name())
 	if namesControl(put) || before != nil && namesControl(before) {
-		if err := a.mustName(tip, actionChange, put.Name()); err != nil {
+		if err := r.mustName(mayChange(put.Name())); err != nil {
 			return err
 		}
 	}
 	for _, parent := range put.Inherits() {
-		if roleReaches(next, parent, namesControl) || roleReaches(tip, parent, namesControl) {
-			if err := a.mustName(tip, actionGrant, parent); err != nil {
+		if r.next.of(parent).names || r.tip.of(parent).names {
+			if err := r.mustName(mayGrant(parent)); err != nil {
 				return err
 			}
 		}
@@ -170,8 +219,8 @@ func (a *author) checkReachOfRole(tip, next policy.View, put *policy.Role) error
 		return nil
 	}
 	for _, parent := range before.Inherits() {
-		if !slices.Contains(put.Inherits(), parent) && roleReaches(tip, parent, curbsControl) {
-			if err := a.mustName(tip, actionGrant, parent); err != nil {
+		if !slices.Contains(put.Inherits(), parent) && r.tip.of(parent).curbs {
+			if err := r.mustName(mayGrant(parent)); err != nil {
 				return err
 			}
 		}
@@ -179,20 +228,34 @@ func (a *author) checkReachOfRole(tip, next policy.View, put *policy.Role) error
 	return nil
 }
 
-// mustName finds a permission of the author that allows the action on the role by its
-// name alone, and that counts: by a grant that has not expired and whose limits the role
-// meets. That the author may at all was checked before.
-func (a *author) mustName(tip policy.View, action, role string) error {
-	what := rolesResource(role)
-	for _, g := range grantsOf(tip, a.caller.Principal) {
-		if g.ExpiredAt(a.now()) || len(g.Within) > 0 && !anyMatches(g.Within, what) {
+func (r *reachAt) mustName(what right) error {
+	err, known := r.named[what]
+	if !known {
+		if !r.names(what.action, what.resource()) {
+			err = fmt.Errorf("%w: role %q reaches the control plane", ErrNeedsFullRights, what.role)
+		}
+		r.named[what] = err
+	}
+	return err
+}
+
+// names finds a permission of the author that allows the action on the role by its name
+// alone, and that counts: by a grant that has not expired and whose limits the role meets.
+// That the author may at all was checked before.
+func (r *reachAt) names(action, what string) bool {
+	for _, g := range grantsOf(r.tip.view, r.caller.Principal) {
+		if g.ExpiredAt(r.now) || len(g.Within) > 0 && !anyMatches(g.Within, what) {
 			continue
 		}
-		if roleReaches(tip, g.Role, func(r *policy.Role) bool { return namesRole(r, action, what) }) {
-			return nil
+		roles := map[string]*policy.Role{}
+		policy.Reach(r.tip.view, g.Role, roles)
+		for _, role := range roles {
+			if namesRole(role, action, what) {
+				return true
+			}
 		}
 	}
-	return fmt.Errorf("%w: role %q reaches the control plane", ErrNeedsFullRights, role)
+	return false
 }
 
 // namesRole reports whether one of the role's own permissions allows the action, without a
@@ -222,135 +285,13 @@ func grantsOf(v policy.View, who policy.Principal) []policy.Grant {
 	return grants
 }
 
-func matchesAction(p policy.Permission, action string) bool {
-	return slices.ContainsFunc(p.Actions, func(a policy.ActionPattern) bool { return a.Matches(action) })
-}
-
-// namesControl reports whether one of the role's own permissions, of either effect, is
-// about the control plane.
-func namesControl(r *policy.Role) bool {
-	return slices.ContainsFunc(r.Permissions(), reachesControlPlane)
-}
-
-// curbsControl reports whether one of them denies something of the control plane.
-func curbsControl(r *policy.Role) bool {
-	return slices.ContainsFunc(r.Permissions(), func(p policy.Permission) bool {
-		return p.Effect == policy.Deny && reachesControlPlane(p)
-	})
-}
-
-func reachesControlPlane(p policy.Permission) bool {
-	return slices.ContainsFunc(p.Actions, policy.ActionPattern.ReachesControl)
-}
-
-// roleReaches reports whether the role of that name, or one that it inherits, is such.
-func roleReaches(v policy.View, name string, is func(*policy.Role) bool) bool {
-	roles := map[string]*policy.Role{}
-	policy.Reach(v, name, roles)
-	for _, r := range roles {
-		if is(r) {
-			return true
-		}
-	}
-	return false
-}
-
-// reachesControl reports whether the role that a change is about reaches the control
-// plane, as the view has it.
-func reachesControl(v policy.View, c *policy.Change) bool {
-	switch c.Op {
-	case policy.OpGrant, policy.OpRevoke:
-		return roleReaches(v, c.Grant.Role, namesControl)
-	case policy.OpPutRole:
-		return roleReaches(v, c.Role.Name(), namesControl)
-	}
-	return false
-}
-
 // checkPatterns refuses a grant to a pattern of a role that reaches an action by which the
 // policy, or the server, is administered.
-func checkPatterns(v policy.View) error {
-	for _, g := range v.Patterns() {
-		roles := map[string]*policy.Role{}
-		policy.Reach(v, g.Role, roles)
-		for _, r := range roles {
-			if administers(r) {
-				return fmt.Errorf("%w: %s would get %q, which has permissions of %q", ErrExactOnly, g.Principals, g.Role, r.Name())
-			}
+func (r *reach) checkPatterns() error {
+	for _, g := range r.view.Patterns() {
+		if by := r.of(g.Role).administers; by != "" {
+			return fmt.Errorf("%w: %s would get %q, which has permissions of %q", ErrExactOnly, g.Principals, g.Role, by)
 		}
 	}
 	return nil
-}
-
-func administers(r *policy.Role) bool {
-	return slices.ContainsFunc(r.Permissions(), func(p policy.Permission) bool {
-		return p.Effect == policy.Allow && (matchesAction(p, actionGrant) || matchesAction(p, actionChange) || matchesAction(p, actionOperate))
-	})
-}
-
-// allRoles covers every role there can be.
-var allRoles = func() policy.ResourcePattern {
-	p, err := policy.ParseResourcePattern("roles/**")
-	if err != nil {
-		panic(err)
-	}
-	return p
-}()
-
-// hasFullRights is a check of structure, not a decision: the principal has, from an exact
-// grant without limits, an unconditional allow of interlock:change and interlock:grant
-// that covers all roles; and no deny in any of its roles, by grants to patterns and
-// expired ones too, could match an action of the control plane on any role.
-func hasFullRights(v policy.View, who policy.Principal) bool {
-	change, grant := false, false
-	for _, g := range grantsOf(v, who) {
-		roles := map[string]*policy.Role{}
-		policy.Reach(v, g.Role, roles)
-		unlimited := g.Exact() && len(g.Within) == 0 && g.Expires.IsZero()
-		for _, r := range roles {
-			for _, p := range r.Permissions() {
-				if p.Effect == policy.Deny && deniesControl(p) {
-					return false
-				}
-				if unlimited && p.Effect == policy.Allow && p.When == nil && coversRoles(p) {
-					change = change || matchesAction(p, actionChange)
-					grant = grant || matchesAction(p, actionGrant)
-				}
-			}
-		}
-	}
-	return change && grant
-}
-
-func coversRoles(p policy.Permission) bool {
-	return slices.ContainsFunc(p.Resources, func(r policy.ResourcePattern) bool { return r.Covers(allRoles) })
-}
-
-func deniesControl(p policy.Permission) bool {
-	return reachesControlPlane(p) &&
-		slices.ContainsFunc(p.Resources, func(r policy.ResourcePattern) bool { return r.Overlaps(allRoles) })
-}
-
-// anyFullRights looks at the holders of roles that could give full rights, and at nobody
-// else.
-func anyFullRights(v policy.View) bool {
-	for r := range v.Roles() {
-		if !roleMayGiveFullRights(v, r) {
-			continue
-		}
-		for who := range v.Holders(r.Name()) {
-			if hasFullRights(v, who) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func roleMayGiveFullRights(v policy.View, r *policy.Role) bool {
-	return roleReaches(v, r.Name(), func(reached *policy.Role) bool {
-		return slices.ContainsFunc(reached.Permissions(), func(p policy.Permission) bool {
-			return p.Effect == policy.Allow && p.When == nil && coversRoles(p) && (matchesAction(p, actionChange) || matchesAction(p, actionGrant))
-		})
-	})
 }

@@ -118,14 +118,31 @@ func (j *Journal) open() error {
 	return j.clean()
 }
 
+// makeFolder makes a folder that is missing, and sees to it that it outlasts a loss of
+// power: whoever made it may not have come so far.
 func (j *Journal) makeFolder(folder string) error {
-	if !j.options.readOnly {
-		return j.files.MkdirAll(folder, 0o700)
+	_, err := j.files.Stat(folder)
+	missing := errors.Is(err, fs.ErrNotExist)
+	if j.options.readOnly {
+		if missing {
+			return ErrMissing
+		}
+		return nil
 	}
-	if _, err := j.files.Stat(folder); errors.Is(err, fs.ErrNotExist) {
-		return ErrMissing
+	parent := j.files.PathDir(folder)
+	if missing && parent != folder {
+		if err := j.makeFolder(parent); err != nil {
+			return err
+		}
 	}
-	return nil
+	if err := j.files.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	err = j.syncFolder(parent)
+	if !missing && errors.Is(err, fs.ErrPermission) {
+		return nil // it was made by somebody who may look into its parent
+	}
+	return err
 }
 
 // checkPrivate refuses a folder that others may look into.

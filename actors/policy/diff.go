@@ -19,14 +19,15 @@ func Diff(roles iter.Seq[*Role], grants iter.Seq[Grant], to *File) []Change {
 	for r := range roles {
 		old[r.name] = r
 	}
-	revokes, gives := diffGrants(grants, to)
-	changes := revokes
+	d := diffGrants(grants, to.Grants)
+	changes := make([]Change, 0, len(d.gone)+len(d.given)+len(to.Roles)+len(old))
+	changes = d.appendRevokes(changes)
 	for _, r := range parentsFirst(to.Roles) {
 		if before := old[r.name]; before == nil || !reflect.DeepEqual(SpecOfRole(before), SpecOfRole(r)) {
 			changes = append(changes, PutRole(r, ""))
 		}
 	}
-	changes = append(changes, gives...)
+	changes = d.appendGrants(changes)
 	for _, r := range slices.Backward(parentsFirst(old)) {
 		if to.Roles[r.name] == nil {
 			changes = append(changes, DeleteRole(r.name, ""))
@@ -63,60 +64,81 @@ type holding struct {
 	role       string
 }
 
-func byHolding(grants iter.Seq[Grant]) map[holding][]Grant {
-	m := make(map[holding][]Grant)
-	for g := range grants {
-		h := holding{g.Principal, g.Principals, g.Role}
-		m[h] = append(m[h], g)
+func (g *Grant) holding() holding { return holding{g.Principal, g.Principals, g.Role} }
+
+func (g *Grant) compareHolding(h *Grant) int {
+	if c := strings.Compare(g.Principals.text, h.Principals.text); c != 0 {
+		return c
 	}
-	return m
+	if c := strings.Compare(g.Principal.id, h.Principal.id); c != 0 {
+		return c
+	}
+	return strings.Compare(g.Role, h.Role)
 }
 
-func diffGrants(grants iter.Seq[Grant], to *File) (revokes, gives []Change) {
-	old, wanted := byHolding(grants), byHolding(to.AllGrants())
-	for _, h := range holdings(old, wanted) {
-		r, g := diffHolding(old[h], wanted[h])
-		revokes, gives = append(revokes, r...), append(gives, g...)
-	}
-	return revokes, gives
+// grantDiff is how grants differ from those that are wanted. It keeps what differs, and of
+// what is the same a bit: two policies of a million grants are compared without a third.
+type grantDiff struct {
+	wanted  []Grant
+	gone    []Grant          // what is not wanted
+	emptied map[holding]bool // of those without limits: their revocation takes all
+	given   []int32          // of those wanted: what is missing, or differs in expiry or reason
 }
 
-func holdings(a, b map[holding][]Grant) []holding {
-	all := maps.Clone(a)
-	maps.Copy(all, b)
-	return slices.SortedFunc(maps.Keys(all), func(x, y holding) int {
-		return cmp.Or(
-			strings.Compare(x.principals.text, y.principals.text),
-			strings.Compare(x.principal.id, y.principal.id), strings.Compare(x.role, y.role),
-		)
-	})
-}
-
-// diffHolding takes what is not wanted and gives what is missing or differs in expiry or
-// reason. The revocation of a grant without limits takes all: what of it is wanted is
-// given again.
-func diffHolding(old, wanted []Grant) (revokes, gives []Change) {
-	kept := make(map[string]*Grant, len(old))
-	for i := range old {
-		kept[old[i].key()] = &old[i]
-	}
-	gone := maps.Clone(kept)
+func diffGrants(old iter.Seq[Grant], wanted []Grant) *grantDiff {
+	d := &grantDiff{wanted: wanted, emptied: map[holding]bool{}}
+	index := newGrantIndex(len(wanted))
 	for i := range wanted {
-		delete(gone, wanted[i].key())
+		index.add(wanted, i)
 	}
-	for _, key := range slices.Sorted(maps.Keys(gone)) {
-		g := gone[key]
-		delete(kept, key)
-		revokes = append(revokes, RevokeRole(Grant{Principal: g.Principal, Principals: g.Principals, Role: g.Role, Within: g.Within}))
+	same := make([]bool, len(wanted))
+	for g := range old {
+		if i := index.find(wanted, &g); i >= 0 {
+			same[i] = g.Equal(&wanted[i])
+			continue
+		}
+		d.gone = append(d.gone, g)
 		if len(g.Within) == 0 {
-			revokes, kept = revokes[len(revokes)-1:], nil
-			break
+			d.emptied[g.holding()] = true
 		}
 	}
 	for i := range wanted {
-		if before := kept[wanted[i].key()]; before == nil || !before.Equal(&wanted[i]) {
-			gives = append(gives, GrantRole(wanted[i]))
+		if !same[i] || len(d.emptied) > 0 && d.emptied[wanted[i].holding()] {
+			d.given = append(d.given, int32(i))
 		}
 	}
-	return revokes, gives
+	return d
+}
+
+// appendRevokes takes what is not wanted, by holder, role and limits.
+func (d *grantDiff) appendRevokes(changes []Change) []Change {
+	slices.SortFunc(d.gone, func(a, b Grant) int {
+		if c := a.compareHolding(&b); c != 0 {
+			return c
+		}
+		return slices.Compare(slices.Sorted(slices.Values(texts(a.Within))), slices.Sorted(slices.Values(texts(b.Within))))
+	})
+	for i := range d.gone {
+		g := &d.gone[i]
+		if len(g.Within) > 0 && d.emptied[g.holding()] {
+			continue
+		}
+		changes = append(changes, RevokeRole(Grant{Principal: g.Principal, Principals: g.Principals, Role: g.Role, Within: g.Within}))
+	}
+	return changes
+}
+
+// appendGrants gives what is missing or differs, by holder and role, and what a revocation
+// without limits took along.
+func (d *grantDiff) appendGrants(changes []Change) []Change {
+	slices.SortFunc(d.given, func(a, b int32) int {
+		if c := d.wanted[a].compareHolding(&d.wanted[b]); c != 0 {
+			return c
+		}
+		return cmp.Compare(a, b)
+	})
+	for _, i := range d.given {
+		changes = append(changes, GrantRole(d.wanted[i]))
+	}
+	return changes
 }

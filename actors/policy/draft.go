@@ -28,7 +28,9 @@ type View interface {
 }
 
 // Draft is what a list of changes makes of a view, without changing it: a view itself,
-// and the parts that differ, for a store to keep. It belongs to one goroutine.
+// and the parts that differ, for a store to keep. It belongs to one goroutine. What it
+// returns, and its fields, hold until the next change; what a change costs does not grow
+// with their number.
 type Draft struct {
 	base     View
 	revision uint64
@@ -42,9 +44,14 @@ type Draft struct {
 	PatternsPut *[]Grant
 	// Certificates that were revoked and had not been.
 	Certificates []CertificateID
+
+	patterns *patternSet     // what PatternsPut points into
+	named    map[string]bool // which roles Records name; nil when they have to be gathered
+	heirs    map[string]int  // how many roles inherit one; nil when it has to be counted
 }
 
-// NewDraft starts a draft on base whose changes shall have that revision.
+// NewDraft starts a draft on base whose changes shall have that revision, a later one than
+// that of base.
 func NewDraft(base View, revision uint64) *Draft {
 	return &Draft{base: base, revision: revision, RolesPut: map[string]*Role{}, Records: map[Principal]*Record{}}
 }
@@ -81,14 +88,22 @@ func (d *Draft) grant(g Grant) error {
 	if d.Role(g.Role) == nil {
 		return &FieldError{Field: "role", Err: fmt.Errorf("%w %q", ErrUnknownRole, g.Role)}
 	}
-	d.setGrants(&g, func(held []Grant) []Grant {
-		i := slices.IndexFunc(held, func(h Grant) bool { return h.Same(&g) })
-		if i < 0 {
-			return append(held, g)
-		}
-		held[i] = g
-		return held
-	})
+	if !g.Exact() {
+		d.ownPatterns().put(&g)
+		return nil
+	}
+	before := d.Record(g.Principal)
+	i := before.find(&g)
+	if i >= 0 && before.Grants[i].Equal(&g) {
+		d.setRecord(g.Principal, before)
+		return nil
+	}
+	r := d.ownRecord(g.Principal, before)
+	if i >= 0 {
+		r.Grants[i] = g
+	} else {
+		r.add(&g)
+	}
 	return nil
 }
 
@@ -99,41 +114,70 @@ func (d *Draft) revoke(g Grant) error {
 	if d.Role(g.Role) == nil {
 		return &FieldError{Field: "role", Err: fmt.Errorf("%w %q", ErrUnknownRole, g.Role)}
 	}
-	d.setGrants(&g, func(held []Grant) []Grant {
-		return slices.DeleteFunc(held, func(h Grant) bool {
-			return h.Subject() == g.Subject() && h.Role == g.Role && (len(g.Within) == 0 || sameWithin(h.Within, g.Within))
-		})
-	})
+	if !g.Exact() {
+		d.ownPatterns().take(&g)
+		return nil
+	}
+	before := d.Record(g.Principal)
+	if before == nil || !slices.ContainsFunc(before.Grants, g.revokes) {
+		d.setRecord(g.Principal, before)
+		return nil
+	}
+	r := d.ownRecord(g.Principal, before)
+	r.Grants = slices.DeleteFunc(r.Grants, g.revokes)
 	return nil
 }
 
-// setGrants lets edit work on a copy of the grants that g's holder has.
-func (d *Draft) setGrants(g *Grant, edit func([]Grant) []Grant) {
-	if !g.Exact() {
-		edited := edit(slices.Clone(d.Patterns()))
-		d.PatternsPut = &edited
-		return
-	}
-	before := d.Record(g.Principal)
-	var held []Grant
-	if before != nil {
-		held = make([]Grant, len(before.Grants), len(before.Grants)+1)
-		copy(held, before.Grants)
-	}
-	edited := slices.Clip(edit(held))
-	if before.holds(edited) {
-		d.Records[g.Principal] = before
-		return
-	}
-	d.Records[g.Principal] = &Record{Revision: d.revision, Grants: edited}
+// revokes reports whether the revocation of g takes h.
+func (g *Grant) revokes(h Grant) bool {
+	return h.holding() == g.holding() && (len(g.Within) == 0 || sameWithin(h.Within, g.Within))
 }
 
-// holds reports whether the record's grants are these; a missing record has none.
-func (r *Record) holds(grants []Grant) bool {
-	if r == nil {
-		return len(grants) == 0
+// ownRecord returns a record that the draft may change: that of an earlier change, or a
+// copy of what was before.
+func (d *Draft) ownRecord(p Principal, before *Record) *Record {
+	if r := d.Records[p]; r != nil && r.Revision == d.revision {
+		d.named = nil
+		return r
 	}
-	return slices.EqualFunc(r.Grants, grants, func(a, b Grant) bool { return a.Equal(&b) })
+	r := &Record{Revision: d.revision}
+	if before != nil {
+		r.Grants = append(make([]Grant, 0, len(before.Grants)+1), before.Grants...)
+	}
+	d.setRecord(p, r)
+	return r
+}
+
+func (d *Draft) setRecord(p Principal, r *Record) { d.Records[p], d.named = r, nil }
+
+// ownPatterns returns the grants to patterns for the draft to change.
+func (d *Draft) ownPatterns() *patternSet {
+	if d.patterns == nil {
+		d.patterns = newPatternSet(d.base.Patterns())
+		d.PatternsPut = &d.patterns.grants
+	}
+	return d.patterns
+}
+
+// find returns where the record has the same grant as g, -1 if it has not.
+func (r *Record) find(g *Grant) int {
+	if r != nil {
+		for i := range r.Grants {
+			if r.Grants[i].Same(g) {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// add appends a grant. Most principals have a few, and a store keeps them all: so there is
+// no room to spare.
+func (r *Record) add(g *Grant) {
+	if few := len(r.Grants); few == cap(r.Grants) && few < 8 {
+		r.Grants = append(make([]Grant, 0, few+1), r.Grants...)
+	}
+	r.Grants = append(r.Grants, *g)
 }
 
 func (d *Draft) putRole(r *Role) error {
@@ -143,7 +187,7 @@ func (d *Draft) putRole(r *Role) error {
 	if err := checkInheritance(r, d.Role); err != nil {
 		return err
 	}
-	d.RolesPut[r.name] = r
+	d.RolesPut[r.name], d.heirs = r, nil
 	return nil
 }
 
@@ -154,13 +198,31 @@ func (d *Draft) deleteRole(name string) error {
 	if d.Granted(name) {
 		return &FieldError{Field: "role", Err: fmt.Errorf("%w: %q is granted; revoke its grants first", ErrRoleInUse, name)}
 	}
-	for r := range d.Roles() {
-		if slices.Contains(r.inherits, name) {
-			return &FieldError{Field: "role", Err: fmt.Errorf("%w: %q is inherited by %q", ErrRoleInUse, name, r.name)}
+	if d.inherited(name) {
+		for r := range d.Roles() {
+			if slices.Contains(r.inherits, name) {
+				return &FieldError{Field: "role", Err: fmt.Errorf("%w: %q is inherited by %q", ErrRoleInUse, name, r.name)}
+			}
 		}
+	}
+	for _, parent := range d.Role(name).inherits {
+		d.heirs[parent]--
 	}
 	d.RolesPut[name] = nil
 	return nil
+}
+
+// inherited reports whether some role inherits the one of that name.
+func (d *Draft) inherited(name string) bool {
+	if d.heirs == nil {
+		d.heirs = map[string]int{}
+		for r := range d.Roles() {
+			for _, parent := range r.inherits {
+				d.heirs[parent]++
+			}
+		}
+	}
+	return d.heirs[name] > 0
 }
 
 // Revision implements [View].
@@ -211,10 +273,28 @@ func (d *Draft) Granted(role string) bool {
 	if slices.ContainsFunc(d.Patterns(), func(g Grant) bool { return g.Role == role }) {
 		return true
 	}
-	for range d.Holders(role) {
+	if d.holdsNewly(role) {
 		return true
 	}
+	for p := range d.base.Holders(role) {
+		if _, ok := d.Records[p]; !ok {
+			return true
+		}
+	}
 	return false
+}
+
+// holdsNewly reports whether one of Records has a grant of the role.
+func (d *Draft) holdsNewly(role string) bool {
+	if d.named == nil {
+		d.named = map[string]bool{}
+		for _, r := range d.Records {
+			for i := 0; r != nil && i < len(r.Grants); i++ {
+				d.named[r.Grants[i].Role] = true
+			}
+		}
+	}
+	return d.named[role]
 }
 
 // Holders implements [View].

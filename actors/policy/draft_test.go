@@ -1,11 +1,13 @@
 package policy_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/interlock-authz/interlock/actors/policy"
 )
@@ -174,4 +176,102 @@ func TestChangesOnOneLine(t *testing.T) {
 	} {
 		require.Equal(t, c.want, c.change.String())
 	}
+}
+
+// genChange draws a change of the small world, of those that a draft may well accept.
+func genChange(t *rapid.T) policy.Change {
+	role := rapid.SampledFrom(someRoles).Draw(t, "role")
+	switch rapid.IntRange(0, 9).Draw(t, "op") {
+	case 0, 1:
+		spec := policy.RoleSpec{Inherits: genSubset(someRoles, 2).Draw(t, "inherits")}
+		r, err := spec.Role(role)
+		require.NoError(t, err)
+		return policy.PutRole(r, "")
+	case 2:
+		return policy.DeleteRole(role, "")
+	}
+	spec := genGrant(t, role)
+	revokes := rapid.Bool().Draw(t, "revokes")
+	if revokes && rapid.Bool().Draw(t, "all") {
+		spec.Within = nil
+	}
+	g, err := spec.Grant()
+	require.NoError(t, err)
+	if revokes {
+		return policy.RevokeRole(g)
+	}
+	return policy.GrantRole(g)
+}
+
+// Many changes in one draft come to what they come to one by one, and are refused alike.
+func TestADraftOfManyChangesIsThatOfEach(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := newView(genFile(t))
+		before, step := v.lines(), v
+		d := policy.NewDraft(v, 100)
+		for i := range rapid.IntRange(1, 30).Draw(t, "changes") {
+			c := genChange(t)
+			one := policy.NewDraft(step, uint64(2+i))
+			want, err := one.Apply(c), d.Apply(c)
+			require.Equal(t, want, err, c.String())
+			if err != nil {
+				require.Equal(t, before, v.lines())
+				return
+			}
+			step = step.commit(one)
+			requireSameView(t, step, d)
+		}
+		require.Equal(t, step.lines(), v.commit(d).lines())
+		require.Equal(t, before, v.lines(), "the view stays as it was")
+	})
+}
+
+func requireSameView(t *rapid.T, want *memView, d *policy.Draft) {
+	require.ElementsMatch(t, texts(want.Patterns()), texts(d.Patterns()))
+	for _, name := range someRoles {
+		require.Equal(t, want.Granted(name), d.Granted(name), name)
+		require.ElementsMatch(t, slices.Collect(want.Holders(name)), slices.Collect(d.Holders(name)), name)
+	}
+	for _, p := range somePrincipals {
+		who := policy.MustPrincipal(p)
+		a, b := want.Record(who), d.Record(who)
+		require.Equal(t, a == nil, b == nil)
+		if a != nil {
+			require.Equal(t, texts(a.Grants), texts(b.Grants))
+		}
+	}
+}
+
+func texts(grants []policy.Grant) []policy.GrantSpec {
+	specs := make([]policy.GrantSpec, len(grants))
+	for i := range grants {
+		specs[i] = policy.SpecOfGrant(&grants[i])
+	}
+	return specs
+}
+
+// A large update must not look through all of it for each of its changes: with that these
+// take minutes.
+func TestADraftOfVeryManyChanges(t *testing.T) {
+	const many = 20_000
+	v := newView(&policy.File{Roles: map[string]*policy.Role{"r": mustRole(t, "r", policy.RoleSpec{})}})
+	var changes []policy.Change
+	for i := range many {
+		name := fmt.Sprintf("r%d", i)
+		changes = append(changes, policy.PutRole(mustRole(t, name, policy.RoleSpec{}), ""),
+			policy.GrantRole(mustGrant(t, policy.GrantSpec{Principals: fmt.Sprintf("user:%d/*", i), Role: "r"})),
+			policy.GrantRole(mustGrant(t, grantOf(fmt.Sprintf("user:%d", i), "r"))))
+	}
+	for i := range many {
+		changes = append(changes, policy.RevokeRole(mustGrant(t, policy.GrantSpec{Principals: fmt.Sprintf("user:%d/*", i), Role: "r"})))
+	}
+	for i := range many {
+		changes = append(changes, policy.DeleteRole(fmt.Sprintf("r%d", i), ""))
+	}
+	d := policy.NewDraft(v, 2)
+	for _, c := range changes {
+		require.NoError(t, d.Apply(c))
+	}
+	require.Empty(t, d.Patterns())
+	require.Len(t, d.Records, many)
 }

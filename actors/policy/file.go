@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"iter"
@@ -10,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// File is what a policy file says: all roles and all grants. [ParseFile] makes one whose
-// parts are consistent with each other.
+// File is what a policy file says: all roles and all grants. [ParseFile] and [ReadLines]
+// make one whose parts are consistent with each other.
 type File struct {
 	// Roles are the roles by their names.
 	Roles map[string]*Role
@@ -53,14 +54,19 @@ func (e *FileError) Error() string {
 func (e *FileError) Unwrap() error { return e.Err }
 
 // ParseFile reads a policy file of at most [MaxFile] bytes: JSON if the name ends in
-// ".json", else YAML. Both are read strictly: unknown and duplicate fields, nulls and
-// values of another type are errors; so are, in YAML, anchors, aliases, tags, a second
-// document, tab characters and hundreds of empty lines. Roles are an object by name, or a list with the name inside. Within braces a
-// string with a colon has to stand in quotes.
+// ".json", else YAML. A name that ends in [LinesSuffix] means a policy in lines, which may
+// be larger: see [ReadLines]. JSON and YAML are read strictly: unknown and duplicate
+// fields, nulls and values of another type are errors; so are, in YAML, anchors, aliases,
+// tags, a second document, tab characters and hundreds of empty lines. Roles are an object
+// by name, or a list with the name inside. Within braces a string with a colon has to
+// stand in quotes.
 //
 // All errors are [*FileError]. What is not well formed ends the reading; of all others
 // the first thousand are returned together, by [errors.Join], in the order of lines.
 func ParseFile(name string, data []byte) (*File, error) {
+	if strings.HasSuffix(name, LinesSuffix) {
+		return ReadLines(name, bytes.NewReader(data))
+	}
 	if len(data) > MaxFile {
 		return nil, &FileError{File: name, Err: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxFile)}
 	}

@@ -83,7 +83,11 @@ func (v *memView) commit(d *policy.Draft) *memView {
 			next.roles[name] = r
 		}
 	}
-	maps.Copy(next.records, d.Records)
+	for p, r := range d.Records {
+		if r != nil {
+			next.records[p] = r
+		}
+	}
 	for _, id := range d.Certificates {
 		next.revoked[id] = true
 	}

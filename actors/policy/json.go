@@ -20,18 +20,21 @@ type jsonReader struct {
 }
 
 // readJSON reads one value of JSON. The error is a [*syntaxFault].
-func readJSON(data []byte) (node, error) {
+func readJSON(data []byte) (node, error) { return readJSONAt(data, place{1, 1}) }
+
+// readJSONAt reads what begins at that place of a file.
+func readJSONAt(data []byte, at place) (node, error) {
 	r := &jsonReader{
-		data: data, here: place{1, 1},
+		data: data, here: at,
 		dec: jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true)),
 	}
 	n, err := r.value()
 	if err != nil {
 		return node{}, err
 	}
-	at := r.next()
+	end := r.next()
 	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return node{}, syntaxErrorf(at, "something stands after the end of the value")
+		return node{}, syntaxErrorf(end, "something stands after the end of the value")
 	}
 	return n, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // loader makes a File of nodes, and collects what is wrong.
@@ -14,7 +13,9 @@ type loader struct {
 	file   *File
 	faults []*FileError
 	roles  []loadedRole
-	grants []loadedGrant
+	grants []loadedGrant // those of a file that may name its roles later
+	index  grantIndex
+	lines  []int32 // of the file's grants
 }
 
 // loadedRole is where a role stands; role is nil if it has errors.
@@ -37,10 +38,19 @@ type loadedGrant struct {
 }
 
 func loadFile(name string, root *node) (*File, error) {
-	l := &loader{name: name, file: &File{Roles: map[string]*Role{}}}
+	l := newLoader(name)
 	l.object(root, "", fieldReaders{"roles": l.readRoles, "grants": l.readGrants})
 	l.checkGranted()
 	l.checkCycles()
+	return l.result()
+}
+
+func newLoader(name string) *loader {
+	return &loader{name: name, file: &File{Roles: map[string]*Role{}}, index: newGrantIndex(0)}
+}
+
+// result returns the file, or all that is wrong with it in the order of lines.
+func (l *loader) result() (*File, error) {
 	if len(l.faults) == 0 {
 		return l.file, nil
 	}
@@ -162,7 +172,7 @@ func (l *loader) readListedRole(n *node, path string) {
 	case n.kind != objectNode:
 		l.object(n, path, readName)
 	case at == nil:
-		l.invalid(n.place, path, "a role in a list needs its name")
+		l.invalid(n.place, path, "a role needs its name here")
 	case at.kind != textNode:
 		readName["name"](at, joinPath(path, "name"))
 	case CheckRoleName(at.text) != nil:
@@ -270,30 +280,46 @@ func cycleOf(roles []*loadedRole) *CycleError {
 }
 
 func (l *loader) readGrants(n *node, path string) {
-	lines := make(map[string]int32)
 	l.list(n, path, func(n *node, path string) {
-		before := len(l.faults)
-		var s GrantSpec
-		l.object(n, path, fieldReaders{
-			"principal": l.text(&s.Principal), "principals": l.text(&s.Principals), "role": l.text(&s.Role),
-			"within": l.texts(&s.Within), "expires": l.text(&s.Expires), "reason": l.text(&s.Reason),
-		})
-		if len(l.faults) > before {
-			return
+		if g, ok := l.readGrant(n, path); ok {
+			l.addGrant(g, n.place, path)
+			l.grants = append(l.grants, loadedGrant{role: g.Role, path: path, node: n})
 		}
-		g, all := s.build()
-		l.failAll(n, path, all)
-		if len(all) > 0 {
-			return
-		}
-		key := g.key()
-		if line, twice := lines[key]; twice {
-			l.invalid(n.place, path, "the same grant stands on line %d already", line)
-		}
-		lines[key] = n.place.line
-		l.file.Grants = append(l.file.Grants, g)
-		l.grants = append(l.grants, loadedGrant{role: g.Role, path: path, node: n})
 	})
+}
+
+func (l *loader) readGrant(n *node, path string) (g Grant, ok bool) {
+	before := len(l.faults)
+	var s GrantSpec
+	l.object(n, path, fieldReaders{
+		"principal": l.text(&s.Principal), "principals": l.text(&s.Principals), "role": l.text(&s.Role),
+		"within": l.texts(&s.Within), "expires": l.text(&s.Expires), "reason": l.text(&s.Reason),
+	})
+	if len(l.faults) > before {
+		return g, false
+	}
+	g, all := s.build()
+	l.failAll(n, path, all)
+	return g, len(all) == 0
+}
+
+// addGrant takes in a grant, unless it is there already.
+func (l *loader) addGrant(g Grant, at place, path string) {
+	if line := l.enter(g, at.line); line > 0 {
+		l.invalid(at, path, "the same grant stands on line %d already", line)
+	}
+}
+
+// enter adds a grant to the file. If the same one is there, it returns the line of that.
+func (l *loader) enter(g Grant, line int32) (before int32) {
+	l.file.Grants = append(l.file.Grants, g)
+	last := len(l.file.Grants) - 1
+	if i := l.index.add(l.file.Grants, last); i >= 0 {
+		l.file.Grants = l.file.Grants[:last]
+		return l.lines[i]
+	}
+	l.lines = append(l.lines, line)
+	return 0
 }
 
 // checkGranted refuses grants of roles that the file does not have.
@@ -303,11 +329,4 @@ func (l *loader) checkGranted() {
 			l.fail(g.node.find("role"), joinPath(g.path, "role"), fmt.Errorf("%w %q", ErrUnknownRole, g.role))
 		}
 	}
-}
-
-// key is equal for grants that are the same.
-func (g *Grant) key() string {
-	within := texts(g.Within)
-	slices.Sort(within)
-	return strings.Join(append([]string{g.Principal.id, g.Principals.text, g.Role}, within...), "\x00")
 }

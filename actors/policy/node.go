@@ -111,6 +111,8 @@ type syntaxFault struct {
 
 func (e *syntaxFault) Error() string { return e.err.Error() }
 
+func (e *syntaxFault) Unwrap() error { return e.err }
+
 func syntaxErrorf(at place, format string, args ...any) error {
 	return &syntaxFault{place: at, err: fmt.Errorf("%w: %s", ErrSyntax, fmt.Sprintf(format, args...))}
 }

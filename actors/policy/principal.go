@@ -32,6 +32,12 @@ type Principal struct{ id string }
 // characters. An identity of kind spiffe has to be a SPIFFE ID in canonical form with a
 // path. The error wraps [ErrMalformed] and says what is wrong.
 func ParsePrincipal(s string) (Principal, error) {
+	p, err := principalOf(s)
+	return Principal{id: strings.Clone(p.id)}, err
+}
+
+// principalOf is ParsePrincipal for a text that nothing else keeps: it is not copied.
+func principalOf(s string) (Principal, error) {
 	if len(s) > MaxPrincipal {
 		return Principal{}, malformed("principal", s, "is longer than %d bytes", MaxPrincipal)
 	}
@@ -54,7 +60,7 @@ func ParsePrincipal(s string) (Principal, error) {
 			return Principal{}, malformed("principal", s, "is not a SPIFFE ID in canonical form with a path")
 		}
 	}
-	return Principal{id: strings.Clone(s)}, nil
+	return Principal{id: s}, nil
 }
 
 // MustPrincipal is [ParsePrincipal] for constants; it panics on an error.

@@ -18,6 +18,7 @@ import (
 // question is what check and explain ask.
 type question struct {
 	connection
+	moment
 	explain    bool
 	policyFile string
 	properties []string
@@ -49,6 +50,9 @@ allowed, 1 denied, 2 that there was no answer.`,
 			if err != nil {
 				return err
 			}
+			if q.explain && q.past(cmd) {
+				return q.explainPast(cmd.Context(), cmd.OutOrStdout(), asked)
+			}
 			if q.policyFile != "" {
 				return q.offline(cmd.OutOrStdout(), asked)
 			}
@@ -58,6 +62,10 @@ allowed, 1 denied, 2 that there was no answer.`,
 	q.callerFlags(cmd)
 	cmd.Flags().StringVar(&q.policyFile, "policy", "", "policy `file` to ask in place of the server")
 	cmd.Flags().StringArrayVar(&q.properties, "property", nil, "a property of the resource, `name=value`; the value as JSON, or else text")
+	if q.explain {
+		q.flags(cmd)
+		cmd.MarkFlagsMutuallyExclusive("at", "policy")
+	}
 	return cmd
 }
 

@@ -72,7 +72,11 @@ func (l *listeners) handle(c *config, engine *actors.Engine, s *store, dev bool,
 	if err != nil {
 		return err
 	}
-	admin := httpapi.NewAdminAPI(httpapi.AdminOptions{Engine: engine, Callers: l.connections, Issuers: l.issuers, Logger: log})
+	options := httpapi.AdminOptions{Engine: engine, Callers: l.connections, Issuers: l.issuers, Logger: log}
+	if s.journal != nil {
+		options.Store = s.journal
+	}
+	admin := httpapi.NewAdminAPI(options)
 	for _, o := range []httpapi.ServerOptions{
 		callers:        {Handler: decisions, TLS: l.mutual},
 		administrators: {Handler: admin, TLS: l.mutual.Clone()}, // a server changes its own

@@ -75,7 +75,8 @@ Begin with:  interlock serve --dev`,
 		return hint(err, "%s --help lists the flags", cmd.CommandPath())
 	})
 	root.AddCommand(serveCommand(), caCommand(), checkCommand(), explainCommand(), grantCommand(),
-		revokeCommand(), policyCommand(), leasesCommand(), versionCommand())
+		revokeCommand(), policyCommand(), logCommand(), leasesCommand(), backupCommand(), restoreCommand(),
+		storeCommand(), versionCommand())
 	return root
 }
 

@@ -1,0 +1,49 @@
+package policy
+
+// Ask decides one query by a view itself: see [Asker]. now is in nanoseconds of Unix time.
+func Ask(v View, q *Query, now int64) Decision {
+	return NewAsker(v, q.Principal, now).Ask(q)
+}
+
+// Asker decides queries of one principal by a view itself, as it is at one instant: for
+// checks that have to be made on a state that no engine has published. It must not outlive
+// the view, and belongs to one goroutine.
+type Asker struct {
+	who    Principal
+	record *Record
+	now    int64
+	table  *Table
+	held   *Effective
+}
+
+// NewAsker compiles what the principal can reach in the view at the instant now, in
+// nanoseconds of Unix time. That costs more than a turn.
+func NewAsker(v View, who Principal, now int64) *Asker {
+	record := v.Record(who)
+	roles := map[string]*Role{}
+	var patterns []Grant
+	reach := func(g *Grant) { Reach(v, g.Role, roles) }
+	if record != nil {
+		for i := range record.Grants {
+			reach(&record.Grants[i])
+		}
+	}
+	for _, g := range v.Patterns() {
+		if g.Principals.Matches(who) {
+			patterns = append(patterns, g)
+			reach(&g)
+		}
+	}
+	empty := &Table{index: newIndex(nil), matcher: newPatternMatcher(nil)}
+	t := empty.Next(v.Revision(), roles, &patterns)
+	return &Asker{who: who, record: record, now: now, table: t, held: t.Compile(t.Hold(who, record, now))}
+}
+
+// Ask decides the query, whose principal is the asker's whatever it says.
+func (a *Asker) Ask(q *Query) Decision {
+	own := *q
+	own.Principal = a.who
+	d := a.table.Decide(a.held, &own)
+	d.Concern(a.record, a.now)
+	return d
+}

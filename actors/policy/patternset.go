@@ -1,0 +1,68 @@
+package policy
+
+import "slices"
+
+// patternSet is grants to patterns, by holder and role: so that an update of many does not
+// look through all for each. Their order means nothing.
+type patternSet struct {
+	grants []Grant
+	at     map[holding][]int32 // positions in grants
+}
+
+// newPatternSet copies the grants.
+func newPatternSet(grants []Grant) *patternSet {
+	s := &patternSet{grants: slices.Clone(grants), at: make(map[holding][]int32, len(grants))}
+	for i := range s.grants {
+		h := s.grants[i].holding()
+		s.at[h] = append(s.at[h], int32(i))
+	}
+	return s
+}
+
+// put adds a grant, or replaces the same one.
+func (s *patternSet) put(g *Grant) {
+	h := g.holding()
+	for _, i := range s.at[h] {
+		if s.grants[i].Same(g) {
+			s.grants[i] = *g
+			return
+		}
+	}
+	s.at[h] = append(s.at[h], int32(len(s.grants)))
+	s.grants = append(s.grants, *g)
+}
+
+// take removes what the revocation takes.
+func (s *patternSet) take(revocation *Grant) {
+	for {
+		i := slices.IndexFunc(s.at[revocation.holding()], func(i int32) bool { return revocation.revokes(s.grants[i]) })
+		if i < 0 {
+			return
+		}
+		s.remove(s.at[revocation.holding()][i])
+	}
+}
+
+// remove puts the last grant into the place of the one that goes.
+func (s *patternSet) remove(i int32) {
+	last := int32(len(s.grants) - 1)
+	s.forget(i)
+	if i != last {
+		moved := s.grants[last].holding()
+		s.at[moved][slices.Index(s.at[moved], last)] = i
+		s.grants[i] = s.grants[last]
+	}
+	s.grants[last] = Grant{}
+	s.grants = s.grants[:last]
+}
+
+// forget takes a position out of the index.
+func (s *patternSet) forget(i int32) {
+	h := s.grants[i].holding()
+	left := slices.DeleteFunc(s.at[h], func(j int32) bool { return j == i })
+	if len(left) == 0 {
+		delete(s.at, h)
+		return
+	}
+	s.at[h] = left
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/interlock-authz/interlock/actors/journal"
+)
+
+func backupCommand() *cobra.Command {
+	var c connection
+	cmd := &cobra.Command{
+		Use: "backup FILE", Short: "Copy the store of the running server to a file", Args: cobra.ExactArgs(1),
+		Long: `Copy the store of the running server to a file, as it is at one moment; changes go on
+meanwhile. Prints the SHA-256 of the file. A file that is there is not overwritten.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			sum, size, err := c.backup(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d bytes, sha256 %s\n", args[0], size, sum)
+			return err
+		},
+	}
+	c.adminFlags(cmd)
+	return cmd
+}
+
+// backup writes to a file beside path, which gets its name when it is whole.
+func (c *connection) backup(ctx context.Context, path string) (sum string, size int64, err error) {
+	if _, err := os.Lstat(path); err == nil {
+		return "", 0, fmt.Errorf("%s is there already", path)
+	}
+	client, err := c.client()
+	if err != nil {
+		return "", 0, err
+	}
+	client.HTTP.Timeout = 0 // a large store takes its time
+	answer, err := client.Stream(ctx, "/v1/store/backup", nil)
+	if err != nil {
+		return "", 0, hintFailure(err)
+	}
+	defer answer.Body.Close()
+	part, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".part-*")
+	if err != nil {
+		return "", 0, err
+	}
+	defer func() {
+		_ = part.Close() // it was synced, or is of no use
+		if err != nil {
+			err = errors.Join(err, os.Remove(part.Name()))
+		}
+	}()
+	hash := sha256.New()
+	if size, err = io.Copy(io.MultiWriter(part, hash), answer.Body); err != nil {
+		return "", 0, fmt.Errorf("the backup broke off: %w", err)
+	}
+	sum = hex.EncodeToString(hash.Sum(nil))
+	if said := answer.Trailer.Get("Interlock-Sha256"); said != sum {
+		return "", 0, fmt.Errorf("the server sent sha256 %q, and what arrived has %s", said, sum)
+	}
+	if err = part.Sync(); err != nil {
+		return "", 0, err
+	}
+	return sum, size, os.Rename(part.Name(), path)
+}
+
+func restoreCommand() *cobra.Command {
+	var data string
+	var force bool
+	cmd := &cobra.Command{
+		Use: "restore FILE", Short: "Make a store of a backup, for a server to start on", Args: cobra.ExactArgs(1),
+		Long: `Make a store of a backup. All of the file is read and checked before anything is
+touched. The folder has to be empty; with --force a store in it that no server uses is
+moved aside. The restored store has an identity of its own, so that a revision that was
+seen elsewhere is not mistaken for one of this store.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer file.Close()
+			v, aside, err := journal.Restore(cmd.Context(), data, file, force, journal.Options{})
+			if errors.Is(err, journal.ErrNotEmpty) {
+				return hint(err, "--force moves aside what is there")
+			}
+			if err != nil {
+				return hintStore(err)
+			}
+			if aside != "" {
+				fmt.Fprintln(cmd.OutOrStdout(), "moved the store that was there to", aside)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored revision %d as store %s in %s\n", v.Revision, v.Identity, data)
+			return err
+		},
+	}
+	dataFlag(cmd, &data)
+	cmd.Flags().BoolVar(&force, "force", false, "move a store aside that is there")
+	return cmd
+}
+
+func dataFlag(cmd *cobra.Command, data *string) {
+	cmd.Flags().StringVar(data, "data", defaultData, "`folder` of the store")
+}
+
+func storeCommand() *cobra.Command {
+	return group(&cobra.Command{Use: "store", Short: "Look at a store that no server uses"}, storeCheckCommand(), storeAcceptCommand())
+}
+
+func storeCheckCommand() *cobra.Command {
+	var data string
+	cmd := &cobra.Command{
+		Use: "check", Short: "Read a whole store and say whether it is as it was written", Args: cobra.NoArgs,
+		Long: `Read a whole store, without writing to it: its files, the chain of its log, and its
+state. No server may use it meanwhile; interlock log verify asks a running one. Exit status
+1 means that it is damaged, or that acknowledged changes are gone.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v, err := journal.Check(cmd.Context(), data, journal.Options{})
+			if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrLost) || errors.Is(err, journal.ErrIdentity) {
+				return say(cmd.OutOrStdout(), false, err.Error())
+			}
+			if err != nil {
+				return hintStore(err)
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), &verification{
+				Identity: v.Identity, Revision: v.Revision, Hash: v.Hash, Oldest: v.Oldest, Entries: v.Entries, Principals: v.Principals,
+			})
+			return err
+		},
+	}
+	dataFlag(cmd, &data)
+	return cmd
+}
+
+func storeAcceptCommand() *cobra.Command {
+	var data string
+	cmd := &cobra.Command{
+		Use: "accept-loss", Short: "Take a store although acknowledged changes are gone", Args: cobra.NoArgs,
+		Long: `Take a store as it is, although acknowledged changes are gone, if nothing else is wrong
+with it: for when there is no backup. It gets a new identity. What the lost changes took
+away is granted again: look at the policy before a server starts on it.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v, err := journal.Accept(cmd.Context(), data, journal.Options{})
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the store in %s begins anew at revision %d, as store %s\n", data, v.Revision, v.Identity)
+			return err
+		},
+	}
+	dataFlag(cmd, &data)
+	return cmd
+}

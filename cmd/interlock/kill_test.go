@@ -1,0 +1,257 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	stdjson "encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+const killWriters = 6
+
+// TestG5_KillMinus9 kills a server at random moments while clients write, starts it again,
+// and compares: every acknowledged change is there, once, and every other one is there as
+// a whole or not at all. INTERLOCK_SOAK=1 makes it long.
+func TestG5_KillMinus9(t *testing.T) {
+	t.Parallel()
+	kills := 30
+	if os.Getenv("INTERLOCK_SOAK") != "" {
+		kills = 1000
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	k := &killed{t: t, dir: t.TempDir(), dice: rand.New(rand.NewPCG(seed, 1)), asked: map[string]*request9{}}
+	k.start()
+	for i := range killWriters {
+		k.writers = append(k.writers, &writer9{k: k, n: i, dice: rand.New(rand.NewPCG(seed, uint64(i+2)))})
+	}
+	acknowledged, unknown := 0, 0
+	for range kills {
+		k.writeAndKill(time.Duration(k.dice.IntN(80_000)) * time.Microsecond)
+		k.start()
+		a, u := k.compare()
+		acknowledged, unknown = acknowledged+a, unknown+u
+	}
+	t.Logf("%d kills, %d acknowledged changes, %d whose answer was lost", kills, acknowledged, unknown)
+	require.Greater(t, acknowledged, kills, "too little was written to prove anything")
+}
+
+// killed is a server that is killed again and again.
+type killed struct {
+	t       *testing.T
+	dir     string
+	dice    *rand.Rand
+	server  *exec.Cmd
+	admin   string
+	http    *http.Client
+	writers []*writer9
+
+	mu       sync.Mutex
+	asked    map[string]*request9 // since the last comparison, by reason
+	compared uint64               // the revision up to which the log was compared
+}
+
+// request9 is a change that was asked for: its reason names it.
+type request9 struct {
+	key          string
+	spec         policy.ChangeSpec
+	revision     uint64 // once it was acknowledged
+	acknowledged bool
+}
+
+func (k *killed) start() {
+	k.server = exec.Command("interlock", "serve", "--dev", "--log-format", "json",
+		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0")
+	k.server.Dir = k.dir
+	name, value := quickRace()
+	k.server.Env = append(os.Environ(), name+"="+value)
+	output, err := k.server.StderrPipe()
+	require.NoError(k.t, err)
+	require.NoError(k.t, k.server.Start())
+	ready, said := make(chan serving, 1), make(chan string, 1)
+	go func() {
+		text := ""
+		for lines := bufio.NewScanner(output); lines.Scan(); {
+			text += lines.Text() + "\n"
+			var at serving
+			if stdjson.Unmarshal(lines.Bytes(), &at) == nil && at.Msg == "serving" {
+				ready <- at
+			}
+		}
+		said <- text
+	}()
+	select {
+	case at := <-ready:
+		k.admin = at.Administrators
+	case text := <-said:
+		k.t.Fatalf("the server does not start again:\n%s", text)
+	case <-time.After(patience):
+		k.t.Fatal("the server does not serve")
+	}
+	k.t.Cleanup(func() { _ = k.server.Process.Kill() })
+	if k.http == nil {
+		config, err := certs.ClientConfig(certs.ClientOptions{
+			CAFile:   filepath.Join(k.dir, devFolder, "ca.crt"),
+			CertFile: filepath.Join(k.dir, devFolder, "admin.crt"), KeyFile: filepath.Join(k.dir, devFolder, "admin.key"),
+		})
+		require.NoError(k.t, err)
+		k.http = &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: killWriters}}
+	}
+}
+
+func (k *killed) client() *httpapi.Client { return &httpapi.Client{Base: k.admin, HTTP: k.http} }
+
+// writeAndKill lets all write, kills the server after a while, and waits until all have
+// noticed.
+func (k *killed) writeAndKill(after time.Duration) {
+	var writers sync.WaitGroup
+	first := make(chan struct{}, killWriters)
+	for _, w := range k.writers {
+		writers.Go(func() { w.write(first) })
+	}
+	<-first // something was acknowledged
+	<-time.After(after)
+	require.NoError(k.t, k.server.Process.Kill())
+	_ = k.server.Wait() // it was killed
+	writers.Wait()
+	k.http.CloseIdleConnections()
+}
+
+// writer9 changes a principal of its own.
+type writer9 struct {
+	k    *killed
+	n    int
+	dice *rand.Rand
+	made int
+}
+
+func (w *writer9) write(first chan<- struct{}) {
+	for {
+		r := w.next()
+		w.k.mu.Lock()
+		w.k.asked[r.spec.Reason] = r
+		w.k.mu.Unlock()
+		revision, err := w.k.ask(r)
+		if err != nil {
+			return
+		}
+		w.k.mu.Lock()
+		r.revision, r.acknowledged = revision, true
+		w.k.mu.Unlock()
+		select {
+		case first <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (w *writer9) next() *request9 {
+	w.made++
+	spec := policy.ChangeSpec{
+		Op: policy.OpGrant, Principal: fmt.Sprintf("user:w%d-%d", w.n, w.dice.IntN(5)), Role: policy.RoleRef{Name: "order-reader"},
+		Reason: fmt.Sprintf("w%d-%d", w.n, w.made),
+	}
+	if w.dice.IntN(2) == 0 {
+		spec.Op = policy.OpRevoke
+	}
+	return &request9{key: "key-" + spec.Reason, spec: spec}
+}
+
+// ask sends a request; what is no answer at all is an error.
+func (k *killed) ask(r *request9) (uint64, error) {
+	answer, err := k.client().Call(context.Background(), http.MethodPost, "/v1/changes",
+		http.Header{"Idempotency-Key": {r.key}}, map[string]any{"changes": []policy.ChangeSpec{r.spec}})
+	if err != nil {
+		if p, ok := errors.AsType[*httpapi.Problem](err); ok && p.Status != http.StatusGatewayTimeout {
+			k.t.Errorf("%s is refused: %v", r.spec.Reason, p)
+		}
+		return 0, err
+	}
+	var doc receipt
+	if err := json.Unmarshal(answer.Body, &doc); err != nil {
+		return 0, err
+	}
+	return doc.Revision, nil
+}
+
+// compare reads what the restarted server has, and holds it against what was asked for.
+func (k *killed) compare() (acknowledged, unknown int) {
+	found := k.newEntries()
+	for reason, r := range k.asked {
+		revision, there := found[reason]
+		delete(found, reason)
+		if r.acknowledged {
+			acknowledged++
+			require.True(k.t, there, "%s was acknowledged as revision %d, and is gone", reason, r.revision)
+			require.Equal(k.t, r.revision, revision, reason)
+		} else {
+			unknown++
+		}
+		// Asked for again, it is applied if it was not, and not twice.
+		again, err := k.ask(r)
+		require.NoError(k.t, err)
+		if there {
+			require.Equal(k.t, revision, again, "%s was applied twice", reason)
+		} else {
+			require.Greater(k.t, again, k.compared, reason)
+		}
+	}
+	require.Empty(k.t, found, "changes that nobody asked for")
+	k.asked = map[string]*request9{}
+	k.newEntries() // those that were asked for again
+	k.verify()
+	return acknowledged, unknown
+}
+
+// newEntries returns the changes since the last call, by reason, each with its revision.
+func (k *killed) newEntries() map[string]uint64 {
+	found := map[string]uint64{}
+	for {
+		answer, err := k.client().Call(context.Background(), http.MethodGet, fmt.Sprintf("/v1/changes?limit=1000&after=%d", k.compared), nil, nil)
+		require.NoError(k.t, err)
+		var page struct {
+			Changes []logEntry `json:"changes"`
+		}
+		require.NoError(k.t, json.Unmarshal(answer.Body, &page))
+		if len(page.Changes) == 0 {
+			return found
+		}
+		for i := range page.Changes {
+			e := &page.Changes[i]
+			require.Equal(k.t, k.compared, e.Previous, "an entry is missing before revision %d", e.Revision)
+			k.compared = e.Revision
+			if e.Author == "" {
+				continue // the first policy
+			}
+			require.Len(k.t, e.Changes, 1)
+			require.NotContains(k.t, found, e.Changes[0].Reason, "it is there twice")
+			found[e.Changes[0].Reason] = e.Revision
+		}
+	}
+}
+
+// verify lets the server walk its chain and compare its state.
+func (k *killed) verify() {
+	answer, err := k.client().Call(context.Background(), http.MethodPost, "/v1/store/verify", nil, nil)
+	require.NoError(k.t, err)
+	var v verification
+	require.NoError(k.t, json.Unmarshal(answer.Body, &v))
+	require.Empty(k.t, v.Damage)
+	require.Equal(k.t, k.compared, v.Revision)
+}

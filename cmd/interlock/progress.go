@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// progress tells somebody who looks at a terminal how far a transfer of lines is. What is
+// transferred is written to it.
+type progress struct {
+	out   io.Writer // nil when nobody looks
+	what  string
+	total int64  // bytes, 0 if it is not known
+	then  string // what is waited for when all of them were transferred
+
+	mu    sync.Mutex // a request may still be sent when it is answered
+	bytes int64
+	lines int64
+	next  time.Time // when to show it again
+	over  bool
+}
+
+// progressEvery is how often progress is shown.
+const progressEvery = 200 * time.Millisecond
+
+// newProgress shows progress on out if that is a terminal, else nothing.
+func newProgress(out io.Writer, what string, total int64) *progress {
+	if !isTerminal(out) {
+		out = nil
+	}
+	return &progress{out: out, what: what, total: total}
+}
+
+// isTerminal takes every character device for one: what is written to /dev/null does not
+// hurt.
+func isTerminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// Write takes in what was transferred. It never fails.
+func (p *progress) Write(data []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bytes += int64(len(data))
+	p.lines += int64(bytes.Count(data, []byte{'\n'}))
+	if now := time.Now(); !now.Before(p.next) || p.bytes == p.total {
+		p.next = now.Add(progressEvery)
+		p.show(p.text())
+	}
+	return len(data), nil
+}
+
+// text says how far it is.
+func (p *progress) text() string {
+	far := fmt.Sprintf("%d lines, %s", p.lines, megabytes(p.bytes))
+	switch {
+	case p.total > 0 && p.bytes == p.total && p.then != "":
+		far += "; " + p.then
+	case p.total > 0:
+		far = fmt.Sprintf("%d %%, %s of %s", min(100, 100*p.bytes/p.total), far, megabytes(p.total))
+	}
+	return p.what + ": " + far
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
+
+// show writes the line anew.
+func (p *progress) show(text string) {
+	if p.out != nil && !p.over {
+		fmt.Fprint(p.out, "\r\x1b[K", text)
+	}
+}
+
+// end takes the line away.
+func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.show("")
+	p.over = true
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/certs"
+)
+
+// fakeAdmin is a server in place of the admin API, which does what a real one would not.
+type fakeAdmin struct {
+	t     *testing.T
+	dir   string
+	flags []string
+}
+
+func newFakeAdmin(t *testing.T, serve http.HandlerFunc) *fakeAdmin {
+	t.Helper()
+	dir := t.TempDir()
+	authority, err := certs.InitAuthority(dir, certs.AuthorityOptions{})
+	require.NoError(t, err)
+	server, err := authority.IssueServer(certs.ServerLeaf{})
+	require.NoError(t, err)
+	require.NoError(t, server.Write(dir, "server", true))
+	client, err := authority.IssueClient(certs.ClientLeaf{SPIFFEID: "spiffe://interlock.test/admin"})
+	require.NoError(t, err)
+	require.NoError(t, client.Write(dir, "admin", true))
+	in := func(name string) string { return filepath.Join(dir, name) }
+	config, err := certs.ServerConfig(certs.ServerOptions{CertFile: in("server.crt"), KeyFile: in("server.key"), ClientCAs: authority.Pool()})
+	require.NoError(t, err)
+	s := httptest.NewUnstartedServer(serve)
+	s.TLS = config
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
+	require.NoError(t, err)
+	return &fakeAdmin{t: t, dir: t.TempDir(), flags: []string{
+		"--admin", "https://localhost:" + port, "--ca", in(certs.AuthorityCertFile), "--cert", in("admin.crt"), "--key", in("admin.key"),
+	}}
+}
+
+// command is interlock policy with the arguments, in the folder of the test.
+func (f *fakeAdmin) command(args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
+	cmd = exec.CommandContext(f.t.Context(), "interlock", append(append([]string{"policy"}, args...), f.flags...)...)
+	name, value := quickRace()
+	cmd.Dir, cmd.Env = f.dir, append(os.Environ(), name+"="+value)
+	stderr = &bytes.Buffer{}
+	cmd.Stderr = stderr
+	return cmd, stderr
+}
+
+func (f *fakeAdmin) requireFiles(want ...string) {
+	f.t.Helper()
+	files, err := os.ReadDir(f.dir)
+	require.NoError(f.t, err)
+	got := []string{}
+	for _, file := range files {
+		got = append(got, file.Name())
+	}
+	require.ElementsMatch(f.t, want, got)
+}
+
+func requireExit(t *testing.T, err error, status int) {
+	t.Helper()
+	var failed *exec.ExitError
+	require.ErrorAs(t, err, &failed)
+	require.Equal(t, status, failed.ExitCode())
+}
+
+const oneLine = `{"role":{"name":"reader"}}` + "\n"
+
+func TestAnExportThatIsInterruptedLeavesWhatWasThere(t *testing.T) {
+	for _, before := range []string{"", "what was there"} {
+		began := make(chan struct{}, 1)
+		f := newFakeAdmin(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, oneLine)
+			_ = http.NewResponseController(w).Flush()
+			began <- struct{}{}
+			<-r.Context().Done()
+		})
+		want := []string{}
+		if before != "" {
+			want = append(want, "policy.ndjson")
+			require.NoError(t, os.WriteFile(filepath.Join(f.dir, "policy.ndjson"), []byte(before), 0o600))
+		}
+		cmd, stderr := f.command("export", "policy.ndjson")
+		require.NoError(t, cmd.Start())
+		<-began
+		require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		requireExit(t, cmd.Wait(), exitError)
+		require.Equal(t, "error: interrupted\n", stderr.String())
+		f.requireFiles(want...)
+		if before != "" {
+			text, err := os.ReadFile(filepath.Join(f.dir, "policy.ndjson"))
+			require.NoError(t, err)
+			require.Equal(t, before, string(text))
+		}
+	}
+}
+
+func TestAnApplyThatIsInterruptedSendsNoEnd(t *testing.T) {
+	began, ended := make(chan struct{}), make(chan struct{})
+	broke := make(chan error, 1)
+	f := newFakeAdmin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"store.1"`)
+		if r.Method == http.MethodHead {
+			return
+		}
+		_, _ = r.Body.Read(make([]byte, 1))
+		close(began)
+		<-ended
+		_, err := io.Copy(io.Discard, r.Body)
+		broke <- err
+	})
+	const grants = 500_000 // more than fits on the way
+	text := strings.Repeat(`{"grant":{"principal":"user:x","role":"x"}}`+"\n", grants) + fmt.Sprintf(`{"end":{"roles":0,"grants":%d}}`, grants)
+	require.NoError(t, os.WriteFile(filepath.Join(f.dir, "policy.ndjson"), []byte(text), 0o600))
+	cmd, stderr := f.command("apply", "policy.ndjson")
+	require.NoError(t, cmd.Start())
+	<-began
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	requireExit(t, cmd.Wait(), exitError)
+	require.Equal(t, "error: interrupted\n", stderr.String())
+	close(ended)
+	require.ErrorIs(t, <-broke, io.ErrUnexpectedEOF)
+}
+
+func TestAnExportThatIsNotWholeIsNoFile(t *testing.T) {
+	for name, c := range map[string]struct {
+		serve http.HandlerFunc
+		want  string
+	}{
+		"without its end": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, oneLine)
+		}, "error: export:2:1: syntax error: the last line"},
+		"with lines missing": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, oneLine+`{"end":{"roles":1,"grants":1,"revision":1}}`+"\n")
+		}, "error: export:2:1: end: invalid: there have to be 2 lines"},
+		"broken off": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, oneLine)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}, "error: the export broke off: unexpected EOF"},
+		"refused": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+		}, "error: 403 Forbidden\nhint:  the certificate's principal lacks the right"},
+	} {
+		f := newFakeAdmin(t, c.serve)
+		cmd, stderr := f.command("export", "policy.ndjson")
+		requireExit(t, cmd.Run(), exitError)
+		require.Contains(t, stderr.String(), c.want, name)
+		f.requireFiles()
+	}
+}
+
+func TestATransferEndsWhenNothingMoves(t *testing.T) {
+	f := newFakeAdmin(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, oneLine)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	for _, args := range [][]string{{"export", "policy.ndjson"}, {"diff", "other.ndjson"}} {
+		require.NoError(t, os.WriteFile(filepath.Join(f.dir, "other.ndjson"), []byte(`{"end":{"roles":0,"grants":0}}`), 0o600))
+		cmd, stderr := f.command(append(args, "--timeout", "300ms")...)
+		requireExit(t, cmd.Run(), exitError)
+		require.Equal(t, "error: nothing moves any more: nothing was sent or received for 300ms\nhint:  --timeout says how long to wait\n", stderr.String())
+		f.requireFiles("other.ndjson")
+	}
+}
+
+func TestProgressIsForTerminals(t *testing.T) {
+	var out bytes.Buffer
+	silent := newProgress(&out, "apply", 10)
+	_, _ = silent.Write([]byte("0123456789"))
+	silent.end()
+	require.Empty(t, out.String(), "a buffer is no terminal")
+	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	require.NoError(t, err)
+	defer file.Close()
+	require.False(t, isTerminal(file), "nor is a file")
+	require.False(t, isTerminal(nil))
+	device, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer device.Close()
+	require.True(t, isTerminal(device))
+}
+
+func TestProgressSaysHowFarItIs(t *testing.T) {
+	var out bytes.Buffer
+	p := &progress{out: &out, what: "apply", total: 4_000_000, then: "the server is at work"}
+	block := append(bytes.Repeat([]byte("x"), 999_999), '\n')
+	_, _ = p.Write(block)
+	_, _ = p.Write(block)
+	require.Equal(t, "\r\x1b[Kapply: 25 %, 1 lines, 1.0 MB of 4.0 MB", out.String(), "not at every moment")
+	p.next = time.Time{}
+	_, _ = p.Write(block)
+	_, _ = p.Write(block)
+	p.end()
+	_, _ = p.Write(block)
+	require.Equal(t, fmt.Sprint("\r\x1b[Kapply: 25 %, 1 lines, 1.0 MB of 4.0 MB", "\r\x1b[Kapply: 75 %, 3 lines, 3.0 MB of 4.0 MB",
+		"\r\x1b[Kapply: 4 lines, 4.0 MB; the server is at work", "\r\x1b[K"), out.String())
+
+	out.Reset()
+	unknown := &progress{out: &out, what: "export"}
+	_, _ = unknown.Write(block)
+	require.Equal(t, "\r\x1b[Kexport: 1 lines, 1.0 MB", out.String())
+}
+
+func TestFillFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	fill := func(text string, err error) error {
+		return fillFile(path, func(w io.Writer) error {
+			_, _ = io.WriteString(w, text)
+			return err
+		})
+	}
+	full := errors.New("full")
+	require.ErrorIs(t, fill("half", full), full)
+	require.NoFileExists(t, path)
+	require.NoError(t, fill("one", nil))
+	require.ErrorIs(t, fill("half", full), full)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "one", string(text))
+	require.NoError(t, fill("two", nil))
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, left, 1, "no temporary file stays")
+}
