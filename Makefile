@@ -11,7 +11,7 @@ FUZZ = actors/policy:FuzzPolicyPattern actors/policy:FuzzPolicyPrincipal \
        certs:FuzzCertsIdentifyURI certs:FuzzCertsParsePEM \
        httpapi:FuzzHTTPAPIEvaluationBody
 
-.PHONY: help run build test conformance readme bench fuzz lint vuln
+.PHONY: help run build test soak conformance readme bench fuzz lint vuln
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')" 2>/dev/null || \
@@ -26,6 +26,9 @@ build: ## build ./build/interlock
 test: ## run all tests with the race detector
 	$(GO) vet ./...
 	$(GO) test -race -count=1 -timeout 9m ./...
+
+soak: ## run the long forms of the fault tests, and print their counts; it takes hours
+	INTERLOCK_SOAK=1 $(GO) test -count=1 -v -timeout 24h -run 'TestG5_' ./actors/journal ./cmd/interlock
 
 conformance: ## run the AuthZEN cases in the folder CASES
 	@test -n "$(CASES)" || { echo 'error: say where the cases are: make conformance CASES=folder'; exit 2; }

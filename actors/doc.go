@@ -26,8 +26,10 @@
 // decision names its revision and time. After an update returned revision R, every later
 // decision, of any principal, names R or above.
 //
-// G5, durable: an acknowledged update is as durable as the engine's [Log] makes it. The
-// log that this package brings keeps everything in memory.
+// G5, durable: an acknowledged update is as durable as the engine's [Log] makes it. With
+// that of package journal it survives kill -9 and the loss of power, a damaged record is
+// denied or refused, and named, and a store that lost acknowledged revisions refuses to
+// open. The log that this package brings keeps everything in memory.
 //
 // G6, fail closed: an unknown principal, role or action, an evaluation error, an
 // overload, a fault: all deny, each with its own reason. A panic or Goexit in a user's

@@ -61,6 +61,20 @@ func (j *Journal) accept(ctx context.Context) (v actors.Verification, err error)
 		return v, err
 	}
 	j.files.head = j.head
+	found := make(chan actors.Verification, 1)
+	err = j.guarded(func() error {
+		v, err := j.acceptStore(ctx, known)
+		found <- v
+		return err
+	})
+	select {
+	case v = <-found:
+	default: // a write failed
+	}
+	return v, err
+}
+
+func (j *Journal) acceptStore(ctx context.Context, known headDoc) (v actors.Verification, err error) {
 	if err := j.openStore(known); err != nil {
 		return v, err
 	}
@@ -116,16 +130,11 @@ func manifestOf(files vfs.FS, path string) (m manifestDoc, err error) {
 
 // storedMeta reads the description of a store that has one.
 func (j *Journal) storedMeta() (meta metaDoc, err error) {
-	value, err := read(j.db, metaKey)
+	stored, err := readMeta(j.db)
 	if err != nil {
 		return meta, err
 	}
-	if value == nil {
-		return meta, damaged(placeOf(metaKey), errors.New("it is missing"))
-	}
-	if err := decode(metaKey, value, &meta); err != nil {
-		return meta, err
-	}
+	meta = *stored
 	if meta.Format != formatVersion {
 		return meta, fmt.Errorf("%w: version %d, and this interlock reads version %d", ErrFormat, meta.Format, formatVersion)
 	}

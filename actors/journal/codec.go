@@ -17,8 +17,10 @@ type metaDoc struct {
 	Format   int       `json:"format"`
 	Identity string    `json:"identity"`
 	Created  time.Time `json:"created"`
-	// Oldest is the first revision that is kept of the log.
-	Oldest uint64 `json:"oldest"`
+	// Oldest is the first revision that is kept of the log, and Base the digest of the state
+	// before it.
+	Oldest uint64  `json:"oldest"`
+	Base   digests `json:"base"`
 }
 
 // recordDoc is a principal's record. One without grants stays when the last was taken.

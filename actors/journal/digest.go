@@ -44,6 +44,13 @@ func (d *digest) remove(key, value []byte) {
 	}
 }
 
+// addTimes adds another digest so many times.
+func (d *digest) addTimes(other digest, times uint64) {
+	for i := range d {
+		d[i] += other[i] * times
+	}
+}
+
 // MarshalText implements [encoding.TextMarshaler].
 func (d digest) MarshalText() ([]byte, error) {
 	var b [32]byte

@@ -29,6 +29,7 @@ type fence struct {
 	armed  atomic.Bool
 	down   atomic.Bool
 	head   *head
+	locked io.Closer // the lock on the folder
 }
 
 // gate stops the goroutine for good if writing has failed.
@@ -121,15 +122,28 @@ func (f *fence) OpenDir(name string) (vfs.File, error) {
 	return &fencedFile{File: file, fence: f, path: name}, nil
 }
 
+// List implements [vfs.FS]. The store lists its folder when it is opened, and panics if
+// that fails while it works already.
+func (f *fence) List(dir string) ([]string, error) {
+	names, err := f.FS.List(dir)
+	return names, f.check(dir, err)
+}
+
 // Link implements [vfs.FS].
 func (f *fence) Link(oldname, newname string) error {
 	f.gate()
 	return f.check(newname, f.FS.Link(oldname, newname))
 }
 
-// Remove implements [vfs.FS]. That a file is gone already is no failure.
+// Remove implements [vfs.FS]. That a file is gone already is no failure. The store removes
+// a marker when it has made the next, which has to outlast a loss of power then.
 func (f *fence) Remove(name string) error {
 	f.gate()
+	if strings.HasPrefix(f.PathBase(name), "marker.") {
+		if err := f.check(name, syncFolder(f.FS, f.PathDir(name))); err != nil {
+			return err
+		}
+	}
 	err := f.FS.Remove(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -155,13 +169,34 @@ func (f *fence) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lock, f.restrict(name, 0o600)
+	if err := f.restrict(name, 0o600); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	f.locked = lock
+	return lock, nil
 }
 
 // MkdirAll implements [vfs.FS].
 func (f *fence) MkdirAll(dir string, _ os.FileMode) error {
 	f.gate()
 	return f.check(dir, f.FS.MkdirAll(dir, 0o700))
+}
+
+// syncFolder makes the names in a folder outlast a loss of power.
+func syncFolder(files vfs.FS, path string) error {
+	folder, err := files.OpenDir(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// unlock gives the folder free, although what failed in it stands still and has the lock.
+func (f *fence) unlock(lock io.Closer) error {
+	if f.down.Load() {
+		return f.locked.Close()
+	}
+	return lock.Close()
 }
 
 // Unwrap implements [vfs.FS].
@@ -208,11 +243,13 @@ func (f *fencedFile) SyncData() error {
 }
 
 // manifestFile is a list of tables. It is noted in the head, before whoever synced it
-// removes a log that its tables replace.
+// removes a log that its tables replace; and its name outlasts a loss of power, before
+// another name points to it.
 type manifestFile struct {
 	*fencedFile
-	doc manifestDoc
-	sum stdhash.Hash
+	doc    manifestDoc
+	sum    stdhash.Hash
+	listed bool // in its folder
 }
 
 // Write implements [vfs.File].
@@ -240,6 +277,12 @@ func (m *manifestFile) SyncData() error {
 }
 
 func (m *manifestFile) note() error {
+	if !m.listed {
+		if err := m.fence.check(m.path, syncFolder(m.fence.FS, m.fence.PathDir(m.path))); err != nil {
+			return err
+		}
+		m.listed = true
+	}
 	m.doc.Sum = hex.EncodeToString(m.sum.Sum(nil)[:16])
 	return m.fence.check(m.path, m.fence.head.manifest(m.doc))
 }

@@ -34,6 +34,10 @@ type headDoc struct {
 	// Manifests are the two newest files that list the store's tables, as far as they were
 	// synced. The store itself would take damage at the end of one for a torn write.
 	Manifests [2]manifestDoc `json:"manifests"`
+	// Unchecked is how many bytes stood in the store's own logs at starts that did not come
+	// to their end: the store has taken them in, and nobody has looked whether they lack
+	// anything.
+	Unchecked int64 `json:"unchecked,omitzero"`
 }
 
 type manifestDoc struct {
@@ -48,6 +52,8 @@ type head struct {
 	file  vfs.File
 	doc   headDoc
 	dirty bool
+
+	syncing sync.Mutex // held while the file is synced, and not within mu
 }
 
 // errNoHead is returned when there is no head file, or one that nothing was written to.
@@ -131,16 +137,39 @@ func (h *head) reach(revision uint64, entry hash) error {
 	return h.write()
 }
 
-// manifest notes how far a file that lists tables was synced.
-func (h *head) manifest(m manifestDoc) error {
+// begin notes, before the store is opened, which file lists its tables, and how many bytes
+// of its logs are unchecked then. Files that it never came to use are forgotten.
+func (h *head) begin(m manifestDoc, unchecked int64) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.doc.Manifests, h.doc.Unchecked = [2]manifestDoc{m}, unchecked
+	return h.write()
+}
+
+// opened notes that the store was found whole, as far as that entry.
+func (h *head) opened(revision uint64, entry hash) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.doc.Revision, h.doc.Entry, h.doc.Unchecked = revision, entry, 0
+	return h.write()
+}
+
+// manifest notes how far a file that lists tables was synced, and returns when that
+// outlasts a loss of power: the store is about to use the file, and to remove what it
+// makes superfluous.
+func (h *head) manifest(m manifestDoc) error {
+	h.mu.Lock()
 	newest := &h.doc.Manifests
 	if newest[0].Number != m.Number {
 		newest[1] = newest[0]
 	}
 	newest[0] = m
-	return h.write()
+	err := h.write()
+	h.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return h.sync()
 }
 
 func (h *head) write() error {
@@ -156,6 +185,8 @@ func (h *head) write() error {
 
 // sync makes what was written outlast a loss of power.
 func (h *head) sync() error {
+	h.syncing.Lock() // whoever finds nothing to sync must not return before it is synced
+	defer h.syncing.Unlock()
 	h.mu.Lock()
 	dirty := h.dirty
 	h.dirty = false

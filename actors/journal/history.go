@@ -103,6 +103,7 @@ func (j *Journal) At(revision uint64, look func(policy.View)) error {
 type past struct {
 	reader   pebble.Reader
 	revision uint64
+	digests  *digests // what it has to add up to
 	roles    map[string]*policy.Role
 	patterns []policy.Grant
 	holders  map[string][]policy.Principal // nil until somebody asks
@@ -115,9 +116,16 @@ func (p *past) note(err error) {
 	}
 }
 
-func (p *past) load() error {
+// load reads roles and grants to patterns, and compares them, and the revoked
+// certificates, with what the log says that there were.
+func (p *past) load() (err error) {
+	if p.digests, err = digestsAt(p.reader, p.revision); err != nil {
+		return err
+	}
+	var sum digest
 	p.roles = map[string]*policy.Role{}
-	err := p.section(sectionRole, func(key, value []byte) error {
+	err = p.section(sectionRole, func(key, value []byte) error {
+		sum.add(key, value)
 		r, err := decodeRole(key, value)
 		if err == nil {
 			p.roles[r.Name()] = r
@@ -127,11 +135,23 @@ func (p *past) load() error {
 	if err != nil {
 		return err
 	}
-	return p.section(sectionPattern, func(key, value []byte) error {
+	err = p.section(sectionPattern, func(key, value []byte) error {
+		sum.add(key, value)
 		g, err := decodePattern(key, value)
 		p.patterns = append(p.patterns, g)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	err = p.section(sectionCertificate, func(key, value []byte) error {
+		sum.add(key, value)
+		return nil
+	})
+	if err == nil && sum != p.digests.Policy {
+		err = damaged("what is kept of the past", fmt.Errorf("roles, grants to patterns and revoked certificates are not those of revision %d", p.revision))
+	}
+	return err
 }
 
 // section calls yield with all keys of a section that had a value, and the value.
@@ -257,7 +277,14 @@ func (p *past) Granted(role string) bool {
 func (p *past) Holders(role string) iter.Seq[policy.Principal] {
 	if p.holders == nil {
 		p.holders = map[string][]policy.Principal{}
-		p.note(p.section(sectionRecord, p.hold))
+		var sum digest
+		p.note(p.section(sectionRecord, func(key, value []byte) error {
+			sum.add(key, value)
+			return p.hold(key, value)
+		}))
+		if sum != p.digests.Grants {
+			p.note(damaged("what is kept of the past", fmt.Errorf("grants of principals are not those of revision %d", p.revision)))
+		}
 	}
 	return slices.Values(p.holders[role])
 }

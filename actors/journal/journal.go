@@ -71,6 +71,7 @@ type Journal struct {
 	trim    chan chan error
 
 	failed   chan struct{}
+	stumbled chan error // why nothing can be written, if no updates are taken yet
 	stopping chan struct{}
 	running  sync.WaitGroup
 }
@@ -104,8 +105,13 @@ func (j *Journal) Open(events actors.Events) (actors.Opening, error) {
 	if err != nil {
 		return actors.Opening{}, err
 	}
+	select {
+	case err := <-j.stumbled:
+		j.cause = fmt.Errorf("%w: %w", actors.ErrJournal, err)
+		return actors.Opening{}, j.cause
+	default:
+	}
 	j.events = events
-	j.files.armed.Store(true)
 	for _, run := range []func(){j.write, j.complete, j.syncHead, j.keepChecking, j.keepTrimming} {
 		j.running.Go(run)
 	}
@@ -190,8 +196,12 @@ func (j *Journal) snapshot(look func(*small, *pebble.Snapshot) error) error {
 		snapshot := j.db.NewSnapshot()
 		// A group may be applied and not be the tip yet: then look again.
 		newest, err := lastRevision(snapshot)
-		if err == nil && newest != before.revision {
+		switch {
+		case err != nil:
+		case newest > before.revision:
 			err = errMovedOn
+		case newest < before.revision:
+			err = damaged(placeOf(entryKey(before.revision)), errors.New("it is missing"))
 		}
 		if err == nil {
 			err = look(before, snapshot)
@@ -229,6 +239,9 @@ func (j *Journal) Close() error {
 	case <-j.failed:
 		return j.cause
 	}
-	j.files.armed.Store(false)
-	return errors.Join(j.db.Close(), j.head.close(), j.lock.Close())
+	err := j.guarded(j.db.Close)
+	if j.files.down.Load() {
+		return err
+	}
+	return errors.Join(err, j.head.close(), j.lock.Close())
 }

@@ -18,22 +18,22 @@ import (
 // checkManifest compares the file that lists the store's tables with what the head file
 // says of it. The store itself would take damage at its end for a torn write, and forget
 // tables.
-func (j *Journal) checkManifest(known headDoc) error {
+func (j *Journal) checkManifest(known headDoc) (manifestDoc, error) {
 	description, err := pebble.Peek(j.path(storeFolder), j.options.files)
 	if err != nil || !description.Exists {
-		return err
+		return manifestDoc{}, err
 	}
 	name := j.files.PathBase(description.ManifestFilename)
 	number, err := strconv.ParseUint(strings.TrimPrefix(name, "MANIFEST-"), 10, 64)
 	if err != nil {
-		return damaged("file "+name, err)
+		return manifestDoc{}, damaged("file "+name, err)
 	}
 	for _, m := range known.Manifests {
 		if m.Number == number {
-			return j.checkPrefix(description.ManifestFilename, m)
+			return m, j.checkPrefix(description.ManifestFilename, m)
 		}
 	}
-	return damaged("file "+name, errors.New("the head file does not know it"))
+	return manifestDoc{}, damaged("file "+name, errors.New("the head file does not know it"))
 }
 
 func (j *Journal) checkPrefix(path string, m manifestDoc) error {
@@ -77,11 +77,8 @@ func (j *Journal) load(known headDoc) error {
 		s.revision, s.head = last.doc.Revision, last.hash
 		s.digests, s.repeats = last.doc.Digests, last.doc.Repeats
 	}
-	if s.revision < known.Revision {
-		return &LostError{First: s.revision + 1, Last: known.Revision}
-	}
-	if s.revision == known.Revision && s.head != known.Entry {
-		return damaged(placeOf(entryKey(s.revision)), errors.New("it is not the entry that the head file names"))
+	if err := j.checkReach(known, &s); err != nil {
+		return err
 	}
 	if err := loadPolicy(j.db, &s); err != nil {
 		return err
@@ -93,7 +90,26 @@ func (j *Journal) load(known headDoc) error {
 	if j.options.readOnly {
 		return nil
 	}
-	return j.head.reach(s.revision, s.head)
+	return j.head.opened(s.revision, s.head)
+}
+
+// checkReach wants the entry that the head file names.
+func (j *Journal) checkReach(known headDoc, s *small) error {
+	if s.revision < known.Revision {
+		return &LostError{First: s.revision + 1, Last: known.Revision}
+	}
+	if known.Revision < max(j.oldest.Load(), 1) {
+		return nil
+	}
+	key := entryKey(known.Revision)
+	value, err := read(j.db, key)
+	if err != nil {
+		return err
+	}
+	if value == nil || sha256.Sum256(value) != known.Entry {
+		return damaged(placeOf(key), errors.New("it is not the entry that the head file names"))
+	}
+	return nil
 }
 
 // loadMeta reads the store's description; a new store gets one.
@@ -221,14 +237,14 @@ func readRevoked(reader pebble.Reader) (revoked []policy.CertificateID, err erro
 }
 
 // checkTail walks the chain of the log back through all that may have come from the
-// store's own logs: damage there can take away what lies in the middle.
+// store's own logs, and to the entry before: damage there can take away what lies in the
+// middle.
 func (j *Journal) checkTail(s *small) error {
-	// What a log holds of an update is more than twice its entry.
-	left := j.unflushed / 2
+	left := j.unflushed
 	link := link{next: s.head, revision: s.revision, oldest: j.oldest.Load()}
 	return link.back(j.db, func(e *storedEntry) bool {
 		left -= int64(e.size)
-		return left > 0
+		return left >= 0
 	})
 }
 
@@ -262,7 +278,10 @@ func (l *link) back(reader pebble.Reader, yield func(*storedEntry) bool) error {
 		}
 		goOn = yield(e)
 	}
-	if err := errors.Join(err, it.Error(), it.Close()); err != nil {
+	if closed := errors.Join(it.Error(), it.Close()); err == nil && closed != nil {
+		err = damaged("log", closed)
+	}
+	if err != nil {
 		return err
 	}
 	if goOn && l.revision >= l.oldest && l.revision > 0 {

@@ -57,23 +57,60 @@ func newJournal(dir string, o Options) (*Journal, error) {
 		options: o, dir: dir, log: o.Logger,
 		files:   &fence{FS: o.files, spare: o.files.PathJoin(dir, spareFolder)},
 		arrived: make(chan struct{}, 1), applied: make(chan *group, 8), trim: make(chan chan error),
-		failed: make(chan struct{}), stopping: make(chan struct{}),
+		failed: make(chan struct{}), stumbled: make(chan error, 1), stopping: make(chan struct{}),
 	}
-	j.files.failed = j.fail
+	j.files.failed = j.broken
 	return j, nil
+}
+
+// guarded runs what writes to the store while no updates are taken: when it is opened and
+// when it is closed. Its error is that of do, or that of the first write that fails: do
+// stands still then for good, and nothing is written any more.
+func (j *Journal) guarded(do func() error) error {
+	j.files.armed.Store(true)
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				done <- damaged("store", fmt.Errorf("the store panicked: %v", v))
+			}
+		}()
+		done <- do()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case err := <-j.stumbled:
+		return err
+	case <-j.failed:
+		return j.cause
+	}
+}
+
+// broken takes in that nothing can be written any more.
+func (j *Journal) broken(err error) {
+	j.mu.Lock()
+	served := j.events.Deliver != nil
+	if !served {
+		j.stumbled <- err // once, into its buffer
+	}
+	j.mu.Unlock()
+	if served {
+		j.fail(err)
+	}
 }
 
 // abandon lets go of what a failed Open holds.
 func (j *Journal) abandon() error {
 	var errs []error
-	if j.db != nil {
-		errs = append(errs, j.db.Close())
+	if !j.files.down.Load() && j.db != nil {
+		errs = append(errs, j.guarded(j.db.Close))
 	}
 	if j.head != nil {
 		errs = append(errs, j.head.close())
 	}
 	if j.lock != nil {
-		errs = append(errs, j.lock.Close())
+		errs = append(errs, j.files.unlock(j.lock))
 	}
 	return errors.Join(errs...)
 }
@@ -106,16 +143,18 @@ func (j *Journal) open() error {
 	if err != nil {
 		return err
 	}
-	if err := j.openStore(known); err != nil {
-		return err
-	}
-	if err := j.load(known); err != nil {
-		return err
-	}
-	if j.options.readOnly {
-		return nil
-	}
-	return j.clean()
+	return j.guarded(func() error {
+		if err := j.openStore(known); err != nil {
+			return err
+		}
+		if err := j.load(known); err != nil {
+			return err
+		}
+		if j.options.readOnly {
+			return nil
+		}
+		return j.clean()
+	})
 }
 
 // makeFolder makes a folder that is missing, and sees to it that it outlasts a loss of
@@ -207,13 +246,7 @@ func (j *Journal) readHead() (headDoc, error) {
 	return known, j.syncFolder(j.dir)
 }
 
-func (j *Journal) syncFolder(path string) error {
-	folder, err := j.options.files.OpenDir(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
-}
+func (j *Journal) syncFolder(path string) error { return syncFolder(j.options.files, path) }
 
 func (j *Journal) storeExists() (bool, error) {
 	description, err := pebble.Peek(j.path(storeFolder), j.options.files)
@@ -228,45 +261,37 @@ func (j *Journal) storeExists() (bool, error) {
 
 // openStore opens the store itself, after a look at the file that lists its tables.
 func (j *Journal) openStore(known headDoc) error {
-	if err := j.checkManifest(known); err != nil {
+	manifest, err := j.checkManifest(known)
+	if err != nil {
 		return err
 	}
 	logs, err := j.logSize()
 	if err != nil {
 		return err
 	}
-	j.unflushed = logs
-	type opened struct {
-		db  *pebble.DB
-		err error
-	}
-	done := make(chan opened, 1)
-	logger := &storeLogger{journal: j, fatal: make(chan error, 1)}
-	go func() {
-		defer func() {
-			if v := recover(); v != nil {
-				done <- opened{err: damaged("store", fmt.Errorf("opening it panicked: %v", v))}
-			}
-		}()
-		db, err := pebble.Open(j.path(storeFolder), j.storeOptions(logger))
-		done <- opened{db, err}
-	}()
-	select {
-	case err := <-logger.fatal:
-		j.lock = nil // the goroutine that stands still has it
-		return err
-	case o := <-done:
-		j.db = o.db
-		if o.err != nil && pebble.IsCorruptionError(o.err) && !errors.Is(o.err, ErrDamaged) {
-			return damaged("store", o.err)
+	j.unflushed = logs + known.Unchecked
+	if j.head != nil {
+		if err := j.head.begin(manifest, j.unflushed); err != nil {
+			return err
 		}
-		return o.err
 	}
+	j.db, err = pebble.Open(j.path(storeFolder), j.storeOptions())
+	return refusal(err)
 }
 
-func (j *Journal) storeOptions(logger *storeLogger) *pebble.Options {
+// refusal names why the store does not open. What the operating system does not say no to
+// is not as it was left: the store has many words for that.
+func refusal(err error) error {
+	var system syscall.Errno
+	if err == nil || errors.Is(err, ErrDamaged) || errors.As(err, &system) && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return damaged("store", err)
+}
+
+func (j *Journal) storeOptions() *pebble.Options {
 	o := &pebble.Options{
-		FS: j.files, Lock: j.lock, Logger: logger, FormatMajorVersion: pebble.FormatNewest,
+		FS: j.files, Lock: j.lock, Logger: &storeLogger{journal: j}, FormatMajorVersion: pebble.FormatNewest,
 		ReadOnly:  j.options.readOnly,
 		CacheSize: 32 << 20, MemTableSize: 16 << 20,
 		EventListener: &pebble.EventListener{
@@ -286,10 +311,7 @@ func (j *Journal) storeOptions(logger *storeLogger) *pebble.Options {
 }
 
 // storeLogger is where the store speaks. Its Fatalf means that it cannot go on.
-type storeLogger struct {
-	journal *Journal
-	fatal   chan error
-}
+type storeLogger struct{ journal *Journal }
 
 // Infof implements [pebble.Logger].
 func (l *storeLogger) Infof(string, ...any) {}
@@ -302,15 +324,7 @@ func (l *storeLogger) Errorf(format string, args ...any) {
 // Fatalf implements [pebble.Logger]. It ends the journal and the goroutine's part in it,
 // not the process: principals that are active go on.
 func (l *storeLogger) Fatalf(format string, args ...any) {
-	err := fmt.Errorf("the store cannot go on: "+format, args...)
-	if l.journal.files.armed.Load() {
-		l.journal.fail(err)
-	} else {
-		select {
-		case l.fatal <- err:
-		default:
-		}
-	}
+	l.journal.files.bring(fmt.Errorf("the store cannot go on: "+format, args...))
 	select {}
 }
 

@@ -60,47 +60,41 @@ func (j *Journal) Trim() error {
 func (j *Journal) trimOnce() error {
 	batch := j.db.NewBatch()
 	defer batch.Close()
-	oldest, err := j.trimInto(batch)
-	if err != nil || batch.Empty() {
-		return j.report(err)
-	}
-	value, err := read(j.db, metaKey)
+	meta, err := readMeta(j.db)
 	if err != nil {
 		return j.report(err)
 	}
-	var meta metaDoc
-	if err := decode(metaKey, value, &meta); err != nil {
+	if err := j.trimInto(batch, meta); err != nil || batch.Empty() {
 		return j.report(err)
 	}
-	meta.Oldest = oldest
-	if err := batch.Set(metaKey, encode(&meta), nil); err != nil {
+	if err := batch.Set(metaKey, encode(meta), nil); err != nil {
 		return err
 	}
 	// From here on readers are told that these are gone; then they go.
-	j.oldest.Store(oldest)
+	j.oldest.Store(meta.Oldest)
 	return j.db.Apply(batch, pebble.NoSync)
 }
 
-// trimInto adds the removals to the batch and returns the first revision that stays.
-func (j *Journal) trimInto(batch *pebble.Batch) (oldest uint64, err error) {
+// trimInto adds the removals to the batch, and notes where the log begins after them.
+func (j *Journal) trimInto(batch *pebble.Batch, meta *metaDoc) error {
 	tip := j.tip.Load()
-	oldest = j.oldest.Load()
 	n := 0
 	var failed error
-	err = scan(j.db, []byte{sectionEntry}, entryKey(oldest), func(key, value []byte) bool {
+	err := scan(j.db, []byte{sectionEntry}, entryKey(meta.Oldest), func(key, value []byte) bool {
 		e, err := newStoredEntry(key, value)
 		if failed = err; err != nil {
 			return false
 		}
-		oldest = e.doc.Revision
+		meta.Oldest = e.doc.Revision
 		if e.doc.Revision == tip.revision || n == trimAtOnce || !j.old(e, tip.revision) {
 			return false
 		}
 		n++
+		meta.Base = e.doc.Digests
 		failed = j.remove(batch, e.doc)
 		return failed == nil
 	})
-	return oldest, errors.Join(failed, err)
+	return errors.Join(failed, err)
 }
 
 // old reports whether an entry is not to be kept. Revisions have gaps only by another

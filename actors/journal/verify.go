@@ -49,8 +49,8 @@ func throttle(ctx context.Context, worked time.Duration) {
 	}
 }
 
-// Verify reads the whole store: that the chain of the log is whole, and that the state is
-// the one that its last entry led to. Updates go on meanwhile. What it finds wrong is an
+// Verify reads the whole store: that the chain of the log is whole, that the state is the
+// one that its last entry led to, and the past the one that the log tells of. Updates go on meanwhile. What it finds wrong is an
 // error that wraps [ErrDamaged], and [Journal.Damage] from then on.
 func (j *Journal) Verify(ctx context.Context) (actors.Verification, error) {
 	return j.verify(ctx, func(context.Context, time.Duration) {})
@@ -61,11 +61,17 @@ func (j *Journal) verify(ctx context.Context, pause func(context.Context, time.D
 		c := &checker{ctx: ctx, pause: pause, reader: snapshot, began: time.Now()}
 		v = actors.Verification{Identity: j.identity, Revision: s.revision, Hash: s.head.String(), Oldest: j.oldest.Load()}
 		loaded := *s
-		err := errors.Join(
+		meta, err := readMeta(snapshot)
+		if err != nil {
+			return err
+		}
+		err = errors.Join(
 			c.chain(s, v.Oldest, &v.Entries),
 			loadPolicy(snapshot, &loaded),
 			c.records(s, &v.Principals),
 			c.holders(),
+			c.past(meta),
+			c.repeats(s),
 		)
 		if err == nil {
 			err = ctx.Err()

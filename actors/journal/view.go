@@ -79,10 +79,10 @@ func scan(reader pebble.Reader, prefix, start []byte, yield func(key, value []by
 			break
 		}
 	}
-	if err := it.Error(); err != nil {
-		return errors.Join(damaged("records from "+place, err), it.Close())
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return damaged("records from "+place, err)
 	}
-	return it.Close()
+	return nil
 }
 
 // Revision implements [policy.View].

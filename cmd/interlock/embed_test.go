@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
 )
@@ -64,6 +66,18 @@ func dismiss(ctx context.Context, engine *actors.Engine, who policy.Principal) (
 	}})
 }
 
+func openEngine(dir string) (*actors.Engine, *journal.Journal, error) {
+	log, err := journal.Open(dir, journal.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	engine, err := actors.New(actors.Options{Log: log})
+	if err != nil {
+		return nil, nil, errors.Join(err, log.Close())
+	}
+	return engine, log, nil
+}
+
 const embedPolicy = `
 roles:
   order-writer:
@@ -109,6 +123,42 @@ func TestNewServer(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, engine.Close(context.Background())) })
 	require.NotNil(t, newServer(engine, nil, http.NotFoundHandler(), http.NotFoundHandler()).Handler)
+}
+
+// TestOpenEngine checks that what an engine was told is there when it is opened again.
+func TestOpenEngine(t *testing.T) {
+	ctx := context.Background()
+	dir := filepath.Join(t.TempDir(), "data")
+	alice := policy.MustPrincipal("spiffe://interlock.test/alice")
+	open := func(use func(*actors.Engine)) {
+		engine, log, err := openEngine(dir)
+		require.NoError(t, err)
+		use(engine)
+		require.NoError(t, engine.Close(ctx))
+		require.NoError(t, log.Close())
+	}
+	open(func(engine *actors.Engine) {
+		require.Zero(t, engine.Revision())
+		file, err := policy.ParseFile("policy.yaml", []byte(embedPolicy))
+		require.NoError(t, err)
+		var changes []policy.Change
+		for r := range file.AllRoles() {
+			changes = append(changes, policy.PutRole(r, ""))
+		}
+		for i := range file.Grants {
+			changes = append(changes, policy.GrantRole(file.Grants[i]))
+		}
+		_, err = engine.Update(ctx, actors.Update{Changes: changes})
+		require.NoError(t, err)
+		_, err = dismiss(ctx, engine, alice)
+		require.NoError(t, err)
+	})
+	open(func(engine *actors.Engine) {
+		require.EqualValues(t, 2, engine.Revision())
+		err := engine.Execute(ctx, actors.Request{Principal: alice, Action: "orders:write", Resource: "orders/42"},
+			func(context.Context) error { return nil })
+		require.ErrorIs(t, err, actors.ErrDenied)
+	})
 }
 
 // TestReadmeCode checks that the Go code of the README is the code above.

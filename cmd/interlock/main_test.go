@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 //
 //	exits N COMMAND…             runs the command, which has to end with exit status N
 //	serve ARGUMENTS…             starts interlock serve on free ports, named by $CALLERS, $ADMINS and $OPERATORS
-//	stop                         ends it by SIGTERM and wants exit status 0; its log is the output
+//	halt                         ends it by SIGTERM and wants exit status 0; its log is the output
 //	request NAME METHOD URL BODY sends a request with the certificate of that name, - for none
 //	watch NAME URL               opens a stream with the certificate of that name and reads a line of it
 //	flows NAME, cut NAME         wants another line of the stream; wants it to have broken off
@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "serve": startServer, "stop": stopServer, "request": request,
+			"exits": exits, "serve": startServer, "halt": stopServer, "request": request,
 			"watch": watch, "flows": flows, "cut": cut, "expired": issueExpired, "two-ids": issueTwoIDs,
 			"fingerprint": fingerprint,
 		},
