@@ -23,14 +23,14 @@ const (
 // so it is when the client does not take on. Nobody waits for the client: what is sent was
 // gathered before.
 func (a *adminAPI) getLines(w http.ResponseWriter, r *http.Request) error {
-	if err := onlyQuery(r); err != nil {
+	if err := onlyQuery(r, "at"); err != nil {
 		return err
 	}
 	// Nothing is written while it is gathered; each block has a deadline of its own then.
 	if err := unlessUnsupported(http.NewResponseController(w).SetWriteDeadline(time.Time{})); err != nil {
 		return err
 	}
-	p, err := a.wholePolicy(r.Context())
+	p, err := a.askedPolicy(r)
 	if err != nil {
 		return err
 	}

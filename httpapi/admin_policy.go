@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"mime"
 	"net/http"
 	"slices"
@@ -46,6 +47,23 @@ func (a *adminAPI) wholePolicy(ctx context.Context) (p *wholePolicy, err error) 
 	return p, err
 }
 
+// askedPolicy returns the policy as it is, or as it was at the revision that the query
+// names with at.
+func (a *adminAPI) askedPolicy(r *http.Request) (p *wholePolicy, err error) {
+	if !r.URL.Query().Has("at") {
+		return a.wholePolicy(r.Context())
+	}
+	at, err := numberOf(r, "at", 0, 0, math.MaxUint64)
+	if err != nil {
+		return nil, err
+	}
+	err = a.engine.At(at, func(v policy.View) { p = collect(v) })
+	if errors.Is(err, actors.ErrCompacted) {
+		return nil, a.compacted(err)
+	}
+	return p, err
+}
+
 // collect gathers what is immutable, and copies nothing of it: updates may wait meanwhile.
 func collect(v policy.View) *wholePolicy {
 	p := &wholePolicy{revision: v.Revision(), roles: slices.Collect(v.Roles()), patterns: v.Patterns()}
@@ -80,10 +98,10 @@ func (a *adminAPI) getPolicy(w http.ResponseWriter, r *http.Request) error {
 	if _, err := a.may(r, actionRead, resourcePolicy); err != nil {
 		return err
 	}
-	if err := onlyQuery(r); err != nil {
+	if err := onlyQuery(r, "at"); err != nil {
 		return err
 	}
-	p, err := a.wholePolicy(r.Context())
+	p, err := a.askedPolicy(r)
 	if err != nil {
 		return err
 	}

@@ -306,3 +306,18 @@ func TestStoreVerifyAndBackup(t *testing.T) {
 	s.get("auditor", "/v1/store/backup").requireProblem(t, 403, "denied")
 	s.sendWith("auditor", http.MethodPost, "/v1/store/verify", "").requireProblem(t, 403, "denied")
 }
+
+func TestPolicyOfThePast(t *testing.T) {
+	s := newDurableStation(t, journal.Keep{})
+	before := s.get("auditor", "/v1/policy").body
+	s.change("admin", "", grant("carol", "reader")).receipt(t, 200)
+	require.NotEqual(t, before, s.get("auditor", "/v1/policy").body)
+	then := s.get("auditor", "/v1/policy?at=1")
+	require.Equal(t, before, then.body)
+	require.Contains(t, then.Header.Get("ETag"), ".1\"")
+	lines := s.get("auditor", "/v1/policy?at=1", "Accept", policy.LinesMedia)
+	require.Contains(t, lines.body, `"revision":1`)
+	require.NotContains(t, lines.body, "carol")
+	s.get("auditor", "/v1/policy?at=3").requireProblem(t, 404, "unknown-revision")
+	s.get("auditor", "/v1/policy?at=x").requireProblem(t, 400, "malformed-request")
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,6 +75,15 @@ type export struct {
 	connection
 	format string
 	output string
+	at     string
+}
+
+// path names the policy, or the one at a revision.
+func (e *export) path() string {
+	if e.at == "" {
+		return "/v1/policy"
+	}
+	return "/v1/policy?at=" + url.QueryEscape(e.at)
 }
 
 func exportCommand() *cobra.Command {
@@ -100,6 +110,7 @@ of a million grants, which is then nowhere held as a whole.`,
 	cmd.Flags().StringVar(&e.format, "format", "", "`form`: yaml, json or ndjson (default yaml)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as --format json")
 	cmd.Flags().StringVarP(&e.output, "output", "o", "", "the same as FILE")
+	cmd.Flags().StringVar(&e.at, "at", "", "as it was at this `revision`")
 	cmd.MarkFlagsMutuallyExclusive("format", "json")
 	return cmd
 }
@@ -128,7 +139,7 @@ func (e *export) whole(ctx context.Context, w io.Writer, media string) error {
 	if err != nil {
 		return err
 	}
-	answer, err := client.Call(ctx, http.MethodGet, "/v1/policy", http.Header{"Accept": {media}}, nil)
+	answer, err := client.Call(ctx, http.MethodGet, e.path(), http.Header{"Accept": {media}}, nil)
 	if err != nil {
 		return hintFailure(err)
 	}
@@ -140,7 +151,7 @@ func (e *export) whole(ctx context.Context, w io.Writer, media string) error {
 func (e *export) lines(cmd *cobra.Command, w io.Writer) error {
 	t := newTransfer(cmd.Context(), newProgress(cmd.ErrOrStderr(), "export", 0), e.timeout)
 	defer t.end()
-	answer, err := e.stream(t)
+	answer, err := e.stream(t, e.path())
 	if err != nil {
 		return err
 	}
@@ -153,12 +164,12 @@ func (e *export) lines(cmd *cobra.Command, w io.Writer) error {
 }
 
 // stream opens the policy of the server in lines.
-func (c *connection) stream(t *transfer) (io.ReadCloser, error) {
+func (c *connection) stream(t *transfer, path string) (io.ReadCloser, error) {
 	client, err := c.patientClient()
 	if err != nil {
 		return nil, err
 	}
-	answer, err := client.Stream(t.ctx, "/v1/policy", http.Header{"Accept": {policy.LinesMedia}})
+	answer, err := client.Stream(t.ctx, path, http.Header{"Accept": {policy.LinesMedia}})
 	if err != nil {
 		return nil, t.explain(hintFailure(err))
 	}
@@ -323,7 +334,7 @@ func diffBase(cmd *cobra.Command, c *connection, from string) (*policy.File, err
 	}
 	t := newTransfer(cmd.Context(), newProgress(cmd.ErrOrStderr(), "reading the server's policy", 0), c.timeout)
 	defer t.end()
-	answer, err := c.stream(t)
+	answer, err := c.stream(t, "/v1/policy")
 	if err != nil {
 		return nil, err
 	}
