@@ -79,8 +79,8 @@ type crashRun struct {
 // while what was left by the crash before is opened.
 func TestG5_PowerLoss(t *testing.T) {
 	var crashes atomic.Int64
-	t.Cleanup(func() { t.Logf("%d crashes", crashes.Load()) })
-	for n := range either(20, 1000) {
+	t.Cleanup(func() { t.Logf("%d crashes", crashes.Load()) }) // more than a thousand in the short form
+	for n := range either(26, 1300) {
 		seed := uint64(n + 1)
 		t.Run(seedName(seed), func(t *testing.T) {
 			t.Parallel()
@@ -121,6 +121,7 @@ func (r *crashRun) generation(n int, s *storm) (*machine, *ledger) {
 	s.enter("open", 15)
 	st, err := r.open(p)
 	require.NoError(r.t, err, "seed %d, generation %d", r.seed, n)
+	s.ledger.shown(st.Revision())
 	defer within(r.t, "the end of a process", func() error {
 		_ = st.Engine.Close(context.Background())
 		return st.journal.Close()

@@ -49,16 +49,28 @@ func newLedger() *ledger {
 }
 
 // fork returns what is known of a store that goes on from a revision, after a crash.
-// Whatever it showed counts as acknowledged.
 func (l *ledger) fork(revision uint64) *ledger {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f := newLedger()
 	f.asked, f.links = maps.Clone(l.asked), append([]link{}, l.links[:revision+1]...)
 	for r := uint64(1); r <= revision; r++ {
-		f.acked[r], f.told[r] = f.links[r].deed.id, f.links[r].deed.id
+		f.told[r] = f.links[r].deed.id
+		if id, ok := l.acked[r]; ok {
+			f.acked[r] = id
+		}
 	}
 	return f
+}
+
+// shown notes that a process decides by that revision: it must not be lost from then on,
+// whether it was acknowledged or not.
+func (l *ledger) shown(revision uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for r := uint64(1); r <= revision && r < uint64(len(l.links)); r++ {
+		l.acked[r] = l.links[r].deed.id
+	}
 }
 
 func (l *ledger) ask(d *deed) {
