@@ -123,7 +123,7 @@ func (r *crashRun) generation(n int, s *storm) (*machine, *ledger) {
 	require.NoError(r.t, err, "seed %d, generation %d", r.seed, n)
 	s.ledger.shown(st.Revision())
 	defer within(r.t, "the end of a process", func() error {
-		_ = st.Engine.Close(context.Background())
+		_ = st.Close(context.Background())
 		return st.journal.Close()
 	})
 	s.enter("work", 60)
@@ -187,7 +187,7 @@ func (r *crashRun) inspect(w *wreck, rng *rand.Rand, depth int) *ledger {
 	}
 	s.enter("", 0)
 	defer within(r.t, "closing", func() error {
-		_ = st.Engine.Close(context.Background())
+		_ = st.Close(context.Background())
 		return st.journal.Close()
 	})
 	if err := examine(st, w, rng); err != nil {

@@ -80,7 +80,7 @@ func (img *image) assess(t testing.TB, rng *rand.Rand) (outcome int, err error) 
 		}
 		return refusedAtOpen, img.staysRefused(ctx, t, disk)
 	}
-	defer within(t, "closing", func() error { return errors.Join(s.Engine.Close(ctx), s.journal.Close()) })
+	defer within(t, "closing", func() error { return errors.Join(s.Close(ctx), s.journal.Close()) })
 	return img.assessServing(ctx, s, rng)
 }
 
@@ -95,7 +95,7 @@ func (img *image) staysRefused(ctx context.Context, t testing.TB, disk *vfs.MemF
 	if err != nil {
 		return nil
 	}
-	defer within(t, "closing", func() error { return errors.Join(s.Engine.Close(ctx), s.journal.Close()) })
+	defer within(t, "closing", func() error { return errors.Join(s.Close(ctx), s.journal.Close()) })
 	if err := img.whole(ctx, s, seeded(1, 1)); err != nil {
 		return fmt.Errorf("refused once, it opens the second time: %w", err)
 	}

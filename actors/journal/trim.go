@@ -59,7 +59,7 @@ func (j *Journal) Trim() error {
 // trimOnce removes some entries. It runs in the writer.
 func (j *Journal) trimOnce() error {
 	batch := j.db.NewBatch()
-	defer batch.Close()
+	defer func() { _ = batch.Close() }() // it holds nothing but memory
 	meta, err := readMeta(j.db)
 	if err != nil {
 		return j.report(err)
