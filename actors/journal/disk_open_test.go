@@ -32,7 +32,7 @@ func killed(t *testing.T, seed uint64, strangers int) (*machine, *ledger) {
 			require.NoError(t, err)
 		}
 		p.kill()
-		_ = s.Engine.Close(context.Background())
+		_ = s.Close(context.Background())
 		_ = s.journal.Close()
 	}
 	return m, l
@@ -80,7 +80,7 @@ func startWith(t *testing.T, w *wreck, f *fault) (free bool) {
 		return !errors.Is(err, actors.ErrJournal)
 	}
 	return within(t, "closing with "+f.String(), func() error {
-		_ = s.Engine.Close(context.Background())
+		_ = s.Close(context.Background())
 		return s.journal.Close()
 	}) == nil
 }

@@ -81,7 +81,7 @@ func (s *shift) run() {
 	}
 	failure := st.Failure()
 	closed := within(s.t, "closing with "+s.fault.String(), func() error {
-		_ = st.Engine.Close(context.Background())
+		_ = st.Close(context.Background())
 		return st.journal.Close()
 	})
 	if failure != nil || s.fault.hits.Load() > 0 {

@@ -162,7 +162,7 @@ func images(t *testing.T, seed uint64) (afterKill, afterStop *image) {
 	require.Greater(t, len(afterKill.kinds()["older log"]), 0, "%v", slices.Collect(maps.Keys(afterKill.files)))
 	files.release()
 	do("f", 4)
-	stop := func() { require.NoError(t, errors.Join(s.Engine.Close(ctx), s.journal.Close())) }
+	stop := func() { require.NoError(t, errors.Join(s.Close(ctx), s.journal.Close())) }
 	stop()
 	s, err = tryOpen(m.start(nil), journal.Options{}) // which empties the store's own logs
 	require.NoError(t, err)

@@ -74,7 +74,7 @@ func (s *stage) end(t testing.TB) {
 	}
 	s.ended = true
 	failure := s.Failure()
-	require.NoError(t, s.Engine.Close(context.Background()))
+	require.NoError(t, s.Close(context.Background()))
 	err := s.journal.Close()
 	if failure != nil {
 		require.ErrorIs(t, err, actors.ErrJournal)

@@ -54,7 +54,7 @@ func (img *image) found(t *testing.T, d *deed, what string, do func(*journal.Jou
 	require.NoError(t, err)
 	changed := do(s.journal)
 	_, damage := s.journal.Verify(t.Context())
-	_ = s.Engine.Close(context.Background())
+	_ = s.Close(context.Background())
 	require.NoError(t, s.journal.Close())
 	if !changed {
 		return
