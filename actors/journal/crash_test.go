@@ -126,8 +126,8 @@ func (r *crashRun) generation(n int, s *storm) (*machine, *ledger) {
 		_ = st.Close(context.Background())
 		return st.journal.Close()
 	})
-	s.enter("work", 60)
-	c := &crowd{ledger: s.ledger, seed: r.seed*10 + uint64(n), clients: 4, updates: 40, trims: r.options.Keep.Count > 0,
+	s.enter("work", 36)
+	c := &crowd{ledger: s.ledger, seed: r.seed*10 + uint64(n), clients: 4, updates: 24, trims: r.options.Keep.Count > 0,
 		alive: func() bool { return !p.killed() }}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -216,17 +216,20 @@ func examine(s *stage, w *wreck, rng *rand.Rand) error {
 	if err != nil || v.faults > 0 {
 		return fmt.Errorf("decisions, with %d faults: %w", v.faults, err)
 	}
-	if rng.IntN(2) == 0 {
+	switch rng.IntN(3) {
+	case 0:
 		var differs error
 		if err := s.View(ctx, func(v policy.View) { differs = m.differs(v) }); err != nil || differs != nil {
 			return fmt.Errorf("the state: %w", orElse(err, differs))
 		}
 		return examinePast(s, w, rng)
+	case 1:
+		if _, err := s.journal.Verify(ctx); err != nil {
+			return fmt.Errorf("verification: %w", err)
+		}
+		return examineRepeats(ctx, s, w, rng)
 	}
-	if _, err := s.journal.Verify(ctx); err != nil {
-		return fmt.Errorf("verification: %w", err)
-	}
-	return examineRepeats(ctx, s, w, rng)
+	return nil
 }
 
 func orElse(err, other error) error {
