@@ -59,7 +59,8 @@ type Journal struct {
 	reading sync.RWMutex
 	damage  atomic.Pointer[error]
 	tip     atomic.Pointer[small] // as it was last applied
-	oldest  atomic.Uint64         // first revision that is kept
+	recent  recent
+	oldest  atomic.Uint64 // first revision that is kept
 	// unflushed is how large the store's own logs were when it was opened.
 	unflushed int64
 

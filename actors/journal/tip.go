@@ -21,16 +21,17 @@ import (
 type tip struct {
 	view
 	batch   *pebble.Batch
-	written map[string][]byte // what the batch holds; nil for what it removes
-	records map[policy.Principal]*policy.Record
+	written map[string][]byte         // what the batch holds; nil for what it removes
+	recent  map[policy.Principal]kept // from groups before
+	records map[policy.Principal]kept // what was read, and what the batch holds
 	holders map[string]map[policy.Principal]bool
 	now     time.Time
 }
 
-func newTip(db *pebble.DB, s small, now time.Time) *tip {
+func newTip(db *pebble.DB, s small, recent map[policy.Principal]kept, now time.Time) *tip {
 	return &tip{
 		view: view{small: s, reader: db}, batch: db.NewBatch(), now: now,
-		written: map[string][]byte{}, records: map[policy.Principal]*policy.Record{},
+		written: map[string][]byte{}, recent: recent, records: map[policy.Principal]kept{},
 		holders: map[string]map[policy.Principal]bool{},
 	}
 }
@@ -53,9 +54,12 @@ func (t *tip) put(key, value []byte) {
 	t.note(t.batch.Set(key, value, nil))
 }
 
-// change puts a key of the state: the digests follow, and its earlier value is kept.
-func (t *tip) change(key, value []byte) {
-	before := t.get(key)
+// change puts a key of the state.
+func (t *tip) change(key, value []byte) { t.replace(key, t.get(key), value) }
+
+// replace puts a key of the state that held before: the digests follow, and the earlier
+// value is kept.
+func (t *tip) replace(key, before, value []byte) {
 	d := t.digests.of(key[0])
 	if before != nil {
 		d.remove(key, before)
@@ -68,13 +72,18 @@ func (t *tip) change(key, value []byte) {
 }
 
 // Record implements [policy.View].
-func (t *tip) Record(p policy.Principal) *policy.Record {
-	if r, ok := t.records[p]; ok {
-		return r
+func (t *tip) Record(p policy.Principal) *policy.Record { return t.kept(p).record }
+
+func (t *tip) kept(p policy.Principal) kept {
+	if k, ok := t.records[p]; ok {
+		return k
 	}
-	r := t.view.Record(p)
-	t.records[p] = r
-	return r
+	k, ok := t.recent[p]
+	if !ok {
+		k.record, k.value = t.record(p)
+	}
+	t.records[p] = k
+	return k
 }
 
 // Holders implements [policy.View].
@@ -180,21 +189,33 @@ func (t *tip) changeRecords(d *policy.Draft) {
 		if r == nil || r.Revision != t.revision {
 			continue
 		}
-		before := t.Record(p)
-		t.change(recordKey(p), encodeRecord(r))
-		if before != nil {
-			for i := range before.Grants {
-				t.hold(before.Grants[i].Role, p, false)
-			}
-		}
-		for i := range r.Grants {
-			t.hold(r.Grants[i].Role, p, true)
-		}
-		t.records[p] = r
+		before, value := t.kept(p), encodeRecord(r)
+		t.replace(recordKey(p), before.value, value)
+		t.changeHolder(p, before.record, r)
+		t.records[p] = kept{r, value}
 	}
 }
 
-// hold keeps who holds which role.
+// changeHolder keeps who holds which role, where that differs between two records.
+func (t *tip) changeHolder(p policy.Principal, before, after *policy.Record) {
+	const had, has = 1, 2
+	roles := map[string]int{}
+	if before != nil {
+		for i := range before.Grants {
+			roles[before.Grants[i].Role] |= had
+		}
+	}
+	for i := range after.Grants {
+		roles[after.Grants[i].Role] |= has
+	}
+	for role, when := range roles {
+		if when != had|has {
+			t.hold(role, p, when == has)
+		}
+	}
+}
+
+// hold notes whether a principal holds a role.
 func (t *tip) hold(role string, p policy.Principal, holds bool) {
 	if t.holders[role] == nil {
 		t.holders[role] = map[policy.Principal]bool{}

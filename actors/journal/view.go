@@ -99,13 +99,19 @@ func (v *view) Patterns() []policy.Grant { return v.patterns }
 
 // Record implements [policy.View].
 func (v *view) Record(p policy.Principal) *policy.Record {
+	r, _ := v.record(p)
+	return r
+}
+
+// record returns what is kept of a principal, and how that is written.
+func (v *view) record(p policy.Principal) (*policy.Record, []byte) {
 	value := v.get(recordKey(p))
 	if value == nil {
-		return nil
+		return nil, nil
 	}
 	r, err := decodeRecord(p, value)
 	v.note(err)
-	return r
+	return r, value
 }
 
 // Granted implements [policy.View].

@@ -96,6 +96,7 @@ func (j *Journal) apply(g *group) error {
 		return err
 	}
 	j.tip.Store(&g.tip)
+	j.recent.take(t.records)
 	return nil
 }
 
@@ -104,7 +105,7 @@ func (j *Journal) apply(g *group) error {
 func (j *Journal) prepare(g *group) *tip {
 	unreadable := make([]error, len(g.proposals))
 	for {
-		t := newTip(j.db, *j.tip.Load(), j.options.clock().UTC())
+		t := newTip(j.db, *j.tip.Load(), j.recent.records, j.options.clock().UTC())
 		g.outcomes = make([]actors.Outcome, len(g.proposals))
 		again := false
 		for i, p := range g.proposals {
