@@ -132,30 +132,16 @@ func contentions() []contention {
 	}
 }
 
-// run compares mean latencies of operations in turn and returns the row, and the
-// latencies of the last round.
-func (c contention) run(rounds int, each time.Duration) (row string, last [2]*latencies) {
-	ours, theirs := executeContest(), mutexContest()
-	defer ours.close()
-	defer theirs.close()
-	var a, b, ratios []float64
-	for i := range rounds {
-		if i%2 == 0 {
-			last[0], last[1] = ours.run(each, c.share, c.work), theirs.run(each, c.share, c.work)
-		} else {
-			last[1], last[0] = theirs.run(each, c.share, c.work), ours.run(each, c.share, c.work)
-		}
-		a, b = append(a, last[0].perOperation), append(b, last[1].perOperation)
-		ratios = append(ratios, a[i]/b[i])
-	}
-	ratio := medianInterval(ratios)
-	verdict, target := "", "–"
-	if c.target > 0 {
-		verdict, target = "met", fmt.Sprintf("≤ %g", c.target)
-		if ratio.low > c.target {
-			verdict = "**missed**"
-		}
-	}
-	return fmt.Sprintf("| %s | %s %.0f ns | %s %.0f ns | %.2f (%.2f–%.2f) | %s | %s |", c.name, ours.name, medianInterval(a).median,
-		theirs.name, medianInterval(b).median, ratio.median, ratio.low, ratio.high, target, verdict), last
+// run compares mean latencies of operations, and returns those of the last round besides.
+func (c contention) run(rounds int, each time.Duration) (r *Result, last [2]*latencies) {
+	sides := [2]*contest{executeContest(), mutexContest()}
+	defer sides[0].close()
+	defer sides[1].close()
+	p := &Pair{Name: c.name, Target: c.target}
+	r = p.compare(rounds, func(_, side int) float64 {
+		last[side] = sides[side].run(each, c.share, c.work)
+		return last[side].perOperation
+	})
+	r.OursName, r.TheirsName = sides[0].name, sides[1].name
+	return r, last
 }

@@ -40,12 +40,19 @@ func neighbour(d time.Duration) (idle, beside *hdrhistogram.Histogram) {
 	return idle, beside
 }
 
+// probe measures the latency of empty operations for a time.
 func probe(ctx context.Context, e *actors.Engine, req actors.Request, d time.Duration) *hdrhistogram.Histogram {
+	end := time.Now().Add(d)
+	return probeWhile(ctx, e, req, func(now time.Time) bool { return now.Before(end) })
+}
+
+func probeWhile(ctx context.Context, e *actors.Engine, req actors.Request, on func(now time.Time) bool) *hdrhistogram.Histogram {
 	h := newHistogram()
-	for end := time.Now().Add(d); time.Now().Before(end); {
-		start := time.Now()
-		_ = e.Execute(ctx, req, nothing)
-		_ = h.RecordValue(max(1, int64(time.Since(start))))
+	for start := time.Now(); on(start); {
+		mustDecide(e.Execute(ctx, req, nothing))
+		end := time.Now()
+		_ = h.RecordValue(max(1, int64(end.Sub(start))))
+		start = end
 	}
 	return h
 }

@@ -16,13 +16,13 @@ type Pair struct {
 }
 
 // Result is what a comparison came to: nanoseconds per operation of both sides and their
-// ratio, each a median over the rounds with its 95 % interval, and our allocations.
+// ratio, each a median over the rounds with its 95 % interval, and our allocations, -1 if
+// they were not counted.
 type Result struct {
 	Pair         *Pair
 	Ours, Theirs interval
 	Ratio        interval
 	Allocs       int64
-	Bytes        int64
 	OursName     string
 	TheirsName   string
 	Rounds       int
@@ -40,31 +40,46 @@ func (r *Result) Met() bool {
 	return r.Ratio.low <= r.Pair.Target
 }
 
-// Run runs both sides in turn, so that what slows the machine down slows both down. The
-// order within a round changes from round to round.
+// Run measures both sides by [testing.Benchmark].
 func (p *Pair) Run(rounds int) *Result {
-	ours, theirs := p.ours(), p.theirs()
-	defer ours.close()
-	defer theirs.close()
-	r := &Result{Pair: p, OursName: ours.name, TheirsName: theirs.name, Rounds: rounds}
-	var a, b, ratios []float64
-	for i := range rounds {
-		var x, y testing.BenchmarkResult
-		if i%2 == 0 {
-			x, y = testing.Benchmark(ours.run), testing.Benchmark(theirs.run)
-		} else {
-			y, x = testing.Benchmark(theirs.run), testing.Benchmark(ours.run)
+	sides := [2]side{p.ours(), p.theirs()}
+	defer sides[0].close()
+	defer sides[1].close()
+	var last testing.BenchmarkResult
+	r := p.compare(rounds, func(_, n int) float64 {
+		x := testing.Benchmark(sides[n].run)
+		if n == 0 {
+			last = x
 		}
-		a, b = append(a, nanoseconds(x)), append(b, nanoseconds(y))
-		ratio := a[i] / b[i]
+		return nanoseconds(x)
+	})
+	r.OursName, r.TheirsName = sides[0].name, sides[1].name
+	r.Allocs = last.AllocsPerOp()
+	return r
+}
+
+// compare measures both sides in turn, 0 for ours and 1 for theirs, so that what slows the
+// machine down slows both down. The order within a round changes from round to round.
+func (p *Pair) compare(rounds int, measure func(round, side int) float64) *Result {
+	var values [2][]float64
+	var ratios []float64
+	for round := range rounds {
+		first := round % 2
+		var x [2]float64
+		for _, side := range []int{first, 1 - first} {
+			x[side] = measure(round, side)
+			values[side] = append(values[side], x[side])
+		}
+		ratio := x[0] / x[1]
 		if p.Above {
-			ratio = b[i] / a[i]
+			ratio = x[1] / x[0]
 		}
 		ratios = append(ratios, ratio)
-		r.Allocs, r.Bytes = x.AllocsPerOp(), x.AllocedBytesPerOp()
 	}
-	r.Ours, r.Theirs, r.Ratio = medianInterval(a), medianInterval(b), medianInterval(ratios)
-	return r
+	return &Result{
+		Pair: p, Rounds: rounds, Allocs: -1,
+		Ours: medianInterval(values[0]), Theirs: medianInterval(values[1]), Ratio: medianInterval(ratios),
+	}
 }
 
 func nanoseconds(r testing.BenchmarkResult) float64 {
@@ -129,7 +144,22 @@ func (r *Result) String() string {
 	} else {
 		verdict = ""
 	}
-	return fmt.Sprintf("| %s | %s %.0f ns, %d allocs | %s %.0f ns | %.2f (%.2f–%.2f) | %s | %s |",
-		r.Pair.Name, r.OursName, r.Ours.median, r.Allocs, r.TheirsName, r.Theirs.median,
+	allocs := ""
+	if r.Allocs >= 0 {
+		allocs = fmt.Sprintf(", %d allocs", r.Allocs)
+	}
+	return fmt.Sprintf("| %s | %s %s%s | %s %s | %.2f (%.2f–%.2f) | %s | %s |",
+		r.Pair.Name, r.OursName, inWords(r.Ours.median), allocs, r.TheirsName, inWords(r.Theirs.median),
 		r.Ratio.median, r.Ratio.low, r.Ratio.high, target, verdict)
+}
+
+// inWords writes nanoseconds with as many digits as mean something.
+func inWords(nanoseconds float64) string {
+	switch {
+	case nanoseconds < 10_000:
+		return fmt.Sprintf("%.0f ns", nanoseconds)
+	case nanoseconds < 10e6:
+		return fmt.Sprintf("%.1f µs", nanoseconds/1e3)
+	}
+	return fmt.Sprintf("%.1f ms", nanoseconds/1e6)
 }

@@ -3,8 +3,10 @@ package bench
 import (
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -22,6 +24,7 @@ func PrintAll(w io.Writer, only *regexp.Regexp, rounds int, each time.Duration) 
 		}
 	}
 	printContentions(w, only, rounds, each)
+	printDurable(w, only, rounds, each)
 	if only.MatchString("neighbour") {
 		printNeighbour(w)
 	}
@@ -62,14 +65,35 @@ func printContentions(w io.Writer, only *regexp.Regexp, rounds int, each time.Du
 func printNeighbour(w io.Writer) {
 	idle, beside := neighbour(2 * time.Second)
 	fmt.Fprint(w, "\nOne principal's empty operations, while another runs functions that wait 1 ms, with 10 % updates\n\n")
-	fmt.Fprintln(w, "| | p50 | p99 | p99.9 |")
-	fmt.Fprintln(w, "|---|---|---|---|")
-	for _, row := range []struct {
-		name string
-		h    *hdrhistogram.Histogram
-	}{{"alone", idle}, {"beside", beside}} {
-		q := func(p float64) time.Duration { return time.Duration(row.h.ValueAtQuantile(p)) }
-		fmt.Fprintf(w, "| %s | %v | %v | %v |\n", row.name, q(50), q(99), q(99.9))
+	printLatencies(w, map[string]*hdrhistogram.Histogram{"alone": idle, "beside": beside})
+}
+
+func printLatencies(w io.Writer, rows map[string]*hdrhistogram.Histogram) {
+	fmt.Fprintln(w, "| | p50 | p99 | p99.9 | max |")
+	fmt.Fprintln(w, "|---|---|---|---|---|")
+	for _, name := range slices.Sorted(maps.Keys(rows)) {
+		h := rows[name]
+		q := func(p float64) time.Duration { return time.Duration(h.ValueAtQuantile(p)) }
+		fmt.Fprintf(w, "| %s | %v | %v | %v | %v |\n", name, q(50), q(99), q(99.9), time.Duration(h.Max()))
+	}
+}
+
+// printDurable measures the log on disk, in the folder of temporary files.
+func printDurable(w io.Writer, only *regexp.Regexp, rounds int, each time.Duration) {
+	if only.MatchString("durable") {
+		fmt.Fprint(w, "\nThe log on disk\n\n")
+		printHead(w)
+		for _, p := range durablePairs() {
+			fmt.Fprintln(w, p.Run(rounds))
+		}
+		fmt.Fprintln(w, restart(rounds))
+		fmt.Fprintln(w, besideWriters(rounds, 5*each))
+	}
+	if only.MatchString("role change") {
+		c := changeRole(100_000, rounds)
+		fmt.Fprintf(w, "\nA role changes that %d active principals hold: quiesced after %s (%s–%s, %d rounds). Another's operations:\n\n",
+			c.principals, inWords(c.quiesced.median), inWords(c.quiesced.low), inWords(c.quiesced.high), c.rounds)
+		printLatencies(w, map[string]*hdrhistogram.Histogram{"alone": c.alone, "meanwhile": c.meantime})
 	}
 }
 

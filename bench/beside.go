@@ -1,0 +1,93 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// besideWriters compares the p99 of one principal's empty operations while 16 callers
+// change others on disk, with the same in memory.
+func besideWriters(rounds int, each time.Duration) *Result {
+	const writers = 16
+	dir, remove := scratch()
+	defer remove()
+	onDisk := openStore(dir)
+	defer onDisk.close()
+	inMemory := must(actors.New(actors.Options{Logger: quiet}))
+	defer func() { _ = inMemory.Close(context.Background()) }()
+	engines := [2]*actors.Engine{onDisk.Engine, inMemory}
+	for _, e := range engines {
+		update(e, policy.PutRole(eightPermissions(1).roles[0], ""), regrant(writers, 0))
+	}
+	var updates atomic.Int64
+	p := &Pair{Name: fmt.Sprintf("p99 of Execute while %d callers change others: on disk, in memory", writers)}
+	r := p.compare(rounds, func(_, side int) float64 {
+		ctx, stop := context.WithCancel(context.Background())
+		var writing sync.WaitGroup
+		for n := range writers {
+			writing.Go(func() {
+				for ctx.Err() == nil {
+					update(engines[side], regrant(n, int(updates.Add(1))))
+				}
+			})
+		}
+		h := probe(context.Background(), engines[side], ask(writers), each)
+		stop()
+		writing.Wait()
+		return float64(h.ValueAtQuantile(99))
+	})
+	r.OursName, r.TheirsName = "on disk", "in memory"
+	return r
+}
+
+// roleChange is what the change of a role came to that many active principals hold.
+type roleChange struct {
+	principals      int
+	rounds          int
+	quiesced        interval
+	alone, meantime *hdrhistogram.Histogram
+}
+
+// changeRole changes a role that n active principals hold, in a store on disk, and
+// measures one whom that does not concern.
+func changeRole(n, rounds int) *roleChange {
+	dir, remove := scratch()
+	defer remove()
+	fillStore(dir, n)
+	s := openStore(dir)
+	defer s.close()
+	other := must(policy.NewRole("other", nil, eightPermissions(1).roles[0].Permissions()))
+	s.update(policy.PutRole(other, ""), policy.GrantRole(policy.Grant{Principal: principalNumber(n), Role: "other"}))
+	for i := range n + 1 {
+		mustDecide(s.Execute(context.Background(), ask(i), nothing))
+	}
+	c := &roleChange{principals: n, rounds: rounds, alone: newHistogram(), meantime: newHistogram()}
+	var took []float64
+	for round := range rounds {
+		c.alone.Merge(probe(context.Background(), s.Engine, ask(n), 200*time.Millisecond))
+		permissions := eightPermissions(1).roles[0].Permissions()[:7+round%2]
+		role := must(policy.NewRole("worker", nil, permissions))
+		var over atomic.Bool
+		var probing sync.WaitGroup
+		var h *hdrhistogram.Histogram
+		probing.Go(func() {
+			h = probeWhile(context.Background(), s.Engine, ask(n), func(time.Time) bool { return !over.Load() })
+		})
+		start := time.Now()
+		s.update(policy.PutRole(role, ""))
+		took = append(took, float64(time.Since(start)))
+		over.Store(true)
+		probing.Wait()
+		c.meantime.Merge(h)
+	}
+	c.quiesced = medianInterval(took)
+	return c
+}
