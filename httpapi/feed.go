@@ -205,7 +205,8 @@ func (s *eventStream) change(e *entryDocument) error {
 // end sends why the stream ends, if the reader is there to hear it.
 func (s *eventStream) end(cause error) error {
 	p := problemOf(cause)
-	if p.Status != http.StatusGone && !errors.Is(cause, actors.ErrClosed) && !errors.Is(cause, actors.ErrFault) {
+	ends := errors.Is(cause, actors.ErrClosed) || errors.Is(cause, actors.ErrFault) || errors.Is(cause, actors.ErrJournal)
+	if p.Status != http.StatusGone && !ends {
 		return cause // the reader is gone, or may not read any more
 	}
 	end := map[string]any{"type": p.Type, "detail": p.Detail}

@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
+	"os"
 
 	"github.com/go-json-experiment/json"
 )
@@ -81,8 +83,11 @@ func (w *response) fail(r *http.Request, err error) {
 		return
 	}
 	level := slog.LevelError
-	if r.Context().Err() != nil { // the client has gone
+	switch {
+	case r.Context().Err() != nil: // the client has gone
 		level = slog.LevelDebug
+	case errors.Is(err, os.ErrDeadlineExceeded), problemOf(err).Status < 500: // it does not read, or may not any more
+		level = slog.LevelInfo
 	}
 	loggerOf(r.Context()).LogAttrs(r.Context(), level, "answer broken off", slog.Any("cause", err))
 	panic(http.ErrAbortHandler)

@@ -96,6 +96,9 @@ func (a *adminAPI) explainAt(q *policy.Query, at uint64) (*explainDocument, erro
 	doc := &explainDocument{At: at, Time: when.UTC()}
 	err := a.engine.At(at, func(v policy.View) {
 		d := policy.NewAsker(v, q.Principal, when.UnixNano()).Ask(q)
+		if d.Reason == policy.ReasonUnknownAction && policy.NamesAction(v, q.Action) {
+			d.Reason = policy.ReasonNoPermission
+		}
 		doc.Decision, doc.Reason, doc.Explanation = d.Allowed, d.Reason.String(), d.Explain().String()
 	})
 	return doc, err

@@ -241,7 +241,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
 func logProblem(r *http.Request, p *Problem) {
 	level := slog.LevelDebug
 	switch {
-	case p.Status < 500, errors.Is(p.Cause, context.Canceled) && r.Context().Err() != nil:
+	case p.Status < 500, p.Status == http.StatusNotImplemented, errors.Is(p.Cause, context.Canceled) && r.Context().Err() != nil:
 	case p.Status == http.StatusServiceUnavailable:
 		level = slog.LevelWarn
 	default:

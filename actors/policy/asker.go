@@ -1,5 +1,7 @@
 package policy
 
+import "slices"
+
 // Ask decides one query by a view itself: see [Asker]. now is in nanoseconds of Unix time.
 func Ask(v View, q *Query, now int64) Decision {
 	return NewAsker(v, q.Principal, now).Ask(q)
@@ -37,6 +39,19 @@ func NewAsker(v View, who Principal, now int64) *Asker {
 	empty := &Table{index: newIndex(nil), matcher: newPatternMatcher(nil)}
 	t := empty.Next(v.Revision(), roles, &patterns)
 	return &Asker{who: who, record: record, now: now, table: t, held: t.Compile(t.Hold(who, record, now))}
+}
+
+// NamesAction reports whether any permission of any role in the view names the action. An
+// [Asker] knows only of the roles that its principal can reach.
+func NamesAction(v View, action string) bool {
+	for r := range v.Roles() {
+		for i := range r.permissions {
+			if slices.ContainsFunc(r.permissions[i].Actions, func(p ActionPattern) bool { return p.Matches(action) }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Ask decides the query, whose principal is the asker's whatever it says.

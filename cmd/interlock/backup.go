@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -123,7 +124,7 @@ func storeCheckCommand() *cobra.Command {
 state. No server may use it meanwhile; interlock log verify asks a running one. Exit status
 1 means that it is damaged, or that acknowledged changes are gone.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			v, err := journal.Check(cmd.Context(), data, journal.Options{})
+			v, err := journal.Check(cmd.Context(), data, journal.Options{Logger: slog.New(slog.DiscardHandler)})
 			if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrLost) || errors.Is(err, journal.ErrIdentity) {
 				return say(cmd.OutOrStdout(), false, err.Error())
 			}
@@ -148,9 +149,9 @@ func storeAcceptCommand() *cobra.Command {
 with it: for when there is no backup. It gets a new identity. What the lost changes took
 away is granted again: look at the policy before a server starts on it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			v, err := journal.Accept(cmd.Context(), data, journal.Options{})
+			v, err := journal.Accept(cmd.Context(), data, journal.Options{Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
-				return err
+				return hintStore(err)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the store in %s begins anew at revision %d, as store %s\n", data, v.Revision, v.Identity)
 			return err
