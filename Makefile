@@ -28,7 +28,7 @@ test: ## run all tests with the race detector
 	$(GO) test -race -count=1 -timeout 9m ./...
 
 soak: ## run the long forms of the fault tests, and print their counts; it takes hours
-	INTERLOCK_SOAK=1 $(GO) test -count=1 -v -timeout 24h -run 'TestG5_' ./actors/journal ./cmd/interlock
+	INTERLOCK_SOAK=1 $(GO) test -count=1 -v -timeout 24h -run 'G5_' ./actors/journal ./cmd/interlock
 
 conformance: ## run the AuthZEN cases in the folder CASES
 	@test -n "$(CASES)" || { echo 'error: say where the cases are: make conformance CASES=folder'; exit 2; }

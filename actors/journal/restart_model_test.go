@@ -1,0 +1,335 @@
+package journal_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	"github.com/stretchr/testify/require"
+)
+
+// A chronicle is what happened to several principals while processes came and went on one
+// machine: begin and end of uses, decisions, and for each update that stands apply and,
+// for each principal that it concerns, quiesce. A restart is the end of all uses, and what
+// the next process found in the log.
+
+const (
+	chroniclePrincipals = 3
+	chronicleClients    = 5
+	chronicleActions    = 3
+	chronicleRoles      = 3
+)
+
+type eventKind int
+
+const (
+	evBegin eventKind = iota
+	evEnd
+	evDecided
+	evApply
+	evQuiesce
+	evRestart
+)
+
+var eventNames = []string{"begin", "end", "decided", "apply", "quiesce", "restart"}
+
+// switched is a part of an update: whether a principal holds a role, or, with the role
+// shared, whether the role that everybody holds allows action 2.
+type switched struct {
+	principal, role int
+	on              bool
+}
+
+const shared = chronicleRoles
+
+func (s switched) String() string {
+	sign := "-"
+	if s.on {
+		sign = "+"
+	}
+	if s.role == shared {
+		return sign + "shared"
+	}
+	return fmt.Sprintf("%sp%d:r%d", sign, s.principal, s.role)
+}
+
+type event struct {
+	kind      eventKind
+	principal int // not in apply and restart, which are everybody's
+	client    int
+	action    int
+	allowed   bool       // decided
+	revision  uint64     // decided, apply, quiesce, restart
+	update    int        // apply: which one, of all that were ever asked for
+	switches  []switched // apply
+	log       []logged   // restart
+	order     uint64     // restart: that of the log
+}
+
+// logged is an update in the log of a store.
+type logged struct {
+	update   int
+	revision uint64
+}
+
+func (l logged) String() string { return fmt.Sprintf("u%d@%d", l.update, l.revision) }
+
+// after tells one order of updates from another: it goes from one to the next.
+func (l logged) after(order uint64) uint64 {
+	return (order*1_000_003+l.revision)*1_000_003 + uint64(l.update) + 1
+}
+
+// restarted is the event of a process that finds a log.
+func restarted(log []logged) event {
+	e := event{kind: evRestart, log: log}
+	for _, l := range log {
+		e.revision, e.order = l.revision, l.after(e.order)
+	}
+	return e
+}
+
+// String is what [parseEvent] reads.
+func (e event) String() string {
+	name := eventNames[e.kind]
+	switch e.kind {
+	case evDecided:
+		return fmt.Sprintf("%s p%d a%d %v @%d", name, e.principal, e.action, e.allowed, e.revision)
+	case evApply:
+		return strings.TrimSpace(fmt.Sprintf("%s u%d@%d %s", name, e.update, e.revision, words(e.switches)))
+	case evQuiesce:
+		return fmt.Sprintf("%s p%d @%d", name, e.principal, e.revision)
+	case evRestart:
+		return strings.TrimSpace(name + " " + words(e.log))
+	}
+	return fmt.Sprintf("%s p%d c%d a%d", name, e.principal, e.client, e.action)
+}
+
+func words[T any](list []T) string { return strings.Trim(fmt.Sprint(list), "[]") }
+
+// running is a use in the model: which action, and the revision that took its authority, 0
+// if none did.
+type running struct {
+	is     bool
+	action int
+	marked uint64
+}
+
+// policyState is one principal in the model.
+type policyState struct {
+	revision uint64
+	order    uint64
+	holds    [chronicleRoles]bool
+	shared   bool
+	uses     [chronicleClients]running
+}
+
+// allows says what the roles mean: role 0 allows actions 0 and 1, role 1 denies action 0,
+// role 2 allows action 0 and denies the others.
+func (s *policyState) allows(action int) bool {
+	switch action {
+	case 0:
+		return (s.holds[0] || s.holds[2]) && !s.holds[1]
+	case 1:
+		return s.holds[0] && !s.holds[2]
+	}
+	return s.shared && !s.holds[2]
+}
+
+var restartModel = porcupine.Model{
+	Partition: func(all []porcupine.Operation) [][]porcupine.Operation {
+		parts := make([][]porcupine.Operation, chroniclePrincipals)
+		for _, op := range all {
+			e := op.Input.(event)
+			for p := range parts {
+				if e.kind == evApply || e.kind == evRestart {
+					e.principal = p
+				}
+				if op.Input = e; e.principal == p {
+					parts[p] = append(parts[p], op)
+				}
+			}
+		}
+		return parts
+	},
+	Init:              func() any { return policyState{} },
+	Step:              func(state, input, _ any) (bool, any) { return step(state.(policyState), input.(event)) },
+	Equal:             func(a, b any) bool { return a.(policyState) == b.(policyState) },
+	DescribeOperation: func(input, _ any) string { return input.(event).String() },
+}
+
+func step(s policyState, e event) (bool, any) {
+	use := &s.uses[e.client]
+	switch e.kind {
+	case evBegin:
+		if !s.allows(e.action) || use.is {
+			return false, s
+		}
+		*use = running{is: true, action: e.action}
+	case evEnd:
+		if !use.is {
+			return false, s
+		}
+		*use = running{}
+	case evDecided:
+		return e.revision == s.revision && e.allowed == s.allows(e.action), s
+	case evApply:
+		if e.revision <= s.revision {
+			return false, s
+		}
+		s.apply(e)
+	case evQuiesce:
+		return s.revision >= e.revision && !slices.ContainsFunc(s.uses[:], func(u running) bool {
+			return u.marked != 0 && u.marked <= e.revision
+		}), s
+	case evRestart:
+		if e.revision != s.revision || e.order != s.order {
+			return false, s // something was lost, or came from nowhere, or stands elsewhere
+		}
+		s.uses = [chronicleClients]running{}
+	}
+	return true, s
+}
+
+func (s *policyState) apply(e event) {
+	s.revision, s.order = e.revision, logged{e.update, e.revision}.after(s.order)
+	for _, w := range e.switches {
+		switch {
+		case w.role == shared:
+			s.shared = w.on
+		case w.principal == e.principal:
+			s.holds[w.role] = w.on
+		}
+	}
+	for i := range s.uses {
+		if u := &s.uses[i]; u.is && u.marked == 0 && !s.allows(u.action) {
+			u.marked = e.revision
+		}
+	}
+}
+
+// asked is an update of which nobody knows, yet, whether it stands.
+type asked struct {
+	call     int64
+	client   int
+	switches []switched
+}
+
+// chronicle collects events on a logical clock that agrees with real time.
+type chronicle struct {
+	clock   atomic.Int64
+	updates atomic.Int64
+
+	mu      sync.Mutex
+	events  []porcupine.Operation
+	pending map[int]asked
+	stood   int // of those that were pending at a restart
+	fell    int
+	wrong   error // what no model is needed for
+}
+
+func newChronicle() *chronicle { return &chronicle{pending: map[int]asked{}} }
+
+func (c *chronicle) now() int64 { return c.clock.Add(1) }
+
+func (c *chronicle) add(e event, call, ret int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.put(e, call, ret)
+}
+
+func (c *chronicle) put(e event, call, ret int64) {
+	c.events = append(c.events, porcupine.Operation{ClientId: e.client, Input: e, Call: call, Return: ret})
+}
+
+// went notes the first thing that went wrong.
+func (c *chronicle) went(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.wrong == nil {
+		c.wrong = err
+	}
+}
+
+// ask notes that an update is asked for, and numbers it.
+func (c *chronicle) ask(client int, switches []switched) (update int) {
+	update = int(c.updates.Add(1))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pending[update] = asked{call: c.now(), client: client, switches: switches}
+	return update
+}
+
+// stands notes that an update was acknowledged with that revision.
+func (c *chronicle) stands(update int, revision uint64, quiesced bool, ret int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := c.pending[update]
+	delete(c.pending, update)
+	c.put(event{kind: evApply, client: a.client, revision: revision, update: update, switches: a.switches}, a.call, ret)
+	for p := range chroniclePrincipals {
+		if quiesced && concerns(a.switches, p) {
+			c.put(event{kind: evQuiesce, client: a.client, principal: p, revision: revision}, a.call, ret)
+		}
+	}
+}
+
+func concerns(switches []switched, principal int) bool {
+	return slices.ContainsFunc(switches, func(w switched) bool { return w.role == shared || w.principal == principal })
+}
+
+// refused notes that an update was not applied, and never will be.
+func (c *chronicle) refused(update int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pending, update)
+}
+
+// restart notes what a process found, when all clients of the one before have gone. An
+// update that nobody has acknowledged took effect at any time before, if it is found; if
+// not, it never does. So an acknowledged one that is missing, and a refused one that is
+// there, are what the model cannot do.
+func (c *chronicle) restart(log []logged) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	gone := c.now()
+	for _, l := range log {
+		if a, ok := c.pending[l.update]; ok {
+			c.put(event{kind: evApply, client: a.client, revision: l.revision, update: l.update, switches: a.switches}, a.call, gone)
+			delete(c.pending, l.update)
+			c.stood++
+		}
+	}
+	c.fell += len(c.pending)
+	clear(c.pending)
+	c.put(restarted(log), c.now(), c.now())
+}
+
+// legal says whether the chronicle is linearizable; a checker that gave up is a failure.
+func (c *chronicle) legal(t *testing.T) bool {
+	t.Helper()
+	result, info := porcupine.CheckOperationsVerbose(restartModel, c.events, time.Minute)
+	require.NotEqual(t, porcupine.Unknown, result, "the checker gave up")
+	if folder := os.Getenv("INTERLOCK_HISTORIES"); result == porcupine.Illegal && folder != "" {
+		path := filepath.Join(folder, fmt.Sprintf("restarts-%d.html", time.Now().UnixNano()))
+		require.NoError(t, porcupine.VisualizePath(restartModel, info, path))
+		t.Logf("history saved in %s", path)
+	}
+	return result == porcupine.Ok
+}
+
+// dump prints the events in the order of their calls, for a failed run.
+func (c *chronicle) dump() string {
+	slices.SortFunc(c.events, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
+	var text strings.Builder
+	for _, op := range c.events {
+		fmt.Fprintf(&text, "%d %d %v\n", op.Call, op.Return, op.Input)
+	}
+	return text.String()
+}
