@@ -19,6 +19,16 @@ type delivery struct {
 	waiting atomic.Int32
 	mu      sync.Mutex
 	signal  chan struct{}
+
+	turn  sync.Mutex // held while a group is carried out
+	ended bool       // nothing takes effect any more
+}
+
+// end returns when nothing that the log delivers takes effect any more.
+func (d *delivery) end() {
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	d.ended = true
 }
 
 // reach returns when the published table has that revision or a later one.
@@ -53,7 +63,7 @@ func (d *delivery) reach(ctx context.Context, e *Engine, revision uint64) error 
 	}
 }
 
-// reached wakes who waits; the authority calls it after publishing.
+// reached wakes who waits; it is called after publishing.
 func (d *delivery) reached() {
 	if d.waiting.Load() == 0 {
 		return

@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -40,26 +39,34 @@ func (e *Engine) Update(ctx context.Context, u Update) (Receipt, error) {
 		return Receipt{}, err
 	}
 	reply := make(chan answer, 1)
-	m := &proposed{grace: u.Grace, proposal: &Proposal{
-		Changes: u.Changes, Author: u.Author, Repeat: u.Repeat, Before: u.Before, After: u.After, reply: reply,
-	}}
-	e.system.Root.Send(e.authority, m)
+	p := &Proposal{
+		Changes: u.Changes, Author: u.Author, Repeat: u.Repeat, Before: u.Before, After: u.After,
+		grace: u.Grace, reply: reply,
+	}
+	e.system.Root.Send(e.authority, p)
 	var a answer
 	select {
 	case a = <-reply:
 	case <-ctx.Done():
-		return e.abandon(m, reply, ctx, ctx.Err())
+		return e.abandon(p, reply, ctx, ctx.Err())
 	case <-e.stopped:
-		return e.abandon(m, reply, ctx, ErrClosed)
+		return e.abandon(p, reply, ctx, ErrClosed)
 	}
 	return a.settle(ctx, e)
 }
 
 // abandon ends the wait for an update's outcome: it was not applied if the log has not
 // got it.
-func (e *Engine) abandon(m *proposed, reply <-chan answer, ctx context.Context, cause error) (Receipt, error) {
-	if m.proposal.claim.CompareAndSwap(callWaits, callAbandoned) {
+func (e *Engine) abandon(p *Proposal, reply <-chan answer, ctx context.Context, cause error) (Receipt, error) {
+	if p.claim.CompareAndSwap(callWaits, callAbandoned) {
 		return Receipt{}, cause
+	}
+	if p.claim.Load() == callAnswered { // perhaps ctx ended by this very update
+		select {
+		case a := <-reply:
+			return a.settle(ctx, e)
+		case <-e.stopped:
+		}
 	}
 	select {
 	case a := <-reply:
@@ -114,76 +121,31 @@ type answer struct {
 	tracker  *tracker
 }
 
-// The authority's messages.
-type (
-	proposed struct {
-		proposal *Proposal
-		grace    time.Duration
-	}
-	outcomes struct{ list []Outcome }
-)
-
-// deliver is where the log's outcomes come in.
+// deliver is where the log's outcomes come in, of one group after the other.
 func (e *Engine) deliver(list []Outcome) {
-	e.system.Root.Send(e.authority, &outcomes{list: list})
-}
-
-// authority is the driver around the authority's turns: it hands groups to the log, and
-// carries out deliveries.
-type authority struct {
-	engine *Engine
-	state  authorityState
-	grace  map[*Proposal]time.Duration
-}
-
-func (a *authority) propose(m *proposed) {
-	if m.grace > 0 {
-		a.grace[m.proposal] = m.grace
+	e.delivery.turn.Lock()
+	defer e.delivery.turn.Unlock()
+	if e.delivery.ended {
+		return
 	}
-	a.hand(a.state.proposed(m.proposal))
-}
-
-func (a *authority) take(m *outcomes) {
-	for i := range m.list {
-		a.carryOut(&m.list[i])
-	}
-	a.hand(a.state.delivered())
-}
-
-// hand gives to the log what nobody abandoned of a group. If it takes none of them, none
-// was applied.
-func (a *authority) hand(group []*Proposal) {
-	for len(group) > 0 {
-		group = slices.DeleteFunc(group, a.abandoned)
-		if len(group) > 0 {
-			err := a.engine.journal.Propose(group)
-			if err == nil {
-				return
-			}
-			for _, p := range group {
-				delete(a.grace, p)
-				p.reply <- answer{err: err}
-			}
-		}
-		group = a.state.delivered()
+	for i := range list {
+		e.carryOut(&list[i])
 	}
 }
 
-// abandoned claims a proposal for the log, or finds that its caller has left.
-func (a *authority) abandoned(p *Proposal) bool {
-	if p.claim.CompareAndSwap(callWaits, callTaken) {
-		return false
+// authority orders the updates: it hands proposals to the log.
+type authority struct{ engine *Engine }
+
+func (a *authority) propose(p *Proposal) {
+	if err := a.engine.journal.Propose(p); err != nil {
+		p.reply <- answer{err: err}
 	}
-	delete(a.grace, p)
-	return true
 }
 
 // carryOut makes one outcome take effect: its messages lie in all concerned mailboxes
 // before its table is published, and its table is published before anybody is answered.
-func (a *authority) carryOut(o *Outcome) {
-	e := a.engine
-	grace := a.grace[o.Proposal]
-	delete(a.grace, o.Proposal)
+func (e *Engine) carryOut(o *Outcome) {
+	o.Proposal.claim.Store(callAnswered)
 	if o.Err != nil {
 		o.Proposal.reply <- answer{err: o.Err, revision: o.Revision}
 		return
@@ -202,7 +164,7 @@ func (a *authority) carryOut(o *Outcome) {
 		e.shared.revoked.Store(e.shared.revoked.Load().with(o.Certificates))
 	}
 	send := func(p *principal) {
-		m := &deliveredChange{acknowledgement: acknowledgement{tracker: t}, grace: grace,
+		m := &deliveredChange{acknowledgement: acknowledgement{tracker: t}, grace: o.Proposal.grace,
 			change: change{revision: o.Revision, table: table, record: o.Records[p.who]}}
 		p.posted = o.Revision
 		p.tellFor(&m.acknowledgement, m)

@@ -31,6 +31,7 @@ const (
 	callWaits uint32 = iota
 	callTaken
 	callAbandoned
+	callAnswered // of updates: it takes effect, and the answer follows at once
 )
 
 // item is one request of a batch.

@@ -360,3 +360,19 @@ func TestClose(t *testing.T) {
 		require.NoError(t, e.Close(t.Context()))
 	})
 }
+
+// An update under a lease that it takes the authority of ends its own context. It stands
+// all the same, and its caller is told so.
+func TestUpdateThatEndsItsOwnContext(t *testing.T) {
+	e := ordersEngine(t, actors.Options{})
+	for range 3000 {
+		l, err := e.Admit(t.Context(), writeAs(alice))
+		require.NoError(t, err)
+		r, err := e.Update(l.Context(), revoke(alice, "writer"))
+		require.ErrorIs(t, err, actors.ErrNotQuiesced)
+		require.NotErrorIs(t, err, actors.ErrOutcomeUnknown)
+		require.NotZero(t, r.Revision)
+		l.Release()
+		grant(t, e, alice, "writer")
+	}
+}

@@ -1,9 +1,11 @@
 package actors
 
 import (
+	"fmt"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/interlock-authz/interlock/actors/policy"
 )
@@ -14,10 +16,11 @@ type Log interface {
 	// Open returns the policy as it was left, and sets where outcomes go. Open is called
 	// once, before anything else.
 	Open(events Events) (Opening, error)
-	// Propose hands over a group of proposals. It does not wait for them to be kept. The
-	// whole group comes back in one call of Events.Deliver, an outcome for each of them;
-	// Propose returns an error only if it took none of them.
-	Propose(group []*Proposal) error
+	// Propose hands over a proposal. It does not wait for it to be kept: its outcome comes
+	// back by Events.Deliver, unless Propose returns an error, or nobody claims it any more:
+	// see [Proposal.Claim]. The log forms groups of those that it has. The engine calls it from one goroutine at a time; the order of the calls
+	// is that of the revisions.
+	Propose(p *Proposal) error
 	// Record returns what is kept of a principal, nil if it never had a grant. What was
 	// applied may be in it before it is delivered; the record's revision tells. It is safe
 	// for concurrent use.
@@ -32,8 +35,8 @@ type Log interface {
 
 // Events are where a log reports. They do not block.
 type Events struct {
-	// Deliver takes the outcomes of a group. The log calls it from one goroutine at a
-	// time, groups in the order of their revisions.
+	// Deliver takes outcomes, of as many proposals as the log kept together. The log calls
+	// it from one goroutine at a time, in the order of the revisions.
 	Deliver func([]Outcome)
 	// Failed is called at most once, when the log can keep nothing any more: it has
 	// delivered, or delivers next, everything that it had taken, with an error that wraps
@@ -109,9 +112,15 @@ type Proposal struct {
 	Before func(tip policy.View) error
 	After  func(tip, next policy.View) error
 
+	grace time.Duration
 	reply chan<- answer
 	claim atomic.Uint32 // by the log or, when it is abandoned, by its caller
 }
+
+// Claim reports whether somebody waits for the proposal. A log calls it once, when it is
+// about to apply it, and forgets one that nobody wants: its caller was told that it was
+// not applied.
+func (p *Proposal) Claim() bool { return p.claim.CompareAndSwap(callWaits, callTaken) }
 
 // Outcome is what became of a proposal: an error, or what changed at which revision. A
 // refusal carries the revision that it was based on.
@@ -133,6 +142,9 @@ type Outcome struct {
 // calls it for one proposal after the other, each on the state that the one before led
 // to. Its errors are refusals.
 func (p *Proposal) Draft(tip policy.View) (*policy.Draft, error) {
+	if !utf8.ValidString(p.Author.Credential) {
+		return nil, fmt.Errorf("%w: the author's credential %q is no UTF-8", policy.ErrInvalid, p.Author.Credential)
+	}
 	if p.Before != nil {
 		if err := guarded(func() error { return p.Before(tip) }); err != nil {
 			return nil, err

@@ -78,18 +78,16 @@ func (m *Memory) Open(events Events) (Opening, error) {
 	return Opening{Table: table, Revoked: revoked, Identity: m.identity}, nil
 }
 
-// Propose implements [Log]. The group is applied and delivered before it returns.
-func (m *Memory) Propose(group []*Proposal) error {
+// Propose implements [Log]. The proposal is applied and delivered before it returns.
+func (m *Memory) Propose(p *Proposal) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return fmt.Errorf("%w: it is closed", ErrJournal)
 	}
-	outcomes := make([]Outcome, len(group))
-	for i, p := range group {
-		outcomes[i] = m.state.apply(p)
+	if p.Claim() {
+		m.events.Deliver([]Outcome{m.state.apply(p)})
 	}
-	m.events.Deliver(outcomes)
 	return nil
 }
 

@@ -3,7 +3,6 @@ package actors
 import (
 	"log/slog"
 	"strconv"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
@@ -34,11 +33,12 @@ func (e *Engine) startActors() {
 	e.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }))
 	e.system.Root = e.system.Root.WithGuardian(resumeAlways)
 	e.spawners.New = func() any { return newSpawner() }
-	a := &authority{engine: e, grace: map[*Proposal]time.Duration{}}
+	a := &authority{engine: e}
 	e.authority = e.system.Root.SpawnPrefix(actor.PropsFromFunc(a.receive), "authority")
 }
 
 func (e *Engine) stopActors() {
+	e.delivery.end()
 	_ = e.system.Root.PoisonFuture(e.authority).Wait()
 	e.system.Shutdown()
 }
@@ -54,11 +54,8 @@ func (e *Engine) spawn(p *principal) error {
 }
 
 func (a *authority) receive(c actor.Context) {
-	switch m := c.Message().(type) {
-	case *proposed:
-		a.propose(m)
-	case *outcomes:
-		a.take(m)
+	if p, ok := c.Message().(*Proposal); ok {
+		a.propose(p)
 	}
 }
 

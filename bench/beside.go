@@ -25,7 +25,7 @@ func besideWriters(rounds int, each time.Duration) *Result {
 	defer func() { _ = inMemory.Close(context.Background()) }()
 	engines := [2]*actors.Engine{onDisk.Engine, inMemory}
 	for _, e := range engines {
-		update(e, policy.PutRole(eightPermissions(1).roles[0], ""), regrant(writers, 0))
+		update(e, policy.PutRole(eightPermissions(1).roles[0], ""), regrant(principalNumber(writers), 0))
 	}
 	var updates atomic.Int64
 	p := &Pair{Name: fmt.Sprintf("p99 of Execute while %d callers change others: on disk, in memory", writers)}
@@ -33,9 +33,10 @@ func besideWriters(rounds int, each time.Duration) *Result {
 		ctx, stop := context.WithCancel(context.Background())
 		var writing sync.WaitGroup
 		for n := range writers {
+			who := principalNumber(n)
 			writing.Go(func() {
 				for ctx.Err() == nil {
-					update(engines[side], regrant(n, int(updates.Add(1))))
+					update(engines[side], regrant(who, int(updates.Add(1))))
 				}
 			})
 		}

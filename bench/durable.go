@@ -57,8 +57,8 @@ func update(e *actors.Engine, changes ...policy.Change) {
 var theAuthor = actors.Author{Principal: principalNumber(0), Credential: fmt.Sprintf("%064x", 1)}
 
 // regrant gives a principal the role that it has, with another reason.
-func regrant(principal, i int) policy.Change {
-	return policy.GrantRole(policy.Grant{Principal: principalNumber(principal), Role: "worker", Reason: fmt.Sprintf("ticket %08d", i)})
+func regrant(who policy.Principal, i int) policy.Change {
+	return policy.GrantRole(policy.Grant{Principal: who, Role: "worker", Reason: fmt.Sprintf("ticket %08d", i)})
 }
 
 // concurrently runs b.N operations, by so many callers.
@@ -83,28 +83,31 @@ func durableSide(callers int) side {
 	dir, remove := scratch()
 	s := openStore(dir)
 	s.update(policy.PutRole(eightPermissions(1).roles[0], ""))
+	who := make([]policy.Principal, callers)
 	for c := range callers {
-		s.update(regrant(c, 0))
+		who[c] = principalNumber(c)
+		s.update(regrant(who[c], 0))
 	}
 	var done atomic.Int64
 	return side{"Update", func(b *testing.B) {
 		b.ReportAllocs()
 		base := int(done.Add(int64(b.N))) - b.N
-		concurrently(b, callers, func(caller, i int) { s.update(regrant(caller, base+i)) })
+		concurrently(b, callers, func(caller, i int) { s.update(regrant(who[caller], base+i)) })
 	}, func() { s.close(); remove() }}
 }
 
-// written is a record of an update: its key ends in the number of the update if it is new
-// with each, or in that of the principal.
+// written is a record that an update writes. If it is new with each, its key ends in the
+// number of the update.
 type written struct {
 	key, value []byte
 	fresh      bool
 }
 
-// recordsOfUpdate returns what one update of [durableSide] writes to the store.
-func recordsOfUpdate() (records []written) {
+// recordsOfUpdates returns what an update of [durableSide] writes, for each caller.
+func recordsOfUpdates(callers int) [][]written {
 	dir, remove := scratch()
 	defer remove()
+	sample := principalNumber(0)
 	apply := func(changes ...policy.Change) map[string][]byte {
 		s := openStore(dir)
 		for i := range changes {
@@ -113,17 +116,19 @@ func recordsOfUpdate() (records []written) {
 		s.close()
 		return contents(filepath.Join(dir, "store"))
 	}
-	before := apply(policy.PutRole(eightPermissions(1).roles[0], ""), regrant(0, 0), regrant(0, 1))
-	for key, value := range apply(regrant(0, 2)) {
+	before := apply(policy.PutRole(eightPermissions(1).roles[0], ""), regrant(sample, 0), regrant(sample, 1))
+	all := make([][]written, callers)
+	for key, value := range apply(regrant(sample, 2)) {
 		was, known := before[key]
-		if len(key) < 9 {
+		if known && bytes.Equal(was, value) {
 			continue
 		}
-		if !known || !bytes.Equal(was, value) {
-			records = append(records, written{[]byte(key), value, !known})
+		for c := range callers {
+			own := bytes.Replace([]byte(key), []byte(sample.String()), []byte(principalNumber(c).String()), 1)
+			all[c] = append(all[c], written{own, bytes.Clone(value), !known})
 		}
 	}
-	return records
+	return all
 }
 
 // contents reads everything in a store that is closed.
@@ -150,7 +155,7 @@ func (silent) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, arg
 // next.
 type committer struct {
 	db       *pebble.DB
-	records  []written
+	records  [][]written // of each caller
 	arrived  chan *commit
 	finished chan struct{}
 }
@@ -184,13 +189,12 @@ func (c *committer) run() {
 func (c *committer) write(group []*commit) error {
 	batch := c.db.NewBatch()
 	for _, g := range group {
-		for i := range c.records {
-			r := &c.records[i]
-			n := g.caller
+		records := c.records[g.caller]
+		for i := range records {
+			r := &records[i]
 			if r.fresh {
-				n = g.i
+				binary.BigEndian.PutUint64(r.key[len(r.key)-8:], uint64(g.i))
 			}
-			binary.BigEndian.PutUint64(r.key[len(r.key)-8:], uint64(n))
 			if err := batch.Set(r.key, r.value, nil); err != nil {
 				return err
 			}
@@ -206,7 +210,7 @@ func pebbleSide(callers int) side {
 		db: must(pebble.Open(dir, &pebble.Options{
 			FormatMajorVersion: pebble.FormatNewest, Logger: silent{}, CacheSize: 32 << 20, MemTableSize: 16 << 20,
 		})),
-		records: recordsOfUpdate(), arrived: make(chan *commit, callers), finished: make(chan struct{}),
+		records: recordsOfUpdates(callers), arrived: make(chan *commit, callers), finished: make(chan struct{}),
 	}
 	go c.run()
 	var written atomic.Int64

@@ -18,7 +18,7 @@ func fillStore(dir string, n int) {
 	for from := 0; from < n; from += each {
 		changes := make([]policy.Change, 0, each)
 		for i := from; i < min(n, from+each); i++ {
-			changes = append(changes, regrant(i, 0))
+			changes = append(changes, regrant(principalNumber(i), 0))
 		}
 		s.update(changes...)
 	}

@@ -78,10 +78,10 @@ type heldLog struct {
 	looked  chan struct{} // somebody, at the whole policy
 }
 
-func (l *heldLog) Propose(group []*actors.Proposal) error {
+func (l *heldLog) Propose(p *actors.Proposal) error {
 	l.arrived <- struct{}{}
 	<-l.open
-	return l.Memory.Propose(group)
+	return l.Memory.Propose(p)
 }
 
 func (l *heldLog) View(look func(policy.View)) error {

@@ -60,19 +60,6 @@ func decode(key, data []byte, v any) error {
 	return nil
 }
 
-func encodeRecord(r *policy.Record) []byte {
-	doc := recordDoc{Revision: r.Revision, Grants: make([]grantDoc, len(r.Grants))}
-	for i := range r.Grants {
-		doc.Grants[i] = grantDocOf(&r.Grants[i])
-	}
-	return encode(&doc)
-}
-
-func grantDocOf(g *policy.Grant) grantDoc {
-	s := policy.SpecOfGrant(g)
-	return grantDoc{Role: s.Role, Within: s.Within, Expires: s.Expires, Reason: s.Reason}
-}
-
 // decodeRecord reads the record of p, whose name was in the key.
 func decodeRecord(p policy.Principal, data []byte) (*policy.Record, error) {
 	key := recordKey(p)

@@ -13,17 +13,12 @@ import (
 // somebody who writes to the store on purpose there is the chain of the log.
 type digest [4]uint64
 
-// element is what one record adds.
-func element(key, value []byte) digest {
-	h := sha256.New()
-	var n [8]byte
-	binary.BigEndian.PutUint64(n[:], uint64(len(key)))
-	h.Write(n[:])
-	h.Write(key)
-	h.Write(value)
-	var sum [sha256.Size]byte
-	h.Sum(sum[:0])
-	var d digest
+// element is what one record adds: the length of the key, the key, the value.
+func element(key, value []byte) (d digest) {
+	var few [512]byte // most are no larger
+	b := binary.BigEndian.AppendUint64(few[:0], uint64(len(key)))
+	b = append(append(b, key...), value...)
+	sum := sha256.Sum256(b)
 	for i := range d {
 		d[i] = binary.BigEndian.Uint64(sum[8*i:])
 	}
@@ -53,11 +48,15 @@ func (d *digest) addTimes(other digest, times uint64) {
 
 // MarshalText implements [encoding.TextMarshaler].
 func (d digest) MarshalText() ([]byte, error) {
-	var b [32]byte
+	b := d.bytes()
+	return hex.AppendEncode(nil, b[:]), nil
+}
+
+func (d digest) bytes() (b [32]byte) {
 	for i := range d {
 		binary.BigEndian.PutUint64(b[8*i:], d[i])
 	}
-	return hex.AppendEncode(nil, b[:]), nil
+	return b
 }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].

@@ -51,6 +51,7 @@ type head struct {
 	mu    sync.Mutex
 	file  vfs.File
 	doc   headDoc
+	slot  [headBlock]byte // the last that was written
 	dirty bool
 
 	syncing sync.Mutex // held while the file is synced, and not within mu
@@ -108,16 +109,16 @@ func decodeSlot(slot []byte) (doc headDoc, ok bool) {
 	return doc, json.Unmarshal(slot[4:4+n], &doc, json.RejectUnknownMembers(true)) == nil
 }
 
-func encodeSlot(doc *headDoc) ([]byte, error) {
-	text := encode(doc)
-	slot := binary.BigEndian.AppendUint32(make([]byte, 0, headBlock), uint32(len(text)))
-	slot = append(slot, text...)
-	sum := sha256.Sum256(slot)
-	slot = append(slot, sum[:]...)
-	if len(slot) > headBlock {
-		return nil, fmt.Errorf("a head of %d bytes does not fit into its slot", len(slot))
+func encodeSlot(slot *[headBlock]byte, doc *headDoc) error {
+	clear(slot[:])
+	text := appendHead(slot[:4], doc)
+	if len(text)+sha256.Size > headBlock {
+		return fmt.Errorf("a head of %d bytes does not fit into its slot", len(text)+sha256.Size)
 	}
-	return slot[:headBlock:headBlock], nil
+	binary.BigEndian.PutUint32(text, uint32(len(text)-4))
+	sum := sha256.Sum256(text)
+	copy(slot[len(text):], sum[:])
+	return nil
 }
 
 // openHead opens the head file for writing, with doc as what it said last.
@@ -174,12 +175,11 @@ func (h *head) manifest(m manifestDoc) error {
 
 func (h *head) write() error {
 	h.doc.Sequence++
-	slot, err := encodeSlot(&h.doc)
-	if err != nil {
+	if err := encodeSlot(&h.slot, &h.doc); err != nil {
 		return err
 	}
 	h.dirty = true
-	_, err = h.file.WriteAt(slot, int64(h.doc.Sequence%headSlots)*headSlotSize)
+	_, err := h.file.WriteAt(h.slot[:], int64(h.doc.Sequence%headSlots)*headSlotSize)
 	return err
 }
 

@@ -19,11 +19,11 @@ const (
 	beforeValue = 1
 )
 
-func encodeBefore(value []byte) []byte {
+func appendBefore(b, value []byte) []byte {
 	if value == nil {
-		return []byte{beforeNone}
+		return append(b, beforeNone)
 	}
-	return append([]byte{beforeValue}, value...)
+	return append(append(b, beforeValue), value...)
 }
 
 func decodeBefore(place, kept []byte) ([]byte, error) {

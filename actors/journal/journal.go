@@ -65,11 +65,15 @@ type Journal struct {
 	unflushed int64
 
 	mu      sync.Mutex
-	cause   error // why it takes no updates
-	groups  []*group
-	arrived chan struct{}
-	applied chan *group
-	trim    chan chan error
+	cause   error              // why it takes no updates
+	queue   []*actors.Proposal // that the writer has not looked at
+	groups  []*group           // that are not delivered
+	arrived chan struct{}      // for the writer
+	ahead   chan struct{}      // for who prepares while it waits for a sync
+	making  making
+	// delivering is held while outcomes are delivered; mu may be taken within.
+	delivering sync.Mutex
+	trim       chan chan error
 
 	failed   chan struct{}
 	stumbled chan error // why nothing can be written, if no updates are taken yet
@@ -113,7 +117,7 @@ func (j *Journal) Open(events actors.Events) (actors.Opening, error) {
 	default:
 	}
 	j.events = events
-	for _, run := range []func(){j.write, j.complete, j.syncHead, j.keepChecking, j.keepTrimming} {
+	for _, run := range []func(){j.write, j.prepareAhead, j.syncHead, j.keepChecking, j.keepTrimming} {
 		j.running.Go(run)
 	}
 	return actors.Opening{Table: table, Revoked: revoked, Identity: j.identity}, nil

@@ -32,7 +32,10 @@ var metaKey = []byte{sectionMeta}
 
 func roleKey(name string) []byte { return append([]byte{sectionRole}, name...) }
 
-func recordKey(p policy.Principal) []byte { return append([]byte{sectionRecord}, p.String()...) }
+func recordKey(p policy.Principal) []byte {
+	name := p.String()
+	return append(append(make([]byte, 0, 1+len(name)), sectionRecord), name...)
+}
 
 func certificateKey(id policy.CertificateID) []byte {
 	return append([]byte{sectionCertificate}, id.String()...)
@@ -79,12 +82,19 @@ func chunkKey(revision uint64, n int) []byte {
 
 // beforePrefix is that of the earlier values of a key.
 func beforePrefix(key []byte) []byte {
-	before := make([]byte, 0, len(key)+10)
-	return append(append(append(before, sectionBefore), key...), 0)
+	return appendBeforePrefix(make([]byte, 0, len(key)+10), key)
+}
+
+func appendBeforePrefix(b, key []byte) []byte {
+	return append(append(append(b, sectionBefore), key...), 0)
 }
 
 func beforeKey(key []byte, revision uint64) []byte {
-	return binary.BigEndian.AppendUint64(beforePrefix(key), revision)
+	return appendBeforeKey(make([]byte, 0, len(key)+10), key, revision)
+}
+
+func appendBeforeKey(b, key []byte, revision uint64) []byte {
+	return binary.BigEndian.AppendUint64(appendBeforePrefix(b, key), revision)
 }
 
 // parseBeforeKey returns the key whose value it kept, and the revision that replaced it.

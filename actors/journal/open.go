@@ -56,7 +56,7 @@ func newJournal(dir string, o Options) (*Journal, error) {
 	j := &Journal{
 		options: o, dir: dir, log: o.Logger,
 		files:   &fence{FS: o.files, spare: o.files.PathJoin(dir, spareFolder)},
-		arrived: make(chan struct{}, 1), applied: make(chan *group, 8), trim: make(chan chan error),
+		arrived: make(chan struct{}, 1), ahead: make(chan struct{}, 1), trim: make(chan chan error),
 		failed: make(chan struct{}), stumbled: make(chan error, 1), stopping: make(chan struct{}),
 	}
 	j.files.failed = j.broken

@@ -26,14 +26,21 @@ type tip struct {
 	records map[policy.Principal]kept // what was read, and what the batch holds
 	holders map[string]map[policy.Principal]bool
 	now     time.Time
+	scratch []byte
 }
 
-func newTip(db *pebble.DB, s small, recent map[policy.Principal]kept, now time.Time) *tip {
-	return &tip{
-		view: view{small: s, reader: db}, batch: db.NewBatch(), now: now,
-		written: map[string][]byte{}, recent: recent, records: map[policy.Principal]kept{},
-		holders: map[string]map[policy.Principal]bool{},
+// reset begins a new batch on a state. What many changes have blown up is not used again.
+func (t *tip) reset(db *pebble.DB, s small, recent map[policy.Principal]kept, now time.Time) {
+	const most = 1024
+	if t.written == nil || len(t.written)+len(t.records)+len(t.holders) > most {
+		t.written, t.records, t.scratch = map[string][]byte{}, map[policy.Principal]kept{}, nil
+		t.holders = map[string]map[policy.Principal]bool{}
 	}
+	clear(t.written)
+	clear(t.records)
+	clear(t.holders)
+	t.view = view{small: s, reader: db}
+	t.batch, t.recent, t.now = db.NewBatch(), recent, now
 }
 
 // get returns the value of a key, the batch's if that has one.
@@ -54,8 +61,12 @@ func (t *tip) put(key, value []byte) {
 	t.note(t.batch.Set(key, value, nil))
 }
 
-// change puts a key of the state.
-func (t *tip) change(key, value []byte) { t.replace(key, t.get(key), value) }
+// change puts a key of the state, or removes it if value is nil.
+func (t *tip) change(key, value []byte) {
+	before := t.get(key)
+	t.written[string(key)] = value
+	t.replace(key, before, value)
+}
 
 // replace puts a key of the state that held before: the digests follow, and the earlier
 // value is kept.
@@ -66,9 +77,14 @@ func (t *tip) replace(key, before, value []byte) {
 	}
 	if value != nil {
 		d.add(key, value)
+		t.note(t.batch.Set(key, value, nil))
+	} else {
+		t.note(t.batch.Delete(key, nil))
 	}
-	t.put(key, value)
-	t.note(t.batch.Set(beforeKey(key, t.revision), encodeBefore(before), nil))
+	t.scratch = appendBeforeKey(t.scratch[:0], key, t.revision)
+	n := len(t.scratch)
+	t.scratch = appendBefore(t.scratch, before)
+	t.note(t.batch.Set(t.scratch[:n], t.scratch[n:], nil))
 }
 
 // Record implements [policy.View].
@@ -189,7 +205,7 @@ func (t *tip) changeRecords(d *policy.Draft) {
 		if r == nil || r.Revision != t.revision {
 			continue
 		}
-		before, value := t.kept(p), encodeRecord(r)
+		before, value := t.kept(p), appendRecord(nil, r)
 		t.replace(recordKey(p), before.value, value)
 		t.changeHolder(p, before.record, r)
 		t.records[p] = kept{r, value}
@@ -198,6 +214,9 @@ func (t *tip) changeRecords(d *policy.Draft) {
 
 // changeHolder keeps who holds which role, where that differs between two records.
 func (t *tip) changeHolder(p policy.Principal, before, after *policy.Record) {
+	if before != nil && slices.EqualFunc(before.Grants, after.Grants, func(a, b policy.Grant) bool { return a.Role == b.Role }) {
+		return
+	}
 	const had, has = 1, 2
 	roles := map[string]int{}
 	if before != nil {
@@ -235,14 +254,12 @@ func (t *tip) enter(p *actors.Proposal, previous uint64) {
 		Author: p.Author.Principal.String(), Credential: p.Author.Credential,
 		Digests: t.digests, Repeats: t.repeats, Before: t.head,
 	}
-	if len(p.Changes) <= chunkSize {
-		doc.Changes = specsOf(p.Changes)
-	} else {
+	if len(p.Changes) > chunkSize {
 		doc.Chunks = t.enterChunks(p.Changes)
 	}
-	value := encode(&doc)
-	t.put(entryKey(t.revision), value)
-	t.head = sha256.Sum256(value)
+	t.scratch = appendEntry(t.scratch[:0], &doc, p.Changes)
+	t.note(t.batch.Set(entryKey(t.revision), t.scratch, nil))
+	t.head = sha256.Sum256(t.scratch)
 }
 
 // enterChunks adds the changes of a large update beside its entry, and returns their
@@ -250,17 +267,9 @@ func (t *tip) enter(p *actors.Proposal, previous uint64) {
 func (t *tip) enterChunks(changes []policy.Change) []hash {
 	var hashes []hash
 	for chunk := range slices.Chunk(changes, chunkSize) {
-		value := encode(specsOf(chunk))
-		t.note(t.batch.Set(chunkKey(t.revision, len(hashes)), value, nil))
-		hashes = append(hashes, sha256.Sum256(value))
+		t.scratch = appendChanges(t.scratch[:0], chunk)
+		t.note(t.batch.Set(chunkKey(t.revision, len(hashes)), t.scratch, nil))
+		hashes = append(hashes, sha256.Sum256(t.scratch))
 	}
 	return hashes
-}
-
-func specsOf(changes []policy.Change) []policy.ChangeSpec {
-	specs := make([]policy.ChangeSpec, len(changes))
-	for i := range changes {
-		specs[i] = policy.SpecOfChange(changes[i])
-	}
-	return specs
 }

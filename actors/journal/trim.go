@@ -56,8 +56,10 @@ func (j *Journal) Trim() error {
 	}
 }
 
-// trimOnce removes some entries. It runs in the writer.
-func (j *Journal) trimOnce() error {
+// trimSome removes some entries. It runs in the writer.
+func (j *Journal) trimSome() error {
+	j.making.mu.Lock()
+	defer j.making.mu.Unlock()
 	batch := j.db.NewBatch()
 	defer func() { _ = batch.Close() }() // it holds nothing but memory
 	meta, err := readMeta(j.db)

@@ -53,13 +53,16 @@ type Draft struct {
 // NewDraft starts a draft on base whose changes shall have that revision, a later one than
 // that of base.
 func NewDraft(base View, revision uint64) *Draft {
-	return &Draft{base: base, revision: revision, RolesPut: map[string]*Role{}, Records: map[Principal]*Record{}}
+	return &Draft{base: base, revision: revision, Records: map[Principal]*Record{}}
 }
 
 // Apply applies a change. An error leaves the draft in a state to be thrown away; it
 // wraps [ErrUnknownRole], [ErrRoleInUse], [ErrCycle], [ErrInvalid] or [ErrMalformed]. A
 // change that changes nothing is no error: what is asked for holds afterwards.
 func (d *Draft) Apply(c Change) error {
+	if err := checkReason(c.Reason); err != nil {
+		return err
+	}
 	switch c.Op {
 	case OpGrant:
 		return d.grant(c.Grant)
@@ -187,8 +190,16 @@ func (d *Draft) putRole(r *Role) error {
 	if err := checkInheritance(r, d.Role); err != nil {
 		return err
 	}
-	d.RolesPut[r.name], d.heirs = r, nil
+	d.setRole(r.name, r)
+	d.heirs = nil
 	return nil
+}
+
+func (d *Draft) setRole(name string, r *Role) {
+	if d.RolesPut == nil {
+		d.RolesPut = map[string]*Role{}
+	}
+	d.RolesPut[name] = r
 }
 
 func (d *Draft) deleteRole(name string) error {
@@ -199,16 +210,18 @@ func (d *Draft) deleteRole(name string) error {
 		return &FieldError{Field: "role", Err: fmt.Errorf("%w: %q is granted; revoke its grants first", ErrRoleInUse, name)}
 	}
 	if d.inherited(name) {
+		heir := "" // the first by name, so that the error is always the same
 		for r := range d.Roles() {
-			if slices.Contains(r.inherits, name) {
-				return &FieldError{Field: "role", Err: fmt.Errorf("%w: %q is inherited by %q", ErrRoleInUse, name, r.name)}
+			if slices.Contains(r.inherits, name) && (heir == "" || r.name < heir) {
+				heir = r.name
 			}
 		}
+		return &FieldError{Field: "role", Err: fmt.Errorf("%w: %q is inherited by %q", ErrRoleInUse, name, heir)}
 	}
 	for _, parent := range d.Role(name).inherits {
 		d.heirs[parent]--
 	}
-	d.RolesPut[name] = nil
+	d.setRole(name, nil)
 	return nil
 }
 

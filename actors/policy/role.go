@@ -168,7 +168,11 @@ func (g *Grant) check() error {
 			return &FieldError{Field: "expires", Err: err}
 		}
 	}
-	if len(g.Reason) > MaxReason || !utf8.ValidString(g.Reason) {
+	return checkReason(g.Reason)
+}
+
+func checkReason(reason string) error {
+	if len(reason) > MaxReason || !utf8.ValidString(reason) {
 		return &FieldError{Field: "reason", Err: fmt.Errorf("%w: a reason is valid UTF-8 of at most %d bytes", ErrInvalid, MaxReason)}
 	}
 	return nil
