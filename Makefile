@@ -1,5 +1,6 @@
 # interlock: `make help` lists what there is.
 
+SHELL   = bash
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LINT     = $(GO) tool -modfile=.ci/lint/go.mod
@@ -28,7 +29,13 @@ test: ## run all tests with the race detector
 	$(GO) test -race -count=1 -timeout 9m ./...
 
 soak: ## run the long forms of the fault tests, and print their counts; it takes hours
-	INTERLOCK_SOAK=1 $(GO) test -count=1 -v -timeout 24h -run 'G5_' ./actors/journal ./cmd/interlock
+	@status=0; for package in ./actors/journal ./cmd/interlock; do \
+		for test in $$($(GO) test -list 'G5_' $$package | grep ^Test); do \
+			INTERLOCK_SOAK=1 $(GO) test -count=1 -v -timeout 24h -run "^$$test$$" $$package | \
+				grep -vE '^(=== | *--- PASS: .*/|PASS$$)'; \
+			test "$${PIPESTATUS[0]}" = 0 || status=1; \
+		done; \
+	done; exit $$status
 
 conformance: ## run the AuthZEN cases in the folder CASES
 	@test -n "$(CASES)" || { echo 'error: say where the cases are: make conformance CASES=folder'; exit 2; }
