@@ -155,14 +155,25 @@ func (l *life) decided(e event, call int64) {
 	}
 }
 
+// began notes that a use has begun, if the process lives. It has done so in the model when
+// its turn did, which is before its function runs: updates that concern others can be
+// acknowledged between.
+func (l *life) began(e event, call int64) bool {
+	e.kind = evBegin
+	if !l.counts() {
+		return false
+	}
+	l.chronicle.add(e, call, l.chronicle.now())
+	return true
+}
+
 func (l *life) execute(ctx context.Context, e event, linger bool) bool {
 	call := l.chronicle.now()
 	return l.goesOn(e, call, l.decider.Execute(ctx, question(e.principal, e.action), func(ctx context.Context) error {
 		e.allowed = true
 		e.revision, _ = actors.RevisionOf(ctx)
 		l.decided(e, call)
-		e.kind = evBegin
-		l.instant(e)
+		l.began(e, call)
 		if linger {
 			runtime.Gosched()
 		}
@@ -182,11 +193,9 @@ func (l *life) admit(ctx context.Context, e event, during func(context.Context))
 	defer lease.Release()
 	e.allowed, e.revision = true, lease.Decision().Revision
 	l.decided(e, call)
-	e.kind = evBegin
-	if !l.counts() {
+	if !l.began(e, call) {
 		return false
 	}
-	l.chronicle.add(e, call, l.chronicle.now())
 	during(lease.Context())
 	e.kind = evEnd
 	l.instant(e)
