@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -28,15 +30,29 @@ type fence struct {
 	failed func(error)
 	armed  atomic.Bool
 	down   atomic.Bool
-	head   *head
-	locked io.Closer // the lock on the folder
+	// passing is held by who writes, shared, and by who waits for these.
+	passing sync.RWMutex
+	head    *head
+	locked  io.Closer // the lock on the folder
 }
 
-// gate stops the goroutine for good if writing has failed.
-func (f *fence) gate() {
+// pass lets a write through. If it fails, or one has failed before, pass does not return.
+func (f *fence) pass(path string, write func() error) error {
+	f.passing.RLock()
 	if f.down.Load() {
+		f.passing.RUnlock()
 		select {}
 	}
+	err := write()
+	f.passing.RUnlock()
+	return f.check(path, err)
+}
+
+// settle waits, when the fence is down, until what had passed it before has ended: from
+// then on nothing touches the files.
+func (f *fence) settle() {
+	f.passing.Lock()
+	defer f.passing.Unlock()
 }
 
 // check passes the result of a write, and does not return if it is an error.
@@ -65,13 +81,18 @@ func (f *fence) restrict(path string, mode fs.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
-func (f *fence) made(path string, file vfs.File, err error) (vfs.File, error) {
-	if err == nil {
-		if err = f.restrict(path, 0o600); err != nil {
-			err = joinClose(err, file)
+// made makes a file, which nobody else can read.
+func (f *fence) made(path string, open func() (vfs.File, error)) (file vfs.File, err error) {
+	err = f.pass(path, func() (err error) {
+		if file, err = open(); err != nil {
+			return err
 		}
-	}
-	if err := f.check(path, err); err != nil {
+		if err = f.restrict(path, 0o600); err != nil {
+			return joinClose(err, file)
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	return f.wrap(path, file), nil
@@ -94,23 +115,17 @@ func (f *fence) wrap(path string, file vfs.File) vfs.File {
 
 // Create implements [vfs.FS].
 func (f *fence) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	f.gate()
-	file, err := f.FS.Create(name, category)
-	return f.made(name, file, err)
+	return f.made(name, func() (vfs.File, error) { return f.FS.Create(name, category) })
 }
 
 // OpenReadWrite implements [vfs.FS].
 func (f *fence) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	f.gate()
-	file, err := f.FS.OpenReadWrite(name, category, opts...)
-	return f.made(name, file, err)
+	return f.made(name, func() (vfs.File, error) { return f.FS.OpenReadWrite(name, category, opts...) })
 }
 
 // ReuseForWrite implements [vfs.FS].
 func (f *fence) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	f.gate()
-	file, err := f.FS.ReuseForWrite(oldname, newname, category)
-	return f.made(newname, file, err)
+	return f.made(newname, func() (vfs.File, error) { return f.FS.ReuseForWrite(oldname, newname, category) })
 }
 
 // OpenDir implements [vfs.FS].
@@ -131,36 +146,36 @@ func (f *fence) List(dir string) ([]string, error) {
 
 // Link implements [vfs.FS].
 func (f *fence) Link(oldname, newname string) error {
-	f.gate()
-	return f.check(newname, f.FS.Link(oldname, newname))
+	return f.pass(newname, func() error { return f.FS.Link(oldname, newname) })
 }
 
 // Remove implements [vfs.FS]. That a file is gone already is no failure. The store removes
 // a marker when it has made the next, which has to outlast a loss of power then.
 func (f *fence) Remove(name string) error {
-	f.gate()
 	if strings.HasPrefix(f.PathBase(name), "marker.") {
-		if err := f.check(name, syncFolder(f.FS, f.PathDir(name))); err != nil {
+		if err := f.pass(name, func() error { return syncFolder(f.FS, f.PathDir(name)) }); err != nil {
 			return err
 		}
 	}
-	err := f.FS.Remove(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	var gone error
+	err := f.pass(name, func() error {
+		err := f.FS.Remove(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			gone, err = err, nil
+		}
 		return err
-	}
-	return f.check(name, err)
+	})
+	return cmp.Or(err, gone)
 }
 
 // RemoveAll implements [vfs.FS].
 func (f *fence) RemoveAll(name string) error {
-	f.gate()
-	return f.check(name, f.FS.RemoveAll(name))
+	return f.pass(name, func() error { return f.FS.RemoveAll(name) })
 }
 
 // Rename implements [vfs.FS].
 func (f *fence) Rename(oldname, newname string) error {
-	f.gate()
-	return f.check(newname, f.FS.Rename(oldname, newname))
+	return f.pass(newname, func() error { return f.FS.Rename(oldname, newname) })
 }
 
 // Lock implements [vfs.FS].
@@ -178,8 +193,7 @@ func (f *fence) Lock(name string) (io.Closer, error) {
 
 // MkdirAll implements [vfs.FS].
 func (f *fence) MkdirAll(dir string, _ os.FileMode) error {
-	f.gate()
-	return f.check(dir, f.FS.MkdirAll(dir, 0o700))
+	return f.pass(dir, func() error { return f.FS.MkdirAll(dir, 0o700) })
 }
 
 // syncFolder makes the names in a folder outlast a loss of power.
@@ -211,35 +225,33 @@ type fencedFile struct {
 
 // Write implements [vfs.File].
 func (f *fencedFile) Write(p []byte) (int, error) {
-	f.fence.gate()
-	n, err := f.File.Write(p)
-	return n, f.fence.check(f.path, err)
+	n := 0
+	err := f.fence.pass(f.path, func() (err error) { n, err = f.File.Write(p); return err })
+	return n, err
 }
 
 // WriteAt implements [vfs.File].
 func (f *fencedFile) WriteAt(p []byte, offset int64) (int, error) {
-	f.fence.gate()
-	n, err := f.File.WriteAt(p, offset)
-	return n, f.fence.check(f.path, err)
+	n := 0
+	err := f.fence.pass(f.path, func() (err error) { n, err = f.File.WriteAt(p, offset); return err })
+	return n, err
 }
 
 // Sync implements [vfs.File].
 func (f *fencedFile) Sync() error {
-	f.fence.gate()
-	return f.fence.check(f.path, f.File.Sync())
+	return f.fence.pass(f.path, f.File.Sync)
 }
 
 // SyncTo implements [vfs.File].
 func (f *fencedFile) SyncTo(length int64) (bool, error) {
-	f.fence.gate()
-	full, err := f.File.SyncTo(length)
-	return full, f.fence.check(f.path, err)
+	full := false
+	err := f.fence.pass(f.path, func() (err error) { full, err = f.File.SyncTo(length); return err })
+	return full, err
 }
 
 // SyncData implements [vfs.File].
 func (f *fencedFile) SyncData() error {
-	f.fence.gate()
-	return f.fence.check(f.path, f.File.SyncData())
+	return f.fence.pass(f.path, f.File.SyncData)
 }
 
 // manifestFile is a list of tables. It is noted in the head, before whoever synced it
@@ -278,11 +290,11 @@ func (m *manifestFile) SyncData() error {
 
 func (m *manifestFile) note() error {
 	if !m.listed {
-		if err := m.fence.check(m.path, syncFolder(m.fence.FS, m.fence.PathDir(m.path))); err != nil {
+		if err := m.fence.pass(m.path, func() error { return syncFolder(m.fence.FS, m.fence.PathDir(m.path)) }); err != nil {
 			return err
 		}
 		m.listed = true
 	}
 	m.doc.Sum = hex.EncodeToString(m.sum.Sum(nil)[:16])
-	return m.fence.check(m.path, m.fence.head.manifest(m.doc))
+	return m.fence.pass(m.path, func() error { return m.fence.head.manifest(m.doc) })
 }

@@ -53,9 +53,14 @@ type head struct {
 	doc   headDoc
 	slot  [headBlock]byte // the last that was written
 	dirty bool
+	shut  bool
 
 	syncing sync.Mutex // held while the file is synced, and not within mu
 }
+
+// errHeadClosed is returned by a write that comes after close: that of an Open which failed
+// in another of its goroutines.
+var errHeadClosed = errors.New("the head file is closed")
 
 // errNoHead is returned when there is no head file, or one that nothing was written to.
 var errNoHead = errors.New("there is no head file")
@@ -174,6 +179,9 @@ func (h *head) manifest(m manifestDoc) error {
 }
 
 func (h *head) write() error {
+	if h.shut {
+		return errHeadClosed
+	}
 	h.doc.Sequence++
 	if err := encodeSlot(&h.slot, &h.doc); err != nil {
 		return err
@@ -197,4 +205,13 @@ func (h *head) sync() error {
 	return h.file.Sync()
 }
 
-func (h *head) close() error { return errors.Join(h.sync(), h.file.Close()) }
+// close syncs and closes the file, after writes that run.
+func (h *head) close() error {
+	err := h.sync()
+	h.syncing.Lock()
+	defer h.syncing.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.shut, h.dirty = true, false
+	return errors.Join(err, h.file.Close())
+}

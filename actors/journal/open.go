@@ -106,6 +106,9 @@ func (j *Journal) abandon() error {
 	if !j.files.down.Load() && j.db != nil {
 		errs = append(errs, j.guarded(j.db.Close))
 	}
+	if j.files.down.Load() {
+		j.files.settle()
+	}
 	if j.head != nil {
 		errs = append(errs, j.head.close())
 	}
