@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/x509"
 	_ "embed"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"text/template"
 	"time"
 
 	"github.com/interlock-authz/interlock/certs"
@@ -25,6 +27,25 @@ const devTrustDomain = "spiffe://interlock.test/"
 
 //go:embed sample.yaml
 var samplePolicy []byte
+
+// targetFile describes the server for interlock race.
+const targetFile = "race.yaml"
+
+//go:embed race-target.yaml
+var raceTarget string
+
+// writeTarget describes the server as it is reached now.
+func writeTarget(dir string, l *listeners) error {
+	t, err := template.New(targetFile).Delims("[[", "]]").Parse(raceTarget)
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := t.Execute(&text, struct{ Callers, Administrators string }{l.url(callers), l.url(administrators)}); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, targetFile), text.Bytes(), true)
+}
 
 // setUpDev makes what is missing in the folder, replaces certificates that end within a
 // day or are not the authority's, and configures the server to use it.

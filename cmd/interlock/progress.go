@@ -12,7 +12,7 @@ import (
 // progress tells somebody who looks at a terminal how far a transfer of lines is. What is
 // transferred is written to it.
 type progress struct {
-	out   io.Writer // nil when nobody looks
+	line  *statusLine
 	what  string
 	total int64  // bytes, 0 if it is not known
 	then  string // what is waited for when all of them were transferred
@@ -21,7 +21,6 @@ type progress struct {
 	bytes int64
 	lines int64
 	next  time.Time // when to show it again
-	over  bool
 }
 
 // progressEvery is how often progress is shown.
@@ -29,10 +28,39 @@ const progressEvery = 200 * time.Millisecond
 
 // newProgress shows progress on out if that is a terminal, else nothing.
 func newProgress(out io.Writer, what string, total int64) *progress {
+	return &progress{line: newStatusLine(out), what: what, total: total}
+}
+
+// statusLine is the last line of a terminal, written again and again. It is safe for
+// concurrent use.
+type statusLine struct {
+	mu   sync.Mutex
+	out  io.Writer // nil when nobody looks
+	over bool
+}
+
+func newStatusLine(out io.Writer) *statusLine {
 	if !isTerminal(out) {
 		out = nil
 	}
-	return &progress{out: out, what: what, total: total}
+	return &statusLine{out: out}
+}
+
+// show writes the line anew.
+func (l *statusLine) show(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.out != nil && !l.over {
+		fmt.Fprint(l.out, "\r\x1b[K", text)
+	}
+}
+
+// end takes the line away, for good.
+func (l *statusLine) end() {
+	l.show("")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
 }
 
 // isTerminal takes every character device for one: what is written to /dev/null does not
@@ -54,7 +82,7 @@ func (p *progress) Write(data []byte) (int, error) {
 	p.lines += int64(bytes.Count(data, []byte{'\n'}))
 	if now := time.Now(); !now.Before(p.next) || p.bytes == p.total {
 		p.next = now.Add(progressEvery)
-		p.show(p.text())
+		p.line.show(p.text())
 	}
 	return len(data), nil
 }
@@ -73,17 +101,5 @@ func (p *progress) text() string {
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
-// show writes the line anew.
-func (p *progress) show(text string) {
-	if p.out != nil && !p.over {
-		fmt.Fprint(p.out, "\r\x1b[K", text)
-	}
-}
-
 // end takes the line away.
-func (p *progress) end() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.show("")
-	p.over = true
-}
+func (p *progress) end() { p.line.end() }

@@ -123,7 +123,11 @@ func serveStore(ctx context.Context, c *config, l *listeners, s *store, dev bool
 		l.stop(0)
 		return err
 	}
-	if err := l.handle(c, engine, s, dev, log); err != nil {
+	err = l.handle(c, engine, s, dev, log)
+	if err == nil && dev {
+		err = writeTarget(devFolder, l)
+	}
+	if err != nil {
 		l.stop(0)
 		return errors.Join(err, engine.Close(context.WithoutCancel(ctx)))
 	}

@@ -200,7 +200,7 @@ func TestProgressIsForTerminals(t *testing.T) {
 
 func TestProgressSaysHowFarItIs(t *testing.T) {
 	var out bytes.Buffer
-	p := &progress{out: &out, what: "apply", total: 4_000_000, then: "the server is at work"}
+	p := &progress{line: &statusLine{out: &out}, what: "apply", total: 4_000_000, then: "the server is at work"}
 	block := append(bytes.Repeat([]byte("x"), 999_999), '\n')
 	_, _ = p.Write(block)
 	_, _ = p.Write(block)
@@ -214,7 +214,7 @@ func TestProgressSaysHowFarItIs(t *testing.T) {
 		"\r\x1b[Kapply: 4 lines, 4.0 MB; the server is at work", "\r\x1b[K"), out.String())
 
 	out.Reset()
-	unknown := &progress{out: &out, what: "export"}
+	unknown := &progress{line: &statusLine{out: &out}, what: "export"}
 	_, _ = unknown.Write(block)
 	require.Equal(t, "\r\x1b[Kexport: 1 lines, 1.0 MB", out.String())
 }

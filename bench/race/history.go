@@ -1,0 +1,228 @@
+package race
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Span is a stretch of time, from a reading of [Now] to another.
+type Span struct {
+	Start int64 `json:"start"`
+	End   int64 `json:"end"`
+}
+
+// within reports whether the whole span lies in another.
+func (s Span) within(o Span) bool { return o.Start <= s.Start && s.End <= o.End }
+
+// Outcome is how a call was answered.
+type Outcome uint8
+
+const (
+	// Other is neither: an error, or an answer that the target's description does not know.
+	Other Outcome = iota
+	// Allowed and Denied are as the target's description says.
+	Allowed
+	Denied
+)
+
+// call is one call of the protected operation.
+type call struct {
+	Span
+	outcome Outcome
+	use     Span // zero if the target does not stamp it
+}
+
+// flip is a change of the permission: when it was sent, and when it was acknowledged.
+type flip struct {
+	Span
+	grant bool
+}
+
+// probe is a look at the effects.
+type probe struct {
+	Span
+	value string
+}
+
+// echo is a nonce that was sent after the acknowledgement of a revocation, and came back.
+type echo struct {
+	sent, back int64
+}
+
+// history is everything that a run recorded. Flips are in their order and take turns.
+type history struct {
+	calls   []call
+	flips   []flip
+	probes  []probe
+	entries []Span // uses, by the probe of effects
+	echoes  []echo
+}
+
+// window is the time from the acknowledgement of a change to the sending of the next.
+type window struct {
+	Span
+	grant bool
+}
+
+// windows of all changes but the last, which has none that follows.
+func (h *history) windows() []window {
+	var all []window
+	for i := 1; i < len(h.flips); i++ {
+		all = append(all, window{Span{h.flips[i-1].End, h.flips[i].Start}, h.flips[i-1].grant})
+	}
+	return all
+}
+
+// windowAt finds the last window that begins at or before a moment; nil if none does.
+func windowAt(all []window, moment int64) *window {
+	n, _ := slices.BinarySearchFunc(all, moment+1, func(w window, t int64) int { return cmp.Compare(w.Start, t) })
+	if n == 0 {
+		return nil
+	}
+	return &all[n-1]
+}
+
+// Kind is the evidence that a violation rests on: see the package documentation.
+type Kind string
+
+// The kinds.
+const (
+	StaleUse    Kind = "use"
+	StaleEffect Kind = "effect"
+	StaleEcho   Kind = "echo"
+	StaleAllow  Kind = "allowed"
+	StaleDenial Kind = "refused"
+)
+
+// Violation is something that happened after the target had acknowledged that it cannot.
+type Violation struct {
+	Kind Kind `json:"kind"`
+	// Acknowledged is when the change was acknowledged that forbids it, and Next when the
+	// opposite change was sent.
+	Acknowledged int64 `json:"acknowledged"`
+	Next         int64 `json:"next"`
+	// Span is when it happened: within these two.
+	Span
+}
+
+// violations finds what is wrong with a history, in the order of time.
+func (h *history) violations() []Violation {
+	all := h.windows()
+	f := &finder{windows: all, stamped: map[Span]bool{}}
+	for _, c := range h.calls {
+		f.call(c)
+	}
+	for _, use := range h.entries {
+		if !f.stamped[use] {
+			f.add(StaleUse, use, false)
+		}
+	}
+	for i := 1; i < len(h.probes); i++ {
+		// With a ledger each use is judged by itself.
+		if before, after := h.probes[i-1], h.probes[i]; before.value != after.value && len(h.entries) == 0 {
+			f.add(StaleEffect, Span{before.Start, after.End}, false)
+		}
+	}
+	for _, e := range h.echoes {
+		f.add(StaleEcho, Span{e.sent, e.back}, false)
+	}
+	slices.SortStableFunc(f.found, func(a, b Violation) int { return cmp.Compare(a.Start, b.Start) })
+	return f.found
+}
+
+type finder struct {
+	windows []window
+	stamped map[Span]bool // uses of calls, which a ledger lists once more
+	found   []Violation
+}
+
+func (f *finder) call(c call) {
+	switch c.outcome {
+	case Allowed:
+		if c.use != (Span{}) {
+			f.stamped[c.use] = true
+			if f.add(StaleUse, c.use, false) {
+				return
+			}
+		}
+		f.add(StaleAllow, c.Span, false)
+	case Denied:
+		f.add(StaleDenial, c.Span, true)
+	}
+}
+
+// add adds a violation if the span lies as a whole in a window after a grant, or after a
+// revocation.
+func (f *finder) add(kind Kind, s Span, granted bool) bool {
+	w := windowAt(f.windows, s.Start)
+	if w == nil || w.grant != granted || !s.within(w.Span) {
+		return false
+	}
+	f.found = append(f.found, Violation{Kind: kind, Acknowledged: w.Start, Next: w.End, Span: s})
+	return true
+}
+
+// latencies are, for each revocation that a grant follows, the time from its
+// acknowledgement to the last moment at which something that it forbids was certainly not
+// over yet, 0 if there was none: the end of a use that the target stamps; for what is not
+// stamped the begin of a call that succeeded, the probe before the one that saw a change,
+// and the sending of bytes that came back.
+func (h *history) latencies() []int64 {
+	all := h.windows()
+	last := map[int64]int64{}
+	var order []int64
+	for _, w := range all {
+		if !w.grant {
+			order = append(order, w.Start)
+			last[w.Start] = 0
+		}
+	}
+	saw := func(moment int64) {
+		if w := windowAt(all, moment); w != nil && !w.grant && moment <= w.End {
+			last[w.Start] = max(last[w.Start], moment-w.Start)
+		}
+	}
+	for _, use := range h.uses() {
+		saw(use.End)
+	}
+	for _, v := range h.violations() {
+		if v.Kind == StaleAllow || v.Kind == StaleEffect || v.Kind == StaleEcho {
+			saw(v.Start)
+		}
+	}
+	found := make([]int64, len(order))
+	for i, acknowledged := range order {
+		found[i] = last[acknowledged]
+	}
+	return found
+}
+
+// uses are all that were stamped, those of a ledger and those of answers.
+func (h *history) uses() []Span {
+	uses := slices.Clone(h.entries)
+	for _, c := range h.calls {
+		if c.outcome == Allowed && c.use != (Span{}) {
+			uses = append(uses, c.use)
+		}
+	}
+	return uses
+}
+
+// straddling counts uses that began before a revocation was acknowledged and ended after.
+// They are no violation of the rules above, yet where a revocation waits until all is quiet there are none.
+func (h *history) straddling() int {
+	seen := map[Span]bool{}
+	all := h.windows()
+	n := 0
+	for _, use := range h.uses() {
+		if seen[use] {
+			continue
+		}
+		seen[use] = true
+		w := windowAt(all, use.End)
+		if w != nil && !w.grant && use.Start < w.Start && use.End > w.Start && use.End <= w.End {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,167 @@
+package race
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Report is what a run came to. Times are in nanoseconds.
+type Report struct {
+	Target  string    `json:"target"`
+	Began   time.Time `json:"began"`
+	Took    int64     `json:"took"`
+	Seed    uint64    `json:"seed"`
+	Callers int       `json:"callers"`
+	Calls   int       `json:"calls"`
+	Allowed int       `json:"allowed"`
+	Denied  int       `json:"denied"`
+	// Other calls were answered in another way, or broken off; FirstOther is how the first
+	// was.
+	Other      int    `json:"other"`
+	FirstOther string `json:"firstOther,omitzero"`
+	// Changes counts grants and revocations, Revocations those that a grant followed.
+	Changes     int `json:"changes"`
+	Revocations int `json:"revocations"`
+	// Evidence lists what the run could look for in this target.
+	Evidence []Kind `json:"evidence"`
+	// ViolationCount counts them all, ByKind by their evidence; Violations lists the first
+	// of them, at most [MaxListed].
+	ViolationCount int          `json:"violationCount"`
+	ByKind         map[Kind]int `json:"byKind"`
+	Violations     []Violation  `json:"violations"`
+	// Straddling uses began before a revocation was acknowledged and ended after. They are
+	// not counted as violations.
+	Straddling int `json:"straddling"`
+	// Latency is the time from the acknowledgement of a revocation to the last moment at
+	// which something that it forbids was not over yet.
+	Latency Latency `json:"latency"`
+	// Latencies are all of them, in the order of the revocations.
+	Latencies []int64 `json:"latencies"`
+}
+
+// MaxListed bounds the violations that a report lists one by one.
+const MaxListed = 10_000
+
+// Latency of revocations.
+type Latency struct {
+	P50 int64 `json:"p50"`
+	P99 int64 `json:"p99"`
+	Max int64 `json:"max"`
+}
+
+// CallsPerSecond is the throughput of the protected operation, whatever the answers.
+func (r *Report) CallsPerSecond() float64 { return float64(r.Calls) / time.Duration(r.Took).Seconds() }
+
+// OnlyCalls reports that the target offers no evidence but its answers.
+func (r *Report) OnlyCalls() bool { return len(r.Evidence) == 2 }
+
+func (r *runner) report(took time.Duration) *Report {
+	h := &r.history
+	found := h.violations()
+	p := &Report{
+		Target: r.target.Name, Began: time.Now().Add(-took).UTC(), Took: int64(took), Seed: r.options.Seed, Callers: r.options.Callers,
+		Calls: len(h.calls), Changes: len(h.flips), FirstOther: r.broken, Evidence: r.target.evidence(),
+		ViolationCount: len(found), ByKind: map[Kind]int{}, Violations: found[:min(len(found), MaxListed)],
+		Straddling: h.straddling(), Latencies: h.latencies(),
+	}
+	for _, c := range h.calls {
+		switch c.outcome {
+		case Allowed:
+			p.Allowed++
+		case Denied:
+			p.Denied++
+		default:
+			p.Other++
+		}
+	}
+	for _, v := range found {
+		p.ByKind[v.Kind]++
+	}
+	p.Revocations = len(p.Latencies)
+	p.Latency = latencyOf(p.Latencies)
+	return p
+}
+
+// evidence is what the target's description makes possible.
+func (t *Target) evidence() []Kind {
+	kinds := []Kind{StaleAllow, StaleDenial}
+	if t.Call.Use != nil || t.Effects != nil && t.Effects.Entries != "" {
+		kinds = append(kinds, StaleUse)
+	} else if t.Effects != nil {
+		kinds = append(kinds, StaleEffect)
+	}
+	if t.Echo != nil {
+		kinds = append(kinds, StaleEcho)
+	}
+	return kinds
+}
+
+func latencyOf(all []int64) Latency {
+	h := hdrhistogram.New(1, int64(time.Hour), 3)
+	for _, v := range all {
+		_ = h.RecordValue(v)
+	}
+	if len(all) == 0 {
+		return Latency{}
+	}
+	greatest := slices.Max(all)
+	// The histogram rounds up.
+	return Latency{P50: min(greatest, h.ValueAtQuantile(50)), P99: min(greatest, h.ValueAtQuantile(99)), Max: greatest}
+}
+
+// WriteJSON writes reports for machines, as a list.
+func WriteJSON(w io.Writer, reports ...*Report) error {
+	err := json.MarshalWrite(w, reports, jsontext.WithIndent(" "), json.Deterministic(true))
+	if err == nil {
+		_, err = io.WriteString(w, "\n")
+	}
+	return err
+}
+
+// words name a kind of violation in a sentence.
+var words = map[Kind]string{
+	StaleUse:    "uses that began and ended after the acknowledgement",
+	StaleEffect: "effects that changed after the acknowledgement",
+	StaleEcho:   "echoes of bytes that were sent after the acknowledgement",
+	StaleAllow:  "calls that began after the revocation's acknowledgement and were allowed",
+	StaleDenial: "calls that began after the grant's acknowledgement and were refused",
+}
+
+// kinds in the order in which reports list them.
+var kinds = []Kind{StaleUse, StaleEffect, StaleEcho, StaleAllow, StaleDenial}
+
+// Text writes the report for a terminal.
+func (r *Report) Text(w io.Writer) error {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s: %d calls (%d allowed, %d denied, %d other) over %d connections and %d changes in %v, seed %d\n",
+		r.Target, r.Calls, r.Allowed, r.Denied, r.Other, r.Callers, r.Changes, time.Duration(r.Took).Round(time.Millisecond), r.Seed)
+	if r.FirstOther != "" {
+		fmt.Fprintf(&out, "  the first other: %s\n", r.FirstOther)
+	}
+	if r.OnlyCalls() {
+		out.WriteString("  the target offers no effects, stamps or echoes: only the answers to whole calls were judged\n")
+	}
+	fmt.Fprintf(&out, "violations: %d\n", r.ViolationCount)
+	for _, k := range kinds {
+		if n := r.ByKind[k]; n > 0 {
+			fmt.Fprintf(&out, "  %d %s\n", n, words[k])
+		}
+	}
+	if r.Straddling > 0 {
+		fmt.Fprintf(&out, "  and %d uses that were under way at the acknowledgement, which are not counted\n", r.Straddling)
+	}
+	fmt.Fprintf(&out, "revocation latency, from acknowledgement to the last effect, of %d: p50 %v, p99 %v, max %v\n",
+		r.Revocations, round(r.Latency.P50), round(r.Latency.P99), round(r.Latency.Max))
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// round writes nanoseconds with as many digits as mean something.
+func round(d int64) time.Duration { return time.Duration(d).Round(time.Microsecond) }

@@ -1,0 +1,127 @@
+package race_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"html"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/bench/race"
+	"github.com/interlock-authz/interlock/bench/race/demo"
+)
+
+func start(t *testing.T, form demo.Form) *demo.Server {
+	server, err := demo.Start(form, t.TempDir(), "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	return server
+}
+
+func run(t *testing.T, target *race.Target) *race.Report {
+	report, err := race.Run(t.Context(), target, race.Options{Duration: 1500 * time.Millisecond, Seed: 1})
+	require.NoError(t, err)
+	require.Positive(t, report.Allowed+report.Denied)
+	require.Greater(t, report.Revocations, 3)
+	require.Len(t, report.Latencies, report.Revocations)
+	return report
+}
+
+// TestG2_VulnerableFormsAreFoundWrong and the guarded one is not, over the same load.
+func TestG2_VulnerableFormsAreFoundWrong(t *testing.T) {
+	for _, form := range demo.Forms() {
+		t.Run(string(form), func(t *testing.T) {
+			report := run(t, start(t, form).Target())
+			var text, page bytes.Buffer
+			require.NoError(t, report.Text(&text))
+			require.NoError(t, race.WriteHTML(&page, report))
+			require.Contains(t, page.String(), "<td>"+html.EscapeString(report.Target)+"</td>")
+			if !form.Vulnerable() {
+				require.Zero(t, report.ViolationCount, &text)
+				require.Zero(t, report.Straddling, &text)
+				require.Zero(t, report.Latency.Max)
+				return
+			}
+			require.Positive(t, report.ByKind[race.StaleUse], &text)
+			require.Positive(t, report.ByKind[race.StaleEcho], &text)
+			require.Positive(t, report.Latency.Max)
+			require.Contains(t, page.String(), "timeline of violations")
+		})
+	}
+}
+
+// TestEvidenceOfLessTalkativeTargets takes away what the example offers: what is left is
+// enough, or the report says that it is not much.
+func TestEvidenceOfLessTalkativeTargets(t *testing.T) {
+	t.Run("counter", func(t *testing.T) {
+		target := start(t, demo.RWMutex).Target()
+		target.Call.Use, target.Echo, target.Effects.Entries, target.Effects.Use = nil, nil, "", nil
+		target.Effects.URL = target.Effects.URL[:len(target.Effects.URL)-len("{{.Seen}}")] + "0"
+		report := run(t, target)
+		require.Positive(t, report.ByKind[race.StaleEffect])
+		require.Zero(t, report.ByKind[race.StaleUse]+report.ByKind[race.StaleEcho])
+		require.False(t, report.OnlyCalls())
+	})
+	t.Run("answers alone", func(t *testing.T) {
+		target := start(t, demo.Cache).Target()
+		target.Call.Use, target.Echo, target.Effects = nil, nil, nil
+		report := run(t, target)
+		require.Positive(t, report.ByKind[race.StaleAllow]+report.ByKind[race.StaleDenial])
+		require.True(t, report.OnlyCalls())
+		var text bytes.Buffer
+		require.NoError(t, report.Text(&text))
+		require.Contains(t, text.String(), "only the answers to whole calls were judged")
+	})
+	t.Run("over HTTP/2", func(t *testing.T) {
+		target := start(t, demo.Lookup).Target()
+		target.HTTP2 = true
+		require.Positive(t, run(t, target).ByKind[race.StaleUse])
+		guarded := start(t, demo.Guarded).Target()
+		guarded.HTTP2 = true
+		require.Zero(t, run(t, guarded).ViolationCount)
+	})
+}
+
+// TestTargetsThatCannotBeTested are named, and nothing is said of races.
+func TestTargetsThatCannotBeTested(t *testing.T) {
+	server := start(t, demo.Guarded)
+	for name, c := range map[string]struct {
+		spoil func(*race.Target)
+		err   string
+	}{
+		"a change that is not acknowledged": {func(t *race.Target) { t.Grant.Body = "{}" }, "grant: race: the target is not usable: it was not acknowledged: status 400"},
+		"a change without effect":           {func(t *race.Target) { t.Revoke = t.Grant }, "the call is not denied: status 200"},
+		"an answer that is not described":   {func(t *race.Target) { t.Call.Allowed.Status = []int{http.StatusAccepted} }, "the call is not allowed: status 200"},
+		"stamps of another clock":           {func(t *race.Target) { t.Call.Use = &race.Stamps{Start: "end", End: "start"} }, "use"},
+		"no such stamps":                    {func(t *race.Target) { t.Call.Use = &race.Stamps{Start: "begin", End: "end"} }, `no "begin"`},
+		"effects without the value":         {func(t *race.Target) { t.Effects.Value = "total" }, `effects: the answer has no "total"`},
+		"a wrong certificate":               {func(t *race.Target) { t.Call.Certificate, t.Call.Key = t.Grant.Certificate, t.Grant.Key }, "the call is not allowed: status 401"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			target := server.Target()
+			c.spoil(target)
+			_, err := race.Run(t.Context(), target, race.Options{Duration: time.Second, Settle: 50 * time.Millisecond})
+			require.ErrorIs(t, err, race.ErrTarget)
+			require.ErrorContains(t, err, c.err)
+		})
+	}
+}
+
+func TestRunIsBounded(t *testing.T) {
+	target := start(t, demo.Guarded).Target()
+	report, err := race.Run(t.Context(), target, race.Options{Duration: time.Hour, Calls: 200})
+	require.NoError(t, err)
+	require.Equal(t, 200, report.Calls)
+
+	ctx, cancel := context.WithCancelCause(t.Context())
+	_, err = race.Run(ctx, target, race.Options{Duration: time.Hour, Progress: func(p race.Progress) {
+		if p.Calls > 50 {
+			cancel(errors.New("enough"))
+		}
+	}})
+	require.NoError(t, err, "what was found so far is reported")
+}

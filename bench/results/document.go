@@ -1,0 +1,201 @@
+// Package results keeps what benchmarks came to: as JSON for machines, as tables in
+// Markdown, as plots in SVG, and compared with an earlier run.
+package results
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Document is one run of benchmarks.
+type Document struct {
+	// Command is what was run, Commit the revision of the code, with "-dirty" if it was
+	// changed.
+	Command string    `json:"command"`
+	Commit  string    `json:"commit"`
+	Go      string    `json:"go"`
+	Machine string    `json:"machine"`
+	Time    time.Time `json:"time"`
+	// Sections are the tables.
+	Sections []*Section `json:"sections"`
+}
+
+// Section is a table: what was measured under the same circumstances.
+type Section struct {
+	// Name is unique in its document.
+	Name string `json:"name"`
+	// Notes are sentences that stand below the table.
+	Notes []string `json:"notes,omitzero"`
+	Rows  []*Row   `json:"rows"`
+}
+
+// Row is what was measured of one thing.
+type Row struct {
+	// Name is unique in its section.
+	Name string `json:"name"`
+	// Facts are what is known of it besides, in the order of their columns.
+	Facts   []Fact    `json:"facts,omitzero"`
+	Metrics []*Metric `json:"metrics"`
+}
+
+// Fact is a column that is not measured.
+type Fact struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// Metric is one figure, measured several times.
+type Metric struct {
+	// Name is unique in its row.
+	Name string `json:"name"`
+	// Unit is "s", "1/s", "B", or "" for a ratio or a count.
+	Unit string `json:"unit,omitzero"`
+	// More says that more is better.
+	More bool `json:"more,omitzero"`
+	// Samples are the measurements.
+	Samples []float64 `json:"samples"`
+	// Target is what it should come to, nil for none.
+	Target *Target `json:"target,omitzero"`
+}
+
+// Target is a limit that a metric should keep: at most, or with AtLeast at least.
+type Target struct {
+	Limit   float64 `json:"limit"`
+	AtLeast bool    `json:"atLeast,omitzero"`
+}
+
+// New describes this process, its machine and its code.
+func New(command string) *Document {
+	return &Document{
+		Command: command, Commit: commit(), Go: runtime.Version(),
+		Machine: fmt.Sprintf("%s, %d processors, %s/%s", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH),
+		Time:    time.Now().UTC().Truncate(time.Second),
+	}
+}
+
+// Add adds a section and returns it.
+func (d *Document) Add(name string) *Section {
+	s := &Section{Name: name}
+	d.Sections = append(d.Sections, s)
+	return s
+}
+
+// Add adds a row and returns it.
+func (s *Section) Add(name string, facts ...Fact) *Row {
+	r := &Row{Name: name, Facts: facts}
+	s.Rows = append(s.Rows, r)
+	return r
+}
+
+// Note adds a sentence below the table.
+func (s *Section) Note(format string, args ...any) {
+	s.Notes = append(s.Notes, fmt.Sprintf(format, args...))
+}
+
+// Add adds metrics and returns the row.
+func (r *Row) Add(metrics ...*Metric) *Row {
+	r.Metrics = append(r.Metrics, metrics...)
+	return r
+}
+
+// Metric returns the metric of that name, nil if there is none.
+func (r *Row) Metric(name string) *Metric {
+	for _, m := range r.Metrics {
+		if m.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// commit is what the build says of the code.
+func commit() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	revision, dirty := "unknown", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "-dirty"
+		}
+	}
+	return revision + dirty
+}
+
+// processor names the processor, where the system says it.
+func processor() string {
+	file, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return "unknown processor"
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		if name, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown processor"
+}
+
+// Read reads a document from a file.
+func Read(path string) (*Document, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &Document{}
+	if err := json.Unmarshal(text, d, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("%s is no result of interlock bench: %w", path, err)
+	}
+	return d, nil
+}
+
+// Save writes the document into a folder, as name.json and as name.md.
+func (d *Document) Save(folder, name string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	text, err := json.Marshal(d, jsontext.WithIndent(" "), json.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		replace(filepath.Join(folder, name+".json"), func(w io.Writer) error { _, err := w.Write(append(text, '\n')); return err }),
+		replace(filepath.Join(folder, name+".md"), d.Markdown),
+	)
+}
+
+// replace writes a file, and leaves the old one if that fails.
+func replace(path string, write func(io.Writer) error) error {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	buffered := bufio.NewWriter(file)
+	err = errors.Join(write(buffered), buffered.Flush(), file.Chmod(0o644), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		if gone := os.Remove(file.Name()); !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
+	}
+	return err
+}

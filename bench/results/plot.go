@@ -1,0 +1,109 @@
+package results
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/plotutil"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// Plot is a diagram of lines, both axes logarithmic: X by name, so that 0 can stand first.
+type Plot struct {
+	Title, X, Y string
+	// Ticks are the values of X, in their order.
+	Ticks []string
+	Lines []Line
+}
+
+// Line is one thing's values at the ticks; NaN where there is none.
+type Line struct {
+	Name   string
+	Values []float64
+	// Dashed marks what gives up a promise.
+	Dashed bool
+}
+
+// Save writes the plot as SVG, with a caption below.
+func (p *Plot) Save(folder, name, caption string) error {
+	canvas, err := p.draw(caption)
+	if err != nil {
+		return fmt.Errorf("plot %s: %w", name, err)
+	}
+	return replace(filepath.Join(folder, name+".svg"), func(w io.Writer) error { _, err := canvas.WriteTo(w); return err })
+}
+
+func (p *Plot) draw(caption string) (*vgsvg.Canvas, error) {
+	const width, height = 24 * vg.Centimeter, 14 * vg.Centimeter
+	d := plot.New()
+	d.Title.Text, d.X.Label.Text, d.Y.Label.Text = p.Title, p.X, p.Y
+	d.Y.Scale, d.Y.Tick.Marker = plot.LogScale{}, decades{}
+	d.Add(plotter.NewGrid())
+	d.Legend.Top, d.Legend.Left = true, false
+	d.Legend.XOffs, d.Legend.ThumbnailWidth = 5.2*vg.Centimeter, vg.Centimeter
+	d.NominalX(p.Ticks...)
+	for i, l := range p.Lines {
+		var points plotter.XYs
+		for x, y := range l.Values {
+			if !math.IsNaN(y) && y > 0 {
+				points = append(points, plotter.XY{X: float64(x), Y: y})
+			}
+		}
+		if len(points) == 0 {
+			continue
+		}
+		line, dots, err := plotter.NewLinePoints(points)
+		if err != nil {
+			return nil, err
+		}
+		line.Color, dots.Color, dots.Shape = plotutil.Color(i), plotutil.Color(i), plotutil.Shape(i)
+		line.Width = vg.Points(1.5)
+		if l.Dashed {
+			line.Dashes = []vg.Length{vg.Points(5), vg.Points(3)}
+		}
+		d.Add(line, dots)
+		d.Legend.Add(l.Name, line, dots)
+	}
+	canvas := vgsvg.New(width, height)
+	area := draw.New(canvas)
+	below := 0.6 * vg.Centimeter
+	d.Draw(draw.Crop(area, 0.2*vg.Centimeter, -5.4*vg.Centimeter, below, -0.2*vg.Centimeter))
+	style := d.X.Tick.Label
+	style.Font = font.From(style.Font, vg.Points(7))
+	style.XAlign, style.YAlign = draw.XLeft, draw.YBottom
+	area.FillText(style, vg.Point{X: 0.3 * vg.Centimeter, Y: 0.2 * vg.Centimeter}, strings.ReplaceAll(caption, "`", ""))
+	return canvas, nil
+}
+
+// decades marks the powers of ten, and without words what lies between.
+type decades struct{}
+
+// Ticks implements [plot.Ticker].
+func (decades) Ticks(low, high float64) []plot.Tick {
+	var ticks []plot.Tick
+	for power := math.Floor(math.Log10(low)); power <= math.Ceil(math.Log10(high)); power++ {
+		for step := range 9 {
+			v := math.Pow(10, power) * float64(step+1)
+			if v < low || v > high {
+				continue
+			}
+			label := ""
+			if step == 0 || high/low < 30 && (step == 1 || step == 4) {
+				label = strings.TrimSpace(inPrefix(v, []string{"", "k", "M", "G"}))
+				if v < 1 {
+					label = fmt.Sprintf("%g", v)
+				}
+			}
+			ticks = append(ticks, plot.Tick{Value: v, Label: label})
+		}
+	}
+	return ticks
+}
