@@ -1,6 +1,11 @@
 package bench
 
-import "testing"
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
 
 func benchmark(b *testing.B, s side) {
 	defer s.close()
@@ -34,31 +39,56 @@ func BenchmarkRWMutexContended(b *testing.B) {
 	benchmark(b, contendedRead("", eightPermissions(1)))
 }
 
-// The comparison is worth nothing if the sides answer differently.
+// TestSidesAgree: a comparison is worth nothing if the sides answer differently.
 func TestSidesAgree(t *testing.T) {
 	for _, w := range []*world{random(200, 50, 20, 3), random(50, 100, 200, 100)} {
-		e, g, m := w.engine(), newGuarded(w), newRoleMap(w)
+		m := newRoleMap(w)
+		var strategies []strategy
+		for _, c := range contestants() {
+			s := c.start(w)
+			t.Cleanup(s.close)
+			strategies = append(strategies, s)
+		}
 		allowed := 0
-		for _, q := range w.queries {
-			d, err := e.Decide(t.Context(), q)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d.Allowed {
+		for i := range w.queries {
+			q := &w.queries[i]
+			want := strategies[0].use(q, nothing)
+			if want {
 				allowed++
 			}
-			if other := g.read(q, func() {}); other != d.Allowed {
-				t.Fatalf("%v: the engine says %v, the lock %v", q, d.Allowed, other)
+			for n, s := range strategies {
+				require.Equal(t, want, s.use(q, nothing), "%s: %v", contestants()[n].name, q)
 			}
-			if other := m.check(q.Principal.String(), q.Action, q.Resource); other != d.Allowed {
-				t.Fatalf("%v: the engine says %v, the map %v", q, d.Allowed, other)
+			require.Equal(t, want, m.check(q.Principal.String(), q.Action, q.Resource), "the map: %v", q)
+		}
+		share := float64(allowed) / float64(len(w.queries))
+		require.True(t, 0.4 < share && share < 0.99, "%.2f of the queries are allowed: the fixture is lopsided", share)
+	}
+}
+
+// TestStrategiesFollowChanges: each takes and gives, by principal and by role.
+func TestStrategiesFollowChanges(t *testing.T) {
+	for _, c := range contestants() {
+		t.Run(c.name, func(t *testing.T) {
+			w := eightPermissions(3)
+			s := c.start(w)
+			defer s.close()
+			uses := func() (all [3]bool) {
+				for i := range all {
+					ran := false
+					all[i] = s.use(&w.queries[i], func(context.Context) error { ran = true; return nil })
+					require.Equal(t, all[i], ran)
+				}
+				return all
 			}
-		}
-		if share := float64(allowed) / float64(len(w.queries)); share < 0.4 || share > 0.99 {
-			t.Errorf("%.2f of the queries are allowed: the fixture is lopsided", share)
-		}
-		if err := e.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+			require.Equal(t, [3]bool{true, true, true}, uses())
+			s.change(w.queries[1].Principal, false)
+			require.Equal(t, [3]bool{true, false, true}, uses())
+			s.change(w.queries[1].Principal, true)
+			s.changeRole(false)
+			require.Equal(t, [3]bool{}, uses())
+			s.changeRole(true)
+			require.Equal(t, [3]bool{true, true, true}, uses())
+		})
 	}
 }

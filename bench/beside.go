@@ -15,7 +15,7 @@ import (
 
 // besideWriters compares the p99 of one principal's empty operations while 16 callers
 // change others on disk, with the same in memory.
-func besideWriters(rounds int, each time.Duration) *Result {
+func besideWriters(rounds int, each time.Duration) *outcome {
 	const writers = 16
 	dir, remove := scratch()
 	defer remove()
@@ -28,7 +28,7 @@ func besideWriters(rounds int, each time.Duration) *Result {
 		update(e, policy.PutRole(eightPermissions(1).roles[0], ""), regrant(principalNumber(writers), 0))
 	}
 	var updates atomic.Int64
-	p := &Pair{Name: fmt.Sprintf("p99 of Execute while %d callers change others: on disk, in memory", writers)}
+	p := &pair{name: fmt.Sprintf("p99 of Execute while %d callers change others: on disk, in memory", writers)}
 	r := p.compare(rounds, func(_, side int) float64 {
 		ctx, stop := context.WithCancel(context.Background())
 		var writing sync.WaitGroup
@@ -45,15 +45,13 @@ func besideWriters(rounds int, each time.Duration) *Result {
 		writing.Wait()
 		return float64(h.ValueAtQuantile(99))
 	})
-	r.OursName, r.TheirsName = "on disk", "in memory"
+	r.names = [2]string{"on disk", "in memory"}
 	return r
 }
 
 // roleChange is what the change of a role came to that many active principals hold.
 type roleChange struct {
-	principals      int
-	rounds          int
-	quiesced        interval
+	quiesced        []float64 // nanoseconds, by round
 	alone, meantime *hdrhistogram.Histogram
 }
 
@@ -70,8 +68,7 @@ func changeRole(n, rounds int) *roleChange {
 	for i := range n + 1 {
 		mustDecide(s.Execute(context.Background(), ask(i), nothing))
 	}
-	c := &roleChange{principals: n, rounds: rounds, alone: newHistogram(), meantime: newHistogram()}
-	var took []float64
+	c := &roleChange{alone: newHistogram(), meantime: newHistogram()}
 	for round := range rounds {
 		c.alone.Merge(probe(context.Background(), s.Engine, ask(n), 200*time.Millisecond))
 		permissions := eightPermissions(1).roles[0].Permissions()[:7+round%2]
@@ -84,11 +81,10 @@ func changeRole(n, rounds int) *roleChange {
 		})
 		start := time.Now()
 		s.update(policy.PutRole(role, ""))
-		took = append(took, float64(time.Since(start)))
+		c.quiesced = append(c.quiesced, float64(time.Since(start)))
 		over.Store(true)
 		probing.Wait()
 		c.meantime.Merge(h)
 	}
-	c.quiesced = medianInterval(took)
 	return c
 }

@@ -254,14 +254,14 @@ func syncSide() side {
 }
 
 // durablePairs are the comparisons of updates on disk.
-func durablePairs() []*Pair {
-	pair := func(callers int, target float64) *Pair {
-		return &Pair{fmt.Sprintf("durable updates, %d callers: share of the rate of bare Pebble", callers), target, true,
+func durablePairs() []*pair {
+	updates := func(callers int, target float64) *pair {
+		return &pair{fmt.Sprintf("durable updates, %d callers: share of the rate of bare Pebble", callers), target, true,
 			func() side { return durableSide(callers) },
 			func() side { return pebbleSide(callers) }}
 	}
-	return []*Pair{
-		pair(1, 0.85), pair(16, 0.85), pair(256, 0.6),
+	return []*pair{
+		updates(1, 0.85), updates(16, 0.85), updates(256, 0.6),
 		{"a durable update, one caller, beside one sync of the disk", 0, false,
 			func() side { return durableSide(1) }, syncSide},
 	}

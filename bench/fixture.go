@@ -16,6 +16,8 @@ type world struct {
 	roles   []*policy.Role
 	grants  []policy.Grant
 	queries []actors.Request
+
+	authorities *authorities // once it is compiled
 }
 
 func must[T any](v T, err error) T {

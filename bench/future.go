@@ -1,47 +1,80 @@
 package bench
 
 import (
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// asked is a principal as an ordinary actor: check and use run in its Receive, and a
+// futures is an ordinary actor for each principal: check and use run in its Receive, and a
 // caller waits for a future.
+type futures struct {
+	system      *actor.ActorSystem
+	of          *directory[asked]
+	authorities *authorities
+}
+
+// asked is one principal's actor, spawned when it is first needed.
 type asked struct {
-	system *actor.ActorSystem
-	pid    *actor.PID
+	once sync.Once
+	pid  *actor.PID
+	may  *authority // the actor's own
 }
 
-type askedRequest struct {
-	req actors.Request
-	use func()
+type askedUse struct {
+	req       *actors.Request
+	operation actors.Func
 }
 
-func newAsked(w *world) *asked {
-	g := newGuarded(w)
-	p := g.find(w.queries[0].Principal)
-	a := &asked{system: actor.NewActorSystem(actor.WithLoggerFactory(discard))}
-	a.pid = a.system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
-		if m, ok := c.Message().(*askedRequest); ok {
-			allowed := p.allowed(g.table, &m.req)
-			if allowed {
-				m.use()
-			}
-			c.Respond(allowed)
+func startFutures(w *world) strategy {
+	return &futures{
+		system:      actor.NewActorSystem(actor.WithLoggerFactory(discard)),
+		of:          newDirectory(w, func(a *asked, may *authority) { a.may = may }),
+		authorities: w.compiled(),
+	}
+}
+
+// Receive implements [actor.Actor].
+func (a *asked) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case *askedUse:
+		allowed := a.may.allows(m.req)
+		if allowed {
+			_ = m.operation(background)
 		}
-	}))
-	return a
+		c.Respond(allowed)
+	case *authority:
+		a.may = m
+		c.Respond(true)
+	}
 }
 
-func (a *asked) execute(req actors.Request, use func()) bool {
-	allowed, err := a.system.Root.RequestFuture(a.pid, &askedRequest{req, use}, time.Minute).Result()
-	return err == nil && allowed.(bool)
+// ask sends a message to a principal's actor and waits for the answer.
+func (f *futures) ask(who policy.Principal, message any) bool {
+	a := f.of.find(who)
+	a.once.Do(func() {
+		a.pid = f.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return a }))
+	})
+	answer := must(f.system.Root.RequestFuture(a.pid, message, time.Minute).Result())
+	return answer.(bool)
 }
 
-func (a *asked) close() {
-	_ = a.system.Root.StopFuture(a.pid).Wait()
-	a.system.Shutdown()
+func (f *futures) use(req *actors.Request, operation actors.Func) bool {
+	return f.ask(req.Principal, &askedUse{req, operation})
 }
+
+func (f *futures) change(who policy.Principal, allowed bool) {
+	f.ask(who, f.authorities.authorized(who, allowed))
+}
+
+func (f *futures) changeRole(allowed bool) {
+	for who := range f.authorities.of {
+		f.ask(who, f.authorities.byRole(who, allowed))
+	}
+}
+
+func (f *futures) close() { f.system.Shutdown() }

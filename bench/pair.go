@@ -3,45 +3,32 @@ package bench
 import (
 	"fmt"
 	"testing"
+
+	"github.com/interlock-authz/interlock/bench/results"
 )
 
-// Pair is a comparison: two sides, and the ratio that the first shall not exceed. Above
-// says that the ratio is meant the other way round: how many times as fast we are.
-type Pair struct {
-	Name   string
-	Target float64
-	Above  bool
+// pair is a comparison: two sides, and the ratio that the first shall not exceed. With
+// above the ratio is meant the other way round: how many times as fast we are.
+type pair struct {
+	name   string
+	target float64
+	above  bool
 	ours   func() side
 	theirs func() side
 }
 
-// Result is what a comparison came to: nanoseconds per operation of both sides and their
-// ratio, each a median over the rounds with its 95 % interval, and our allocations, -1 if
-// they were not counted.
-type Result struct {
-	Pair         *Pair
-	Ours, Theirs interval
-	Ratio        interval
-	Allocs       int64
-	OursName     string
-	TheirsName   string
-	Rounds       int
+// outcome is what a comparison came to: nanoseconds per operation of both sides and their
+// ratio, each by round, and our allocations, -1 if they were not counted.
+type outcome struct {
+	pair         *pair
+	ours, theirs []float64
+	ratio        []float64
+	allocs       int64
+	names        [2]string
 }
 
-// Met reports whether the target is met: it is missed only if the whole interval of the
-// ratio lies beyond it.
-func (r *Result) Met() bool {
-	if r.Pair.Target == 0 {
-		return true
-	}
-	if r.Pair.Above {
-		return r.Ratio.high >= r.Pair.Target
-	}
-	return r.Ratio.low <= r.Pair.Target
-}
-
-// Run measures both sides by [testing.Benchmark].
-func (p *Pair) Run(rounds int) *Result {
+// run measures both sides by [testing.Benchmark].
+func (p *pair) run(rounds int) *outcome {
 	sides := [2]side{p.ours(), p.theirs()}
 	defer sides[0].close()
 	defer sides[1].close()
@@ -53,42 +40,38 @@ func (p *Pair) Run(rounds int) *Result {
 		}
 		return nanoseconds(x)
 	})
-	r.OursName, r.TheirsName = sides[0].name, sides[1].name
-	r.Allocs = last.AllocsPerOp()
+	r.names = [2]string{sides[0].name, sides[1].name}
+	r.allocs = last.AllocsPerOp()
 	return r
 }
 
 // compare measures both sides in turn, 0 for ours and 1 for theirs, so that what slows the
 // machine down slows both down. The order within a round changes from round to round.
-func (p *Pair) compare(rounds int, measure func(round, side int) float64) *Result {
-	var values [2][]float64
-	var ratios []float64
+func (p *pair) compare(rounds int, measure func(round, side int) float64) *outcome {
+	r := &outcome{pair: p, allocs: -1}
 	for round := range rounds {
 		first := round % 2
 		var x [2]float64
 		for _, side := range []int{first, 1 - first} {
 			x[side] = measure(round, side)
-			values[side] = append(values[side], x[side])
 		}
+		r.ours, r.theirs = append(r.ours, x[0]), append(r.theirs, x[1])
 		ratio := x[0] / x[1]
-		if p.Above {
-			ratio = x[1] / x[0]
+		if p.above {
+			ratio = 1 / ratio
 		}
-		ratios = append(ratios, ratio)
+		r.ratio = append(r.ratio, ratio)
 	}
-	return &Result{
-		Pair: p, Rounds: rounds, Allocs: -1,
-		Ours: medianInterval(values[0]), Theirs: medianInterval(values[1]), Ratio: medianInterval(ratios),
-	}
+	return r
 }
 
 func nanoseconds(r testing.BenchmarkResult) float64 {
 	return float64(r.T.Nanoseconds()) / float64(r.N)
 }
 
-// Pairs are the comparisons of `make bench`, with their targets.
-func Pairs() []*Pair {
-	return []*Pair{
+// pairs are the comparisons in memory, with their targets.
+func pairs() []*pair {
+	return []*pair{
 		{"one hot principal, one caller: times as fast as an actor through RequestFuture", 40, true,
 			func() side { return executeSide("Execute", eightPermissions(1)) },
 			func() side { return futureSide("RequestFuture", eightPermissions(1)) }},
@@ -129,37 +112,24 @@ func permissions(n int) *world {
 	return w
 }
 
-// String is a row of the table in Markdown.
-func (r *Result) String() string {
-	sign, verdict := "≤", "met"
-	if r.Pair.Above {
-		sign = "≥"
+// addTo adds the outcome to a table.
+func (r *outcome) addTo(s *results.Section) {
+	facts := []results.Fact{{Name: "ours", Text: r.names[0]}, {Name: "beside", Text: r.names[1]}}
+	if r.allocs >= 0 {
+		facts = append(facts, results.Fact{Name: "our allocations", Text: fmt.Sprint(r.allocs)})
 	}
-	if !r.Met() {
-		verdict = "**missed**"
+	ratio := &results.Metric{Name: "ratio", More: r.pair.above, Samples: r.ratio}
+	if r.pair.target != 0 {
+		ratio.Target = &results.Target{Limit: r.pair.target, AtLeast: r.pair.above}
 	}
-	target := "–"
-	if r.Pair.Target != 0 {
-		target = fmt.Sprintf("%s %g", sign, r.Pair.Target)
-	} else {
-		verdict = ""
-	}
-	allocs := ""
-	if r.Allocs >= 0 {
-		allocs = fmt.Sprintf(", %d allocs", r.Allocs)
-	}
-	return fmt.Sprintf("| %s | %s %s%s | %s %s | %.2f (%.2f–%.2f) | %s | %s |",
-		r.Pair.Name, r.OursName, inWords(r.Ours.median), allocs, r.TheirsName, inWords(r.Theirs.median),
-		r.Ratio.median, r.Ratio.low, r.Ratio.high, target, verdict)
+	s.Add(r.pair.name, facts...).Add(seconds("ours takes", r.ours), seconds("beside takes", r.theirs), ratio)
 }
 
-// inWords writes nanoseconds with as many digits as mean something.
-func inWords(nanoseconds float64) string {
-	switch {
-	case nanoseconds < 10_000:
-		return fmt.Sprintf("%.0f ns", nanoseconds)
-	case nanoseconds < 10e6:
-		return fmt.Sprintf("%.1f µs", nanoseconds/1e3)
+// seconds is a metric of times in nanoseconds.
+func seconds(name string, nanoseconds []float64) *results.Metric {
+	m := &results.Metric{Name: name, Unit: "s"}
+	for _, v := range nanoseconds {
+		m.Samples = append(m.Samples, v/1e9)
 	}
-	return fmt.Sprintf("%.1f ms", nanoseconds/1e6)
+	return m
 }

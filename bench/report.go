@@ -1,112 +1,131 @@
 package bench
 
 import (
+	"flag"
 	"fmt"
 	"io"
-	"maps"
 	"regexp"
-	"runtime"
-	"slices"
+	"testing"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/interlock-authz/interlock/bench/results"
 )
 
-// PrintAll runs the measurements whose names match and prints them in Markdown as they
-// come. each is the time of one side in one round.
-func PrintAll(w io.Writer, only *regexp.Regexp, rounds int, each time.Duration) error {
-	fmt.Fprintf(w, "%s, %s/%s, %d processors; %d rounds of %v, both sides in turn\n\n",
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), rounds, each)
-	printHead(w)
-	for _, p := range Pairs() {
-		if only.MatchString(p.Name) {
-			fmt.Fprintln(w, p.Run(rounds))
+// Options say what is measured, and how long.
+type Options struct {
+	// Only matches the names of what is measured.
+	Only *regexp.Regexp
+	// Rounds is how often each comparison is made, and Each how long one side runs.
+	Rounds int
+	Each   time.Duration
+	// Slices and Slice are the same of a cell of [Contention].
+	Slices int
+	Slice  time.Duration
+	// Progress gets a line for each thing that is measured.
+	Progress io.Writer
+}
+
+func (o *Options) wants(name string) bool {
+	if !o.Only.MatchString(name) {
+		return false
+	}
+	fmt.Fprintln(o.Progress, name)
+	return true
+}
+
+// Ratios measures what has a target, in memory: each comparison in rounds, both sides in
+// turn.
+func Ratios(o Options, d *results.Document) error {
+	if err := setBenchtime(o.Each); err != nil {
+		return err
+	}
+	s := d.Add("One operation beside another")
+	for _, p := range pairs() {
+		if o.wants(p.name) {
+			p.run(o.Rounds).addTo(s)
 		}
 	}
-	printContentions(w, only, rounds, each)
-	printDurable(w, only, rounds, each)
-	if only.MatchString("neighbour") {
-		printNeighbour(w)
+	means := d.Add(fmt.Sprintf("%d callers on one principal: the mean latency of an operation, updates counted apart", callers))
+	for _, c := range contentions() {
+		if o.wants(c.name) {
+			r, last := c.run(o.Rounds, o.Each)
+			r.addTo(means)
+			means.Note("%s, last round: Execute %v; Mutex %v", c.name, last[0], last[1])
+		}
 	}
-	if only.MatchString("million") {
-		return printScale(w)
+	if o.wants("one principal beside another that is slow") {
+		neighbours(d.Add("One principal's empty operations, alone and beside one whose functions wait 1 ms, with 10 % updates"))
 	}
 	return nil
 }
 
-func printHead(w io.Writer) {
-	fmt.Fprintln(w, "| what | ours | beside | ratio (95 % interval) | target | |")
-	fmt.Fprintln(w, "|---|---|---|---|---|---|")
+// Disk measures the log on disk, in the folder of temporary files.
+func Disk(o Options, d *results.Document) error {
+	if err := setBenchtime(o.Each); err != nil {
+		return err
+	}
+	s := d.Add("The log on disk")
+	for _, p := range durablePairs() {
+		if o.wants(p.name) {
+			p.run(o.Rounds).addTo(s)
+		}
+	}
+	if o.wants("start") {
+		restart(o.Rounds).addTo(s)
+	}
+	if o.wants("writers") {
+		besideWriters(o.Rounds, 5*o.Each).addTo(s)
+	}
+	if o.wants("role change") {
+		const holders = 100_000
+		c := changeRole(holders, o.Rounds)
+		s := d.Add(fmt.Sprintf("A role changes that %d active principals hold: another's operations", holders))
+		addLatencies(s, "alone", c.alone)
+		addLatencies(s, "meanwhile", c.meantime)
+		d.Add("The same: from the call to quiesced").Add("Update").Add(seconds("takes", c.quiesced))
+	}
+	return nil
 }
 
-func printContentions(w io.Writer, only *regexp.Regexp, rounds int, each time.Duration) {
-	var notes []string
-	for _, c := range contentions() {
-		name := fmt.Sprintf("%d callers on one principal, %s", callers, c.name)
-		if !only.MatchString(name) {
+// Scale measures what principals cost in memory, and how soon the first is served.
+func Scale(o Options, d *results.Document) error {
+	s := d.Add("Many principals, a role each")
+	for _, n := range []int{1_000, 1_000_000} {
+		name := fmt.Sprintf("%d principals", n)
+		if !o.wants(name) {
 			continue
 		}
-		if len(notes) == 0 {
-			fmt.Fprintf(w, "\n%d callers on one principal; the mean latency of an operation, updates counted apart\n\n", callers)
-			printHead(w)
-		}
-		row, last := c.run(rounds, each)
-		fmt.Fprintln(w, row)
-		notes = append(notes, fmt.Sprintf("- %s: Execute %v; Mutex %v", c.name, last[0], last[1]))
-	}
-	for i, note := range notes {
-		if i == 0 {
-			fmt.Fprint(w, "\nLatencies of the last round:\n\n")
-		}
-		fmt.Fprintln(w, note)
-	}
-}
-
-func printNeighbour(w io.Writer) {
-	idle, beside := neighbour(2 * time.Second)
-	fmt.Fprint(w, "\nOne principal's empty operations, while another runs functions that wait 1 ms, with 10 % updates\n\n")
-	printLatencies(w, map[string]*hdrhistogram.Histogram{"alone": idle, "beside": beside})
-}
-
-func printLatencies(w io.Writer, rows map[string]*hdrhistogram.Histogram) {
-	fmt.Fprintln(w, "| | p50 | p99 | p99.9 | max |")
-	fmt.Fprintln(w, "|---|---|---|---|---|")
-	for _, name := range slices.Sorted(maps.Keys(rows)) {
-		h := rows[name]
-		q := func(p float64) time.Duration { return time.Duration(h.ValueAtQuantile(p)) }
-		fmt.Fprintf(w, "| %s | %v | %v | %v | %v |\n", name, q(50), q(99), q(99.9), time.Duration(h.Max()))
-	}
-}
-
-// printDurable measures the log on disk, in the folder of temporary files.
-func printDurable(w io.Writer, only *regexp.Regexp, rounds int, each time.Duration) {
-	if only.MatchString("durable") {
-		fmt.Fprint(w, "\nThe log on disk\n\n")
-		printHead(w)
-		for _, p := range durablePairs() {
-			fmt.Fprintln(w, p.Run(rounds))
-		}
-		fmt.Fprintln(w, restart(rounds))
-		fmt.Fprintln(w, besideWriters(rounds, 5*each))
-	}
-	if only.MatchString("role change") {
-		c := changeRole(100_000, rounds)
-		fmt.Fprintf(w, "\nA role changes that %d active principals hold: quiesced after %s (%s–%s, %d rounds). Another's operations:\n\n",
-			c.principals, inWords(c.quiesced.median), inWords(c.quiesced.low), inWords(c.quiesced.high), c.rounds)
-		printLatencies(w, map[string]*hdrhistogram.Histogram{"alone": c.alone, "meanwhile": c.meantime})
-	}
-}
-
-func printScale(w io.Writer) error {
-	fmt.Fprint(w, "\nMany principals, a role each\n\n")
-	fmt.Fprintln(w, "| principals | idle, bytes each | active, bytes more each | start to first decision | activations a second |")
-	fmt.Fprintln(w, "|---|---|---|---|---|")
-	for _, n := range []int{1_000, 1_000_000} {
-		s, err := measureScale(n)
+		m, err := measureScale(n)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "| %d | %d | %d | %v | %.0f |\n", s.principals, s.idle, s.active, s.first.Round(time.Microsecond), s.activations)
+		s.Add(name).Add(
+			once("idle, each", "B", float64(m.idle)), once("active, each more", "B", float64(m.active)),
+			once("start to first decision", "s", m.first.Seconds()), once("activations/s", "1/s", m.activations))
 	}
 	return nil
+}
+
+// setBenchtime says how long [testing.Benchmark] runs.
+func setBenchtime(each time.Duration) error {
+	testing.Init()
+	return flag.Set("test.benchtime", each.String())
+}
+
+func once(name, unit string, value float64) *results.Metric {
+	return &results.Metric{Name: name, Unit: unit, Samples: []float64{value}}
+}
+
+func neighbours(s *results.Section) {
+	idle, beside := neighbour(2 * time.Second)
+	addLatencies(s, "alone", idle)
+	addLatencies(s, "beside", beside)
+}
+
+func addLatencies(s *results.Section, name string, h *hdrhistogram.Histogram) {
+	at := func(metric string, v int64) *results.Metric { return seconds(metric, []float64{float64(v)}) }
+	s.Add(name).Add(at("p50", h.ValueAtQuantile(50)), at("p99", h.ValueAtQuantile(99)),
+		at("p99.9", h.ValueAtQuantile(99.9)), at("max", h.Max()))
 }

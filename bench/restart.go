@@ -44,7 +44,7 @@ func ask(principal int) actors.Request {
 
 // restart compares the first decision after a start with a million principals in the
 // store with that with a thousand.
-func restart(rounds int) *Result {
+func restart(rounds int) *outcome {
 	sizes := [2]int{1_000_000, 1_000}
 	var dirs [2]string
 	for i, n := range sizes {
@@ -53,10 +53,10 @@ func restart(rounds int) *Result {
 		fillStore(dir, n)
 		dirs[i] = dir
 	}
-	p := &Pair{Name: "start and first decision, 1,000,000 principals beside 1,000", Target: 1.5}
+	p := &pair{name: "start and first decision, 1,000,000 principals beside 1,000", target: 1.5}
 	r := p.compare(rounds, func(round, side int) float64 {
 		return float64(firstDecision(dirs[side], round*37%sizes[side]))
 	})
-	r.OursName, r.TheirsName = "1,000,000", "1,000"
+	r.names = [2]string{"1,000,000", "1,000"}
 	return r
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -90,26 +91,26 @@ func decideSide(name string, w *world) side {
 
 // rwMutexSide holds each principal's RWMutex over check and use.
 func rwMutexSide(name string, w *world) side {
-	g := newGuarded(w)
+	s := startRWMutex(w)
 	drawn := order(w)
 	return side{name, func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			g.read(drawn[i&(1<<14-1)], func() {})
+			s.use(&drawn[i&(1<<14-1)], nothing)
 		}
-	}, func() {}}
+	}, s.close}
 }
 
 // futureSide asks an ordinary actor.
 func futureSide(name string, w *world) side {
-	a := newAsked(w)
+	s := startFutures(w)
 	req := w.queries[0]
 	return side{name, func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			a.execute(req, func() {})
+			s.use(&req, nothing)
 		}
-	}, a.close}
+	}, s.close}
 }
 
 // mapSide checks in the map behind one RWMutex, without any use.
@@ -128,7 +129,7 @@ func mapSide(name string, w *world) side {
 // parallel64 lets 64 callers work on one side's single principal.
 func parallel64(name string, execute func(), end func()) side {
 	return side{name, func(b *testing.B) {
-		b.SetParallelism(64 / max(1, maxProcs()))
+		b.SetParallelism(64 / max(1, runtime.GOMAXPROCS(0)))
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
 				execute()
@@ -144,6 +145,6 @@ func contendedExecute(name string, w *world) side {
 }
 
 func contendedRead(name string, w *world) side {
-	g := newGuarded(w)
-	return parallel64(name, func() { g.read(w.queries[0], func() {}) }, func() {})
+	s := startRWMutex(w)
+	return parallel64(name, func() { s.use(&w.queries[0], nothing) }, s.close)
 }

@@ -2,6 +2,7 @@ package results
 
 import (
 	"fmt"
+	"image/color"
 	"io"
 	"math"
 	"path/filepath"
@@ -41,14 +42,27 @@ func (p *Plot) Save(folder, name, caption string) error {
 	return replace(filepath.Join(folder, name+".svg"), func(w io.Writer) error { _, err := canvas.WriteTo(w); return err })
 }
 
+// palette is that of Okabe and Ito, which colour-blind people tell apart, and two greys.
+var palette = []color.Color{
+	color.RGBA{0xd5, 0x5e, 0x00, 0xff}, color.RGBA{0xe6, 0x9f, 0x00, 0xff}, color.RGBA{0x00, 0x72, 0xb2, 0xff},
+	color.RGBA{0x56, 0xb4, 0xe9, 0xff}, color.RGBA{0x00, 0x9e, 0x73, 0xff}, color.RGBA{0xcc, 0x79, 0xa7, 0xff},
+	color.RGBA{0x80, 0x60, 0x90, 0xff}, color.RGBA{0x60, 0x60, 0x60, 0xff}, color.RGBA{0xa0, 0xa0, 0xa0, 0xff},
+}
+
 func (p *Plot) draw(caption string) (*vgsvg.Canvas, error) {
 	const width, height = 24 * vg.Centimeter, 14 * vg.Centimeter
 	d := plot.New()
+	for _, f := range []*font.Font{
+		&d.Title.TextStyle.Font, &d.X.Label.TextStyle.Font, &d.Y.Label.TextStyle.Font,
+		&d.X.Tick.Label.Font, &d.Y.Tick.Label.Font, &d.Legend.TextStyle.Font,
+	} {
+		f.Variant = "Sans"
+	}
 	d.Title.Text, d.X.Label.Text, d.Y.Label.Text = p.Title, p.X, p.Y
 	d.Y.Scale, d.Y.Tick.Marker = plot.LogScale{}, decades{}
 	d.Add(plotter.NewGrid())
 	d.Legend.Top, d.Legend.Left = true, false
-	d.Legend.XOffs, d.Legend.ThumbnailWidth = 5.2*vg.Centimeter, vg.Centimeter
+	d.Legend.XOffs, d.Legend.ThumbnailWidth, d.Legend.Padding = 5.2*vg.Centimeter, vg.Centimeter, vg.Points(3)
 	d.NominalX(p.Ticks...)
 	for i, l := range p.Lines {
 		var points plotter.XYs
@@ -64,7 +78,7 @@ func (p *Plot) draw(caption string) (*vgsvg.Canvas, error) {
 		if err != nil {
 			return nil, err
 		}
-		line.Color, dots.Color, dots.Shape = plotutil.Color(i), plotutil.Color(i), plotutil.Shape(i)
+		line.Color, dots.Color, dots.Shape = palette[i%len(palette)], palette[i%len(palette)], plotutil.Shape(i)
 		line.Width = vg.Points(1.5)
 		if l.Dashed {
 			line.Dashes = []vg.Length{vg.Points(5), vg.Points(3)}
@@ -74,6 +88,8 @@ func (p *Plot) draw(caption string) (*vgsvg.Canvas, error) {
 	}
 	canvas := vgsvg.New(width, height)
 	area := draw.New(canvas)
+	area.SetColor(color.White) // for readers whose pages are dark
+	area.Fill(area.Rectangle.Path())
 	below := 0.6 * vg.Centimeter
 	d.Draw(draw.Crop(area, 0.2*vg.Centimeter, -5.4*vg.Centimeter, below, -0.2*vg.Centimeter))
 	style := d.X.Tick.Label

@@ -76,7 +76,7 @@ Begin with:  interlock serve --dev`,
 	})
 	root.AddCommand(serveCommand(), caCommand(), checkCommand(), explainCommand(), grantCommand(),
 		revokeCommand(), policyCommand(), logCommand(), leasesCommand(), backupCommand(), restoreCommand(),
-		storeCommand(), raceCommand(), versionCommand())
+		storeCommand(), raceCommand(), benchCommand(), versionCommand())
 	return root
 }
 

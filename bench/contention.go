@@ -1,0 +1,147 @@
+package bench
+
+import (
+	"math"
+	"strings"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/interlock-authz/interlock/bench/results"
+)
+
+// Contention measures every strategy at the base point and wherever one factor differs
+// from it, and returns the plots of what it found.
+func Contention(o Options, d *results.Document) []*NamedPlot {
+	all := map[workload]map[string][]*slice{}
+	for _, w := range allPoints() {
+		if !o.wants(w.String()) {
+			continue
+		}
+		s := d.Add(w.String())
+		all[w] = map[string][]*slice{}
+		for _, c := range contestants() {
+			found := measure(&c, w, o.Slices, o.Slice)
+			all[w][c.name] = found
+			addCell(s.Add(c.name, results.Fact{Name: "keeps", Text: c.keeps}), found)
+		}
+		bare := w
+		bare.updates, bare.role = 0, false
+		addCell(s.Add("the measuring itself", results.Fact{Name: "keeps", Text: "–"}), measure(nil, bare, o.Slices, o.Slice))
+	}
+	if len(d.Sections) > 0 {
+		first := d.Sections[0]
+		for _, c := range contestants() {
+			if c.lacks != "" {
+				first.Note("%s has no %s", c.name, c.lacks)
+			}
+		}
+		first.Note("violations are operations that ran, or began, after a revocation had returned and before the next grant, in the run that is timed; an update is a revocation and a grant")
+	}
+	return plots(all)
+}
+
+// addCell adds the figures of a cell to its row.
+func addCell(r *results.Row, slices []*slice) {
+	rate := &results.Metric{Name: "operations/s", Unit: "1/s", More: true}
+	violations := int64(0)
+	updates := int64(0)
+	quantile := func(name string, q float64, of func(*slice) *hdrhistogram.Histogram) *results.Metric {
+		var all []float64
+		for _, s := range slices {
+			if h := of(s); h.TotalCount() > 0 {
+				all = append(all, float64(h.ValueAtQuantile(q)))
+			}
+		}
+		return seconds(name, all)
+	}
+	operations := func(s *slice) *hdrhistogram.Histogram { return s.latency }
+	for _, s := range slices {
+		rate.Samples = append(rate.Samples, float64(s.operations)/s.took.Seconds())
+		violations += s.violations
+		updates += s.updates
+	}
+	r.Add(rate, quantile("p50", 50, operations), quantile("p99", 99, operations))
+	if updates > 0 {
+		r.Add(quantile("update p50", 50, func(s *slice) *hdrhistogram.Histogram { return s.change }))
+		r.Add(once("updates", "", float64(updates)), once("violations", "", float64(violations)))
+	}
+}
+
+// NamedPlot is a plot with the name of its file.
+type NamedPlot struct {
+	Name string
+	results.Plot
+}
+
+// plots draws how throughput, latency and cost depend on a factor; a plot of which fewer
+// than two points were measured is left out.
+func plots(all map[workload]map[string][]*slice) []*NamedPlot {
+	var drawn []*NamedPlot
+	for _, p := range []struct {
+		name, title, y, factor string
+		of                     func([]*slice) float64
+	}{
+		{"throughput-by-callers", "Throughput against callers", "operations a second", "callers", throughput},
+		{"p99-by-updates", "Latency against the share of updates", "p99 of an operation, µs", "updates, %", p99},
+		{"cost-by-principals", "Cost against principals", "time for each operation, 64 callers, µs", "principals", cost},
+	} {
+		plot := &NamedPlot{Name: p.name, Plot: results.Plot{Title: p.title, X: p.factor, Y: p.y}}
+		points := pointsOf(p.factor, plot, all)
+		if len(points) < 2 {
+			continue
+		}
+		for _, c := range contestants() {
+			line := results.Line{Name: c.name, Dashed: !strings.Contains(c.keeps, "G2")}
+			if line.Dashed {
+				line.Name += " (racy)"
+			}
+			for _, w := range points {
+				line.Values = append(line.Values, p.of(all[w][c.name]))
+			}
+			plot.Lines = append(plot.Lines, line)
+		}
+		drawn = append(drawn, plot)
+	}
+	return drawn
+}
+
+// pointsOf returns the workloads that differ from the base point in a factor alone, and
+// puts the factor's values on the plot's axis.
+func pointsOf(name string, plot *NamedPlot, all map[workload]map[string][]*slice) []workload {
+	var points []workload
+	for _, f := range factors() {
+		for i := range f.values {
+			w := basePoint()
+			f.set(&w, i)
+			if f.name == name && all[w] != nil {
+				points = append(points, w)
+				plot.Ticks = append(plot.Ticks, f.values[i])
+			}
+		}
+	}
+	return points
+}
+
+func throughput(slices []*slice) float64 {
+	n, took := int64(0), 0.0
+	for _, s := range slices {
+		n += s.operations
+		took += s.took.Seconds()
+	}
+	return float64(n) / took
+}
+
+func cost(slices []*slice) float64 {
+	if t := throughput(slices); t > 0 {
+		return 1e6 / t
+	}
+	return math.NaN()
+}
+
+func p99(slices []*slice) float64 {
+	h := newSlice().latency
+	for _, s := range slices {
+		h.Merge(s.latency)
+	}
+	return float64(h.ValueAtQuantile(99)) / 1e3
+}

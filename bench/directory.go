@@ -1,0 +1,59 @@
+package bench
+
+import (
+	"hash/maphash"
+	"sync/atomic"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// directory finds what a strategy keeps of a principal: open addressing, atomic pointers,
+// no lock for readers, as the engine's own. It is filled once.
+type directory[T any] struct {
+	seed   maphash.Seed
+	places []atomic.Pointer[place[T]]
+}
+
+type place[T any] struct {
+	hash  uint64
+	who   policy.Principal
+	value T
+}
+
+func newDirectory[T any](w *world, set func(*T, *authority)) *directory[T] {
+	size := 8
+	for size < 2*len(w.principals()) {
+		size *= 2
+	}
+	d := &directory[T]{seed: maphash.MakeSeed(), places: make([]atomic.Pointer[place[T]], size)}
+	for who, may := range w.compiled().of {
+		p := &place[T]{who: who, hash: maphash.String(d.seed, who.String())}
+		set(&p.value, may)
+		i := p.hash & uint64(size-1)
+		for d.places[i].Load() != nil {
+			i = (i + 1) & uint64(size-1)
+		}
+		d.places[i].Store(p)
+	}
+	return d
+}
+
+// find returns what is kept of a principal, who has to be there.
+func (d *directory[T]) find(who policy.Principal) *T {
+	hash := maphash.String(d.seed, who.String())
+	mask := uint64(len(d.places) - 1)
+	for i := hash & mask; ; i = (i + 1) & mask {
+		if p := d.places[i].Load(); p.hash == hash && p.who == who {
+			return &p.value
+		}
+	}
+}
+
+// each calls do with what is kept of every principal.
+func (d *directory[T]) each(do func(*T)) {
+	for i := range d.places {
+		if p := d.places[i].Load(); p != nil {
+			do(&p.value)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package wire
+
+import "github.com/interlock-authz/interlock/bench/results"
+
+// opaDecision is the processor time of one decision of OPA's own server (v1.22.2, mutual
+// TLS, HTTP/1.1, opaConnections connections) on the kind of machine that this is measured
+// on, in seconds.
+const (
+	opaDecision    = 131e-6
+	opaConnections = 16
+	// netHTTPThen is what a request to net/http alone took on that day.
+	netHTTPThen = 18.9e-6
+)
+
+// What a request behind Guard may take beside one without, and a decision beside OPA's.
+const (
+	mostBesideMux = 1.05
+	mostBesideOPA = 1.0 / 3
+)
+
+// beside names the server that this one is compared with; empty for none.
+func (s *server) beside() string {
+	if s.name == execute || s.name == admit {
+		return routed
+	}
+	return ""
+}
+
+// report adds the section.
+func (g *group) report(sides []*side, o *Options, d *results.Document) {
+	section := d.Add(g.name())
+	byName := map[string]*side{}
+	for _, s := range sides {
+		byName[s.name] = s
+	}
+	for _, s := range sides {
+		row := section.Add(s.title).Add(
+			&results.Metric{Name: "requests/s", Unit: "1/s", More: true, Samples: s.rate},
+			&results.Metric{Name: "p50", Unit: "s", Samples: s.p50},
+			&results.Metric{Name: "p99", Unit: "s", Samples: s.p99},
+			&results.Metric{Name: "CPU a request", Unit: "s", Samples: s.cpu},
+		)
+		if other := byName[s.beside()]; other != nil {
+			row.Add(&results.Metric{
+				Name: "CPU beside mux and identity", Samples: ratios(s.cpu, other.cpu),
+				Target: &results.Target{Limit: mostBesideMux},
+			})
+		}
+		if s.name == authzen && g.besideOPA() {
+			row.Add(&results.Metric{
+				Name: "CPU beside OPA's 131 µs", Samples: ratios(s.cpu, repeat(opaDecision, len(s.cpu))),
+				Target: &results.Target{Limit: mostBesideOPA},
+			})
+		}
+	}
+	if g.besideOPA() {
+		section.Note("OPA's 131 µs were measured on another day, when net/http took %.1f µs under the same circumstances: "+
+			"its row says how fast this machine is beside that one.", netHTTPThen*1e6)
+	}
+	section.Note("Rounds: %d, in each of which every server has a turn of %v. CPU is that of the server's process, of user mode and "+
+		"kernel, TLS included; the load shares the machine's processors.", o.Rounds, o.Each)
+}
+
+// besideOPA reports whether OPA was measured under the same circumstances.
+func (g *group) besideOPA() bool {
+	return g.connections == opaConnections && g.protocol.name == HTTP1
+}
+
+// ratios compares round by round.
+func ratios(ours, theirs []float64) []float64 {
+	r := make([]float64, len(ours))
+	for i := range ours {
+		r[i] = ours[i] / theirs[i]
+	}
+	return r
+}
+
+func repeat(v float64, n int) []float64 {
+	all := make([]float64, n)
+	for i := range all {
+		all[i] = v
+	}
+	return all
+}

@@ -1,0 +1,122 @@
+package wire
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+// The servers, by the names that their children are started with.
+const (
+	bare    = "bare"
+	routed  = "mux"
+	execute = "execute"
+	admit   = "admit"
+	authzen = "authzen"
+)
+
+// server is one of what is compared.
+type server struct {
+	name  string
+	title string // of its row
+	// engine says that the handler needs one.
+	engine  bool
+	handler func(parts) (http.Handler, error)
+	serve   func(httpapi.ServerOptions) *http.Server
+	// question is what the caller of that principal asks.
+	question func(who string) question
+}
+
+// parts are what a handler is made of.
+type parts struct {
+	engine      *actors.Engine
+	connections *httpapi.Connections
+	log         *slog.Logger
+}
+
+// question is what a connection asks again and again, and the only answer that counts.
+type question struct{ method, path, body, answer string }
+
+var servers = []*server{
+	{bare, "net/http", false, bareHandler, bareServer, readOrder},
+	{routed, "mux and identity", false, routedHandler, httpapi.NewServer, readOrder},
+	{execute, "Guard, Execute", true, guardedHandler(httpapi.Execute), httpapi.NewServer, readOrder},
+	{admit, "Guard, Admit", true, guardedHandler(httpapi.Admit), httpapi.NewServer, readOrder},
+	{authzen, "AuthZEN", true, decisionHandler, httpapi.NewServer, askDecision},
+}
+
+func serverNamed(name string) (*server, error) {
+	for _, s := range servers {
+		if s.name == name {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: there is no server %.40q to measure", ErrOptions, name)
+}
+
+// answerOK is the handler that is reached in all servers but the last.
+var answerOK = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	_, _ = io.WriteString(w, okAnswer) // who does not read the answer is the load's business
+})
+
+const (
+	okAnswer = "ok\n"
+	route    = "/orders/{id}"
+	action   = "orders:read"
+)
+
+func bareHandler(parts) (http.Handler, error) { return answerOK, nil }
+
+// bareServer has the settings of [httpapi.NewServer], and the handler without anything
+// around it.
+func bareServer(o httpapi.ServerOptions) *http.Server {
+	s := httpapi.NewServer(o)
+	s.Handler, s.ConnContext = o.Handler, nil
+	return s
+}
+
+func routedHandler(p parts) (http.Handler, error) {
+	return p.route(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := p.connections.CallerFrom(r); err != nil {
+			httpapi.WriteProblem(w, r, err)
+			return
+		}
+		answerOK(w, r)
+	})), nil
+}
+
+func guardedHandler(mode httpapi.Mode) func(parts) (http.Handler, error) {
+	return func(p parts) (http.Handler, error) {
+		guard := httpapi.NewGuard(p.engine, p.connections, p.log)
+		return p.route(guard.Protect(httpapi.Rule{Action: action, Resource: "orders/{id}", Mode: mode}, answerOK)), nil
+	}
+}
+
+func (p parts) route(h http.Handler) http.Handler {
+	router := httpapi.NewRouter(p.log)
+	router.Handle(route, h).Methods(http.MethodGet)
+	return router
+}
+
+func decisionHandler(p parts) (http.Handler, error) {
+	return httpapi.NewDecisionAPI(httpapi.DecisionOptions{
+		Engine: p.engine, Connections: p.connections, BaseURL: "https://" + serverName, Logger: p.log,
+	})
+}
+
+func readOrder(string) question {
+	return question{method: http.MethodGet, path: "/orders/42", answer: okAnswer}
+}
+
+func askDecision(who string) question {
+	return question{
+		method: http.MethodPost, path: "/access/v1/evaluation",
+		body: fmt.Sprintf(`{"subject":{"type":"principal","id":%q},"action":{"name":%q},"resource":{"type":"orders","id":"42"}}`,
+			who, action),
+		answer: `{"decision":true}` + "\n",
+	}
+}

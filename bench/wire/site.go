@@ -1,0 +1,98 @@
+package wire
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/interlock-authz/interlock/certs"
+)
+
+// serverName is the name in the servers' certificate.
+const serverName = "localhost"
+
+// policyFile lies in the site's folder, beside the authority and the servers' key pair.
+const policyFile = "policy.yaml"
+
+// site is a folder with all that a server needs, and the certificates of its callers.
+type site struct {
+	dir       string
+	authority *certs.Authority
+	callers   []tls.Certificate
+}
+
+// principal is who calls by the n-th connection.
+func principal(n int) string { return fmt.Sprintf("spiffe://bench.test/caller/%d", n) }
+
+// newSite makes a site with so many callers, each of whom may read orders. The caller
+// closes it.
+func newSite(callers int) (_ *site, err error) {
+	dir, err := os.MkdirTemp("", "interlock-wire-")
+	if err != nil {
+		return nil, err
+	}
+	s := &site{dir: dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if s.authority, err = certs.InitAuthority(dir, certs.AuthorityOptions{}); err != nil {
+		return nil, err
+	}
+	pair, err := s.authority.IssueServer(certs.ServerLeaf{})
+	if err != nil {
+		return nil, err
+	}
+	if err := pair.Write(dir, "server", false); err != nil {
+		return nil, err
+	}
+	for n := range callers {
+		caller, err := s.issue(principal(n))
+		if err != nil {
+			return nil, err
+		}
+		s.callers = append(s.callers, caller)
+	}
+	return s, os.WriteFile(filepath.Join(dir, policyFile), policyText(callers), 0o600)
+}
+
+func (s *site) close() error { return os.RemoveAll(s.dir) }
+
+func (s *site) issue(who string) (tls.Certificate, error) {
+	pair, err := s.authority.IssueClient(certs.ClientLeaf{SPIFFEID: who})
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+}
+
+// client is the configuration of a client that presents the certificates, if any.
+func (s *site) client(present ...tls.Certificate) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, ServerName: serverName, RootCAs: s.authority.Pool(), Certificates: present,
+	}
+}
+
+// serverConfig is the configuration of the servers of the site in the folder.
+func serverConfig(dir string) (*tls.Config, error) {
+	pool, err := certs.LoadPool(filepath.Join(dir, certs.AuthorityCertFile))
+	if err != nil {
+		return nil, err
+	}
+	return certs.ServerConfig(certs.ServerOptions{
+		CertFile: filepath.Join(dir, "server.crt"), KeyFile: filepath.Join(dir, "server.key"), ClientCAs: pool,
+	})
+}
+
+func policyText(callers int) []byte {
+	var b strings.Builder
+	b.WriteString("roles:\n  clerk:\n    permissions:\n      - actions: [orders:read, orders:write]\n        resources: [orders/**]\ngrants:\n")
+	for n := range callers {
+		fmt.Fprintf(&b, "  - principal: %s\n    role: clerk\n", principal(n))
+	}
+	return []byte(b.String())
+}
