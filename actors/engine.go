@@ -170,11 +170,23 @@ func (e *Engine) Execute(ctx context.Context, req Request, fn Func) error {
 // under [Lease.Context], and the caller has to end it with [Lease.Release], best deferred
 // right after Admit. Errors are those of [Engine.Execute].
 func (e *Engine) Admit(ctx context.Context, req Request) (*Lease, error) {
+	return e.admit(ctx, ctx, req)
+}
+
+// AdmitDetached is [Engine.Admit] for an operation that may outlast the call: the lease's
+// context has the values of ctx, and does not end with it. ctx bounds the wait for the
+// decision alone.
+func (e *Engine) AdmitDetached(ctx context.Context, req Request) (*Lease, error) {
+	return e.admit(ctx, context.WithoutCancel(ctx), req)
+}
+
+// admit waits under one context for a lease whose context stands under another.
+func (e *Engine) admit(ctx, parent context.Context, req Request) (*Lease, error) {
 	if err := e.admissible(ctx); err != nil {
 		return nil, err
 	}
 	hash := e.directory.hash(req.Principal)
-	l := &Lease{parent: ctx, req: req, started: e.shared.time.Load()}
+	l := &Lease{parent: parent, req: req, started: e.shared.time.Load()}
 	for {
 		p := e.directory.get(req.Principal, hash)
 		if p == nil {

@@ -181,11 +181,13 @@ func (c *leaseContext) Err() error {
 // Done implements [context.Context].
 func (c *leaseContext) Done() <-chan struct{} { return (*Lease)(c).state().ch }
 
-// AfterFunc lets contexts that derive from this one do without a goroutine. The function
-// runs on a goroutine of its own.
-func (c *leaseContext) AfterFunc(f func()) (stop func() bool) {
-	return (*Lease)(c).state().afterFunc(f)
-}
+// AfterFunc lets contexts that derive from this one do without a goroutine.
+func (c *leaseContext) AfterFunc(f func()) (stop func() bool) { return (*Lease)(c).AfterFunc(f) }
+
+// AfterFunc has f called on a goroutine of its own when the lease's context is done, at
+// once if it is. It is [context.AfterFunc] for less: stop keeps f from being called, and
+// reports whether it did.
+func (l *Lease) AfterFunc(f func()) (stop func() bool) { return l.state().afterFunc(f) }
 
 // state makes the channel on its first use.
 func (l *Lease) state() *doneState {

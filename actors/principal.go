@@ -69,7 +69,7 @@ func (p *principal) run(ctx context.Context, req *Request, fn Func, at *moment, 
 	v := p.judgeTurn(req, at)
 	if !v.Allowed() {
 		over = true
-		return p.denied(p.decision(v, at, req), req)
+		return p.refuse(v, at, req)
 	}
 	t = p.turnContext(ctx)
 	err = fn(t)
@@ -112,15 +112,19 @@ func (p *principal) queue(c *call) (policy.Decision, error) {
 // admit records a lease in a turn.
 func (p *principal) admit(ctx context.Context, l *Lease) error {
 	if !p.acquire() && !p.spin() {
-		c := p.engine.calls.get(ctx, &l.req)
-		c.lease = l
-		_, err := p.queue(c)
-		return err
+		return p.admitQueued(ctx, l)
 	}
 	var at moment
 	p.begin(&at)
 	defer p.finish()
 	return p.admitTurn(l, &at)
+}
+
+func (p *principal) admitQueued(ctx context.Context, l *Lease) error {
+	c := p.engine.calls.get(ctx, &l.req)
+	c.lease = l
+	_, err := p.queue(c)
+	return err
 }
 
 // decide answers a request in a turn.
@@ -197,6 +201,14 @@ func (p *principal) admitTurn(l *Lease, at *moment) error {
 		p.watchTime()
 	}
 	return nil
+}
+
+// refuse makes the error of a verdict. It is no part of the frames of those who call it:
+// what is rare must not make the stack of every request grow.
+//
+//go:noinline
+func (p *principal) refuse(v policy.Verdict, at *moment, req *Request) error {
+	return p.denied(p.decision(v, at, req), req)
 }
 
 func (p *principal) denied(d policy.Decision, req *Request) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 )
 
@@ -14,7 +15,8 @@ var errResponseTooLong = errors.New("the response is longer than its limit")
 
 // buffered is the response of a handler that runs in a turn.
 type buffered struct {
-	header http.Header
+	outer  http.Header // as middleware outside has set them
+	header http.Header // those of the handler, once it has asked for them
 	status int
 	body   bytes.Buffer
 	limit  int64
@@ -23,11 +25,16 @@ type buffered struct {
 
 // newBuffered starts from the headers that middleware outside has set.
 func newBuffered(outer http.Header, limit int64) *buffered {
-	return &buffered{header: outer.Clone(), limit: limit}
+	return &buffered{outer: outer, limit: limit}
 }
 
 // Header implements [http.ResponseWriter].
-func (b *buffered) Header() http.Header { return b.header }
+func (b *buffered) Header() http.Header {
+	if b.header == nil {
+		b.header = b.outer.Clone()
+	}
+	return b.header
+}
 
 // WriteHeader implements [http.ResponseWriter]. There are no informational responses.
 func (b *buffered) WriteHeader(status int) {
@@ -51,10 +58,9 @@ func (b *buffered) send(w http.ResponseWriter) error {
 	if b.err != nil {
 		return b.err
 	}
-	header := w.Header()
-	clear(header)
-	for name, values := range b.header {
-		header[name] = values
+	if b.header != nil {
+		clear(b.outer)
+		maps.Copy(b.outer, b.header)
 	}
 	b.WriteHeader(http.StatusOK)
 	w.WriteHeader(b.status)
@@ -65,7 +71,12 @@ func (b *buffered) send(w http.ResponseWriter) error {
 // withBody returns r with a body of its own over the bytes.
 func withBody(r *http.Request, body []byte) *http.Request {
 	copied := *r
-	copied.Body = io.NopCloser(bytes.NewReader(body))
-	copied.ContentLength = int64(len(body))
+	setBody(&copied, body)
 	return &copied
+}
+
+// setBody gives a request that nobody else has a body over the bytes.
+func setBody(r *http.Request, body []byte) {
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.ContentLength = int64(len(body))
 }

@@ -113,6 +113,10 @@ func (g *guarded) request(r *http.Request) (context.Context, actors.Request, err
 	if err != nil {
 		return nil, actors.Request{}, err
 	}
+	return g.requestOf(caller, r)
+}
+
+func (g *guarded) requestOf(caller *Caller, r *http.Request) (context.Context, actors.Request, error) {
 	if err := checkPath(r.URL); err != nil {
 		return nil, actors.Request{}, err
 	}
@@ -154,9 +158,9 @@ func (g *guarded) admit(w http.ResponseWriter, r *http.Request) error {
 	}
 	op := newOperation(w, lease)
 	defer op.handlerEnded()
-	ctx, cancel := alsoEndedBy(ctx, lease.Context())
-	defer cancel()
-	g.next.ServeHTTP(op, r.WithContext(ctx))
+	handler := &handlerContext{lease: lease.Context(), client: ctx}
+	defer handler.end()
+	g.next.ServeHTTP(op, r.WithContext(handler))
 	if op.handlerReturned() {
 		panic(http.ErrAbortHandler)
 	}
@@ -168,53 +172,38 @@ func (g *guarded) admit(w http.ResponseWriter, r *http.Request) error {
 // be left for its revocation, which may come when the client has gone and the handler, or
 // the connection that it hijacked, has not.
 func (g *guarded) lease(client context.Context, req actors.Request) (*actors.Lease, error) {
-	waits, cancel := context.WithCancel(context.WithoutCancel(client))
-	unlink := context.AfterFunc(client, cancel)
-	lease, err := g.engine.Admit(waits, req)
-	if !unlink() { // the client has gone
-		if err == nil {
-			lease.Release()
-		}
+	lease, err := g.engine.AdmitDetached(client, req)
+	if err == nil && client.Err() != nil { // the client has gone
+		lease.Release()
 		return nil, client.Err()
-	}
-	if err != nil {
-		cancel()
 	}
 	return lease, err
 }
 
-// alsoEndedBy returns the context of a handler: it ends with the lease, and as that does,
-// or with the client's.
-func alsoEndedBy(client, lease context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(lease)
-	if deadline, ok := client.Deadline(); ok {
-		ctx, cancel = context.WithDeadline(lease, deadline)
-	}
-	stop := context.AfterFunc(client, func() {
-		// A revocation ends reading, which the server takes for the client's leaving.
-		if lease.Err() == nil {
-			cancel()
-		}
-	})
-	return ctx, func() { stop(); cancel() }
-}
-
 func (g *guarded) execute(w http.ResponseWriter, r *http.Request) error {
-	if _, err := g.callers.CallerFrom(r); err != nil {
+	caller, err := g.callers.CallerFrom(r)
+	if err != nil {
 		return err // before anything is read for somebody unknown
 	}
-	body, err := readBody(w, r, limitOr(g.rule.BodyLimit, DefaultBodyLimit))
-	if err != nil {
-		return err
+	var body []byte
+	announced := r.ContentLength != 0
+	if announced {
+		if body, err = readBody(w, r, limitOr(g.rule.BodyLimit, DefaultBodyLimit)); err != nil {
+			return err
+		}
+		r = withBody(r, body)
 	}
-	r = withBody(r, body)
-	ctx, req, err := g.request(r)
+	ctx, req, err := g.requestOf(caller, r)
 	if err != nil {
 		return err
 	}
 	answer := newBuffered(w.Header(), limitOr(g.rule.ResponseLimit, DefaultResponseLimit))
 	err = g.engine.Execute(ctx, req, func(ctx context.Context) error {
-		g.next.ServeHTTP(answer, withBody(r, body).WithContext(ctx))
+		served := r.WithContext(ctx)
+		if announced {
+			setBody(served, body) // the properties have read the other
+		}
+		g.next.ServeHTTP(answer, served)
 		return nil
 	})
 	if err != nil {

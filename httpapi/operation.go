@@ -25,8 +25,8 @@ type operation struct {
 	w     http.ResponseWriter
 	rc    *http.ResponseController
 	lease *actors.Lease
-	stop  func() bool   // stops the hook
-	hooks chan struct{} // closed when the hook has run
+	stop  func() bool    // stops the hook
+	hooks sync.WaitGroup // for the hook, if it was not stopped
 	quiet sync.Once
 
 	mu       sync.Mutex
@@ -38,12 +38,12 @@ type operation struct {
 var longAgo = time.Unix(1, 0)
 
 func newOperation(w http.ResponseWriter, lease *actors.Lease) *operation {
-	op := &operation{w: w, rc: http.NewResponseController(w), lease: lease, hooks: make(chan struct{})}
+	op := &operation{w: w, rc: http.NewResponseController(w), lease: lease}
 	op.parts.Store(1)
-	ctx := lease.Context()
-	op.stop = context.AfterFunc(ctx, func() {
-		defer close(op.hooks)
-		if lostAuthority(ctx) {
+	op.hooks.Add(1)
+	op.stop = lease.AfterFunc(func() {
+		defer op.hooks.Done()
+		if lostAuthority(lease.Context()) {
 			op.revoke()
 		}
 	})
@@ -95,7 +95,7 @@ func (op *operation) silence() (hijacked bool) {
 	if !hijacked {
 		op.quiet.Do(func() {
 			if !op.stop() {
-				<-op.hooks
+				op.hooks.Wait()
 			}
 		})
 	}

@@ -107,6 +107,13 @@ func decoded(value string, u *url.URL) (string, error) {
 // checkPath refuses a path that another reader could take for another one: the path that
 // is authorized has to be the path that is used. It repairs nothing.
 func checkPath(u *url.URL) error {
+	if u.RawPath == "" && isPlain(u.Path) {
+		return nil
+	}
+	return checkCanonical(u)
+}
+
+func checkCanonical(u *url.URL) error {
 	// What was sent: EscapedPath encodes anew if that holds a brace, say, and would hide
 	// what else is in there.
 	raw := u.RawPath + " " + u.EscapedPath()
@@ -128,6 +135,25 @@ func checkPath(u *url.URL) error {
 		return pathProblem("The path holds control characters or invalid UTF-8.")
 	}
 	return nil
+}
+
+// isPlain reports whether a path consists of segments of letters, digits, - and _ alone: then
+// there is one way to read it, and nothing else to look for.
+func isPlain(path string) bool {
+	before := byte(0)
+	for i := range len(path) {
+		c := path[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+			if i == 0 {
+				return false
+			}
+		case c != '/' || before == '/':
+			return false
+		}
+		before = c
+	}
+	return path != ""
 }
 
 // overEncoded reports whether a letter, a digit or one of - . _ ~ is percent-encoded.
