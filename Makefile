@@ -12,7 +12,10 @@ FUZZ = actors/policy:FuzzPolicyPattern actors/policy:FuzzPolicyPrincipal \
        certs:FuzzCertsIdentifyURI certs:FuzzCertsParsePEM \
        httpapi:FuzzHTTPAPIEvaluationBody
 
-.PHONY: help run build test soak conformance readme bench fuzz lint vuln
+# Where benchmarks leave their tables, samples and plots.
+RESULTS ?= docs/benchmarks
+
+.PHONY: help run build test soak conformance readme bench bench-all bench-peers fuzz lint vuln
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')" 2>/dev/null || \
@@ -44,8 +47,18 @@ conformance: ## run the AuthZEN cases in the folder CASES
 readme: ## run the README's transcript word for word; needs bash, curl and ports 8443 to 8445
 	$(GO) test -tags readme -run '^TestReadme' -count=1 ./cmd/interlock
 
-bench: ## measure beside locks, a map and an actor, and print the tables
-	$(GO) run ./bench/contention
+bench: program ## measure: ratios, contention and servers; tables, samples and plots in RESULTS; under 15 minutes
+	build/interlock bench --out $(RESULTS)
+
+bench-all: program ## measure everything, and longer; over an hour is possible
+	build/interlock bench --all --out $(RESULTS)
+
+bench-peers: ## measure other engines beside interlock; fetches and builds them
+	cd bench/peers && $(GO) run -buildvcs=auto . -out $(abspath $(RESULTS))
+
+.PHONY: program
+program: # with the commit in it, for the captions
+	$(GO) build -buildvcs=auto -trimpath -o build/interlock ./cmd/interlock
 
 fuzz: ## fuzz every target for FUZZTIME
 	@for target in $(FUZZ); do \

@@ -23,7 +23,6 @@ const callers = 64
 // latencies of one run: of the operations, and of the updates apart.
 type latencies struct {
 	operations, updates *hdrhistogram.Histogram
-	perOperation        float64 // mean, in nanoseconds
 }
 
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, int64(time.Minute), 3) }

@@ -48,12 +48,3 @@ func (d *directory[T]) find(who policy.Principal) *T {
 		}
 	}
 }
-
-// each calls do with what is kept of every principal.
-func (d *directory[T]) each(do func(*T)) {
-	for i := range d.places {
-		if p := d.places[i].Load(); p != nil {
-			do(&p.value)
-		}
-	}
-}

@@ -81,7 +81,7 @@ func (e *echoer) run(ctx context.Context, s *stream) {
 	heard, lines := s.heard, s.lines // open makes new ones when this has ended
 	defer close(s.ended)
 	body, writer := io.Pipe()
-	defer body.Close()
+	defer func() { _ = body.Close() }()
 	v := values{Number: int(e.runner.numbers.Add(1)), Run: e.runner.name}
 	req, err := s.client.build(ctx, v, body)
 	if err != nil {
@@ -90,7 +90,7 @@ func (e *echoer) run(ctx context.Context, s *stream) {
 	done := make(chan struct{})
 	defer close(done)
 	go func() {
-		defer writer.Close()
+		defer func() { _ = writer.Close() }()
 		// HTTP/1.1 sends the headers with the first line.
 		if _, err := io.WriteString(writer, e.runner.name+"\n"); err != nil {
 			return

@@ -20,8 +20,9 @@ type Outcome uint8
 const (
 	// Other is neither: an error, or an answer that the target's description does not know.
 	Other Outcome = iota
-	// Allowed and Denied are as the target's description says.
+	// Allowed is as the target's description says.
 	Allowed
+	// Denied likewise.
 	Denied
 )
 

@@ -89,7 +89,7 @@ func (p *Plot) draw(caption string) (*vgsvg.Canvas, error) {
 	canvas := vgsvg.New(width, height)
 	area := draw.New(canvas)
 	area.SetColor(color.White) // for readers whose pages are dark
-	area.Fill(area.Rectangle.Path())
+	area.Fill(area.Path())
 	below := 0.6 * vg.Centimeter
 	d.Draw(draw.Crop(area, 0.2*vg.Centimeter, -5.4*vg.Centimeter, below, -0.2*vg.Centimeter))
 	style := d.X.Tick.Label

@@ -128,8 +128,9 @@ func (b *benchmark) measure(ctx context.Context, part string, o bench.Options, d
 	if b.all {
 		connections = []int{16, 64, 256}
 	}
+	// A limit of a few percent wants many short rounds.
 	return nil, wire.Measure(ctx, wire.Options{
-		Connections: connections, Rounds: 40, Each: b.each, Only: o.Only, Progress: o.Progress, Child: wireChild,
+		Connections: connections, Rounds: 3 * o.Rounds, Each: b.each, Only: o.Only, Progress: o.Progress, Child: wireChild,
 	}, d)
 }
 

@@ -148,7 +148,7 @@ func (c *raceTest) runDemo(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	var reports []*race.Report
 	asExpected := true
 	for _, form := range demo.Forms() {
