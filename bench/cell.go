@@ -102,27 +102,31 @@ func (p *caller) operation(ctx context.Context) error {
 	return err
 }
 
-// update revokes and grants again. Between the two its own request has to be refused.
-func (p *caller) update() {
+// update revokes and grants again. Between the two its own request has to be refused. It
+// does nothing, and says so, while another update of the same subject is under way: callers
+// that queue here would measure this queue.
+func (p *caller) update() bool {
 	s := &p.subjects[p.who]
 	change := func(allowed bool) { p.change(p.requests[p.who].Principal, allowed) }
 	if p.workload.role {
 		s, change = &p.role, p.changeRole
 	}
-	s.changing.Lock()
+	if !s.changing.TryLock() {
+		return false
+	}
 	defer s.changing.Unlock()
 	change(false)
 	s.forbidden.Store(true)
 	p.use(&p.requests[p.who], p.fn)
 	s.forbidden.Store(false)
 	change(true)
+	return true
 }
 
 // call makes one call, which was due at a moment.
 func (p *caller) call(due time.Time) {
 	p.who = p.pick()
-	if p.workload.updates > 0 && p.rng.Float64()*100 < p.workload.updates {
-		p.update()
+	if p.workload.updates > 0 && p.rng.Float64()*100 < p.workload.updates && p.update() {
 		p.own.updates++
 		_ = p.own.change.RecordValue(max(1, int64(time.Since(due))))
 		return

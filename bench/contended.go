@@ -15,7 +15,8 @@ import (
 // contest is one strategy under 64 callers on one principal.
 type contest struct {
 	strategy
-	world *world
+	world  *world
+	update func(i int) // a change that takes nothing away
 }
 
 const callers = 64
@@ -40,13 +41,13 @@ func (c *contest) run(d time.Duration, share float64, work actors.Func) *latenci
 		wait.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(n), 1))
 			own := &latencies{operations: newHistogram(), updates: newHistogram()}
-			for {
+			for i := 0; ; i++ {
 				start := time.Now()
 				if start.After(end) {
 					break
 				}
 				if share > 0 && rng.Float64() < share {
-					c.change(c.world.queries[0].Principal, true)
+					c.update(i)
 					_ = own.updates.RecordValue(int64(time.Since(start)))
 					continue
 				}
@@ -97,7 +98,12 @@ func contentions() []contention {
 // run compares mean latencies of operations, and returns those of the last round besides.
 func (c contention) run(rounds int, each time.Duration) (r *outcome, last [2]*latencies) {
 	w := eightPermissions(1)
-	sides := [2]*contest{{startExecute(w), w}, {startMutex(w), w}}
+	who := w.queries[0].Principal
+	engine, mutex := newExecuting(w), startMutex(w)
+	sides := [2]*contest{
+		{engine, w, func(i int) { update(engine.Engine, regrant(who, i)) }},
+		{mutex, w, func(int) { mutex.change(who, true) }},
+	}
 	defer sides[0].close()
 	defer sides[1].close()
 	p := &pair{name: c.name, target: c.target}
