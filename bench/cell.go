@@ -32,12 +32,16 @@ type subject struct {
 	// is sent: an operation that sees it set, when it begins or when it ends, runs after it
 	// was forbidden.
 	forbidden atomic.Bool
+	// revocations counts those that have returned: an operation during which it changes was
+	// running when one had.
+	revocations atomic.Uint64
 }
 
 // slice is what a cell came to in one stretch of time.
 type slice struct {
 	took       time.Duration
 	operations int64
+	refused    int64
 	updates    int64
 	violations int64
 	latency    *hdrhistogram.Histogram // of operations
@@ -93,10 +97,13 @@ func newSlice() *slice {
 
 // operation runs the work, and looks at its begin and at its end whether it may.
 func (p *caller) operation(ctx context.Context) error {
-	subject := &p.subjects[p.who]
-	late := subject.forbidden.Load() || p.role.forbidden.Load()
+	s := &p.subjects[p.who]
+	if p.workload.role {
+		s = &p.role
+	}
+	late, before := s.forbidden.Load(), s.revocations.Load()
 	err := p.work(ctx)
-	if late || subject.forbidden.Load() || p.role.forbidden.Load() {
+	if late || s.revocations.Load() != before {
 		p.own.violations++
 	}
 	return err
@@ -117,6 +124,7 @@ func (p *caller) update() bool {
 	defer s.changing.Unlock()
 	change(false)
 	s.forbidden.Store(true)
+	s.revocations.Add(1)
 	p.use(&p.requests[p.who], p.fn)
 	s.forbidden.Store(false)
 	change(true)
@@ -131,7 +139,10 @@ func (p *caller) call(due time.Time) {
 		_ = p.own.change.RecordValue(max(1, int64(time.Since(due))))
 		return
 	}
-	p.use(&p.requests[p.who], p.fn)
+	if !p.use(&p.requests[p.who], p.fn) {
+		p.own.refused++
+		return
+	}
 	p.own.operations++
 	_ = p.own.latency.RecordValue(max(1, int64(time.Since(due))))
 }
@@ -178,6 +189,7 @@ func (c *cell) run(d time.Duration) *slice {
 	all.took = time.Since(start)
 	for _, p := range callers {
 		all.operations += p.own.operations
+		all.refused += p.own.refused
 		all.updates += p.own.updates
 		all.violations += p.own.violations
 		all.latency.Merge(p.own.latency)
@@ -191,7 +203,7 @@ func measure(c *contestant, w workload, slices int, each time.Duration) []*slice
 	runtime.GC() // what the one before has left is not this one's
 	cell := newCell(c, w)
 	defer cell.close()
-	for i := range min(w.principals, 100_000) { // principals are active, goroutines started
+	for i := range cell.requests { // principals are active, goroutines started
 		cell.use(&cell.requests[i], nothing)
 	}
 	cell.run(each / 2)

@@ -12,9 +12,11 @@ import (
 type channels struct {
 	of          *directory[channelled]
 	authorities *authorities
-	ended       chan struct{}
-	running     sync.WaitGroup
 	calls       sync.Pool
+
+	mu      sync.Mutex
+	started []chan *channelCall
+	running sync.WaitGroup
 }
 
 // channelled is one principal's goroutine, started when it is first needed.
@@ -35,37 +37,38 @@ type channelCall struct {
 func startChannels(w *world) strategy {
 	return &channels{
 		of:          newDirectory(w, func(c *channelled, may *authority) { c.may = may }),
-		authorities: w.compiled(), ended: make(chan struct{}),
-		calls: sync.Pool{New: func() any { return &channelCall{answer: make(chan bool, 1)} }},
+		authorities: w.compiled(),
+		calls:       sync.Pool{New: func() any { return &channelCall{answer: make(chan bool, 1)} }},
 	}
 }
 
-func (c *channelled) serve(ended <-chan struct{}) {
-	for {
-		select {
-		case <-ended:
-			return
-		case call := <-c.in:
-			if call.next != nil {
-				c.may = call.next
-				call.answer <- true
-				continue
-			}
-			allowed := c.may.allows(call.req)
-			if allowed {
-				_ = call.operation(background)
-			}
-			call.answer <- allowed
+func (c *channelled) serve() {
+	for call := range c.in {
+		if call.next != nil {
+			c.may = call.next
+			call.answer <- true
+			continue
 		}
+		allowed := c.may.allows(call.req)
+		if allowed {
+			_ = call.operation(background)
+		}
+		call.answer <- allowed
 	}
+}
+
+// start starts a principal's goroutine.
+func (c *channels) start(p *channelled) {
+	p.in = make(chan *channelCall)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.started = append(c.started, p.in)
+	c.running.Go(p.serve)
 }
 
 func (c *channels) ask(who policy.Principal, req *actors.Request, operation actors.Func, next *authority) bool {
 	p := c.of.find(who)
-	p.once.Do(func() {
-		p.in = make(chan *channelCall)
-		c.running.Go(func() { p.serve(c.ended) })
-	})
+	p.once.Do(func() { c.start(p) })
 	call := c.calls.Get().(*channelCall)
 	defer c.calls.Put(call)
 	call.req, call.operation, call.next = req, operation, next
@@ -88,6 +91,8 @@ func (c *channels) changeRole(allowed bool) {
 }
 
 func (c *channels) close() {
-	close(c.ended)
+	for _, in := range c.started {
+		close(in)
+	}
 	c.running.Wait()
 }

@@ -35,7 +35,7 @@ func Contention(o Options, d *results.Document) []*NamedPlot {
 				first.Note("%s has no %s", c.name, c.lacks)
 			}
 		}
-		first.Note("violations are operations that ran, or began, after a revocation had returned and before the next grant, in the run that is timed; an update is a revocation and a grant")
+		first.Note("violations are operations that ran when a revocation had returned, or began after it and before the next grant, in the run that is timed; an update is a revocation and a grant; calls that came between are refused, and not counted as operations")
 	}
 	return plots(all)
 }
@@ -43,8 +43,7 @@ func Contention(o Options, d *results.Document) []*NamedPlot {
 // addCell adds the figures of a cell to its row.
 func addCell(r *results.Row, slices []*slice) {
 	rate := &results.Metric{Name: "operations/s", Unit: "1/s", More: true}
-	violations := int64(0)
-	updates := int64(0)
+	var violations, updates, refused, operations int64
 	quantile := func(name string, q float64, of func(*slice) *hdrhistogram.Histogram) *results.Metric {
 		var all []float64
 		for _, s := range slices {
@@ -54,16 +53,19 @@ func addCell(r *results.Row, slices []*slice) {
 		}
 		return seconds(name, all)
 	}
-	operations := func(s *slice) *hdrhistogram.Histogram { return s.latency }
+	latency := func(s *slice) *hdrhistogram.Histogram { return s.latency }
 	for _, s := range slices {
 		rate.Samples = append(rate.Samples, float64(s.operations)/s.took.Seconds())
 		violations += s.violations
 		updates += s.updates
+		refused += s.refused
+		operations += s.operations
 	}
-	r.Add(rate, quantile("p50", 50, operations), quantile("p99", 99, operations))
+	r.Add(rate, quantile("p50", 50, latency), quantile("p99", 99, latency))
 	if updates > 0 {
 		r.Add(quantile("update p50", 50, func(s *slice) *hdrhistogram.Histogram { return s.change }))
-		r.Add(once("updates", "", float64(updates)), once("violations", "", float64(violations)))
+		r.Add(once("updates", "", float64(updates)), once("refused, %", "", 100*float64(refused)/float64(refused+operations)))
+		r.Add(once("violations", "", float64(violations)))
 	}
 }
 

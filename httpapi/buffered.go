@@ -80,3 +80,27 @@ func setBody(r *http.Request, body []byte) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
 }
+
+// wholeBody reads at most limit bytes, and returns nil if there is nothing to read. What is
+// said of its length is not relied on: over HTTP/2 a body of length 0 can be open still.
+func wholeBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	if r.ContentLength == 0 {
+		var first [1]byte
+		if _, err := io.ReadFull(r.Body, first[:]); err == io.EOF {
+			return nil, nil
+		} else if err == nil {
+			r = r.WithContext(r.Context()) // what the server has of it stays as it is
+			r.Body = prefixed{io.MultiReader(bytes.NewReader(first[:]), r.Body), r.Body}
+		}
+	}
+	return readBody(w, r, limit)
+}
+
+// prefixed is a body of which something was read already.
+type prefixed struct {
+	io.Reader
+	io.Closer
+}

@@ -185,12 +185,11 @@ func (g *guarded) execute(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err // before anything is read for somebody unknown
 	}
-	var body []byte
-	announced := r.ContentLength != 0
-	if announced {
-		if body, err = readBody(w, r, limitOr(g.rule.BodyLimit, DefaultBodyLimit)); err != nil {
-			return err
-		}
+	body, err := wholeBody(w, r, limitOr(g.rule.BodyLimit, DefaultBodyLimit))
+	if err != nil {
+		return err
+	}
+	if body != nil {
 		r = withBody(r, body)
 	}
 	ctx, req, err := g.requestOf(caller, r)
@@ -200,7 +199,7 @@ func (g *guarded) execute(w http.ResponseWriter, r *http.Request) error {
 	answer := newBuffered(w.Header(), limitOr(g.rule.ResponseLimit, DefaultResponseLimit))
 	err = g.engine.Execute(ctx, req, func(ctx context.Context) error {
 		served := r.WithContext(ctx)
-		if announced {
+		if body != nil {
 			setBody(served, body) // the properties have read the other
 		}
 		g.next.ServeHTTP(answer, served)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +16,8 @@ import (
 type echoer struct {
 	runner  *runner
 	streams []*stream
+
+	first atomic.Value // text: what became of a stream
 
 	mu   sync.Mutex
 	sent map[string]int64 // nonces, by when they were sent
@@ -27,6 +30,7 @@ type stream struct {
 	heard  chan struct{} // closed when something came back
 	ended  chan struct{} // closed when it has; nil before it was opened
 	lines  chan string
+	hangUp chan struct{} // closed to end the request's body
 	cancel context.CancelFunc
 }
 
@@ -61,8 +65,8 @@ func (e *echoer) open(ctx context.Context) {
 		}
 		var open context.Context
 		open, s.cancel = context.WithCancel(ctx)
-		s.heard, s.ended, s.lines = make(chan struct{}), make(chan struct{}), make(chan string, 1)
-		go e.run(open, s)
+		s.heard, s.ended, s.lines, s.hangUp = make(chan struct{}), make(chan struct{}), make(chan string, 1), make(chan struct{})
+		go e.run(open, s, s.hangUp)
 	}
 	limit := time.NewTimer(established)
 	defer limit.Stop()
@@ -77,7 +81,7 @@ func (e *echoer) open(ctx context.Context) {
 }
 
 // run opens one stream and reads what comes back until it ends.
-func (e *echoer) run(ctx context.Context, s *stream) {
+func (e *echoer) run(ctx context.Context, s *stream, hangUp <-chan struct{}) {
 	heard, lines := s.heard, s.lines // open makes new ones when this has ended
 	defer close(s.ended)
 	body, writer := io.Pipe()
@@ -99,6 +103,8 @@ func (e *echoer) run(ctx context.Context, s *stream) {
 			select {
 			case <-done:
 				return
+			case <-hangUp:
+				return
 			case <-ctx.Done():
 				return // the transport waits for the end of the body before it gives up
 			case line := <-lines:
@@ -110,8 +116,10 @@ func (e *echoer) run(ctx context.Context, s *stream) {
 	}()
 	resp, err := s.client.http.Do(req)
 	if err != nil {
+		e.first.Store(err.Error())
 		return
 	}
+	e.first.Store("status " + resp.Status)
 	defer resp.Body.Close()
 	text := bufio.NewScanner(resp.Body)
 	if !text.Scan() || text.Text() != e.runner.name {
@@ -121,6 +129,29 @@ func (e *echoer) run(ctx context.Context, s *stream) {
 	for text.Scan() {
 		e.hear(text.Text())
 	}
+}
+
+// hangUp ends the bodies of all requests: a target that lets operations end by themselves
+// waits for that before it acknowledges.
+func (e *echoer) hangUp() {
+	for _, s := range e.streams {
+		if s.hangUp != nil {
+			close(s.hangUp)
+			s.hangUp = nil
+		}
+	}
+}
+
+// admitted reports whether a stream was opened, and is open.
+func (e *echoer) admitted() bool {
+	for _, s := range e.streams {
+		select {
+		case <-s.heard:
+			return true
+		default:
+		}
+	}
+	return false
 }
 
 // challenge sends a nonce into each stream, made now.

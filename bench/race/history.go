@@ -119,8 +119,7 @@ func (h *history) violations() []Violation {
 		}
 	}
 	for i := 1; i < len(h.probes); i++ {
-		// With a ledger each use is judged by itself.
-		if before, after := h.probes[i-1], h.probes[i]; before.value != after.value && len(h.entries) == 0 {
+		if before, after := h.probes[i-1], h.probes[i]; before.value != after.value {
 			f.add(StaleEffect, Span{before.Start, after.End}, false)
 		}
 	}
@@ -165,44 +164,47 @@ func (f *finder) add(kind Kind, s Span, granted bool) bool {
 
 // latencies are, for each revocation that a grant follows, the time from its
 // acknowledgement to the last moment at which something that it forbids was certainly not
-// over yet, 0 if there was none: the end of a use that the target stamps; for what is not
-// stamped the begin of a call that succeeded, the probe before the one that saw a change,
-// and the sending of bytes that came back.
+// over yet, 0 if there was none: for a use that the target stamps its end, or, if it
+// lasted longer, the sending of the next grant; for what is not stamped the begin of a call
+// that succeeded, the look before the one that saw a change, and the sending of bytes that
+// came back.
 func (h *history) latencies() []int64 {
-	all := h.windows()
-	last := map[int64]int64{}
-	var order []int64
-	for _, w := range all {
+	var revoked []window
+	for _, w := range h.windows() {
 		if !w.grant {
-			order = append(order, w.Start)
-			last[w.Start] = 0
+			revoked = append(revoked, w)
 		}
 	}
-	saw := func(moment int64) {
-		if w := windowAt(all, moment); w != nil && !w.grant && moment <= w.End {
-			last[w.Start] = max(last[w.Start], moment-w.Start)
-		}
-	}
+	last := make([]int64, len(revoked))
 	for _, use := range h.uses() {
-		saw(use.End)
+		for n := firstAfter(revoked, use.Start); n < len(revoked) && revoked[n].Start < use.End; n++ {
+			last[n] = max(last[n], min(use.End, revoked[n].End)-revoked[n].Start)
+		}
 	}
 	for _, v := range h.violations() {
 		if v.Kind == StaleAllow || v.Kind == StaleEffect || v.Kind == StaleEcho {
-			saw(v.Start)
+			n := firstAfter(revoked, v.Start)
+			last[n] = max(last[n], v.Start-revoked[n].Start)
 		}
 	}
-	found := make([]int64, len(order))
-	for i, acknowledged := range order {
-		found[i] = last[acknowledged]
-	}
-	return found
+	return last
 }
 
-// uses are all that were stamped, those of a ledger and those of answers.
+// firstAfter finds the first window that ends after a moment.
+func firstAfter(all []window, moment int64) int {
+	n, _ := slices.BinarySearchFunc(all, moment+1, func(w window, t int64) int { return cmp.Compare(w.End, t) })
+	return n
+}
+
+// uses are all that were stamped, those of a ledger and those of answers, each once.
 func (h *history) uses() []Span {
 	uses := slices.Clone(h.entries)
+	seen := make(map[Span]bool, len(uses))
+	for _, use := range uses {
+		seen[use] = true
+	}
 	for _, c := range h.calls {
-		if c.outcome == Allowed && c.use != (Span{}) {
+		if c.outcome == Allowed && c.use != (Span{}) && !seen[c.use] {
 			uses = append(uses, c.use)
 		}
 	}
@@ -210,20 +212,38 @@ func (h *history) uses() []Span {
 }
 
 // straddling counts uses that began before a revocation was acknowledged and ended after.
-// They are no violation of the rules above, yet where a revocation waits until all is quiet there are none.
+// They are no violation of the rules above, yet where a revocation waits until all is quiet
+// there are none.
 func (h *history) straddling() int {
-	seen := map[Span]bool{}
 	all := h.windows()
 	n := 0
 	for _, use := range h.uses() {
-		if seen[use] {
-			continue
-		}
-		seen[use] = true
-		w := windowAt(all, use.End)
-		if w != nil && !w.grant && use.Start < w.Start && use.End > w.Start && use.End <= w.End {
-			n++
+		for i := firstAfter(all, use.Start); i < len(all) && all[i].Start < use.End; i++ {
+			if !all[i].grant && use.Start < all[i].Start {
+				n++
+				break
+			}
 		}
 	}
 	return n
+}
+
+// throughput is how many calls a second succeeded while the permission was granted.
+func (h *history) throughput() float64 {
+	all := h.windows()
+	granted, n := int64(0), 0
+	for _, w := range all {
+		if w.grant {
+			granted += w.End - w.Start
+		}
+	}
+	for _, c := range h.calls {
+		if w := windowAt(all, c.Start); c.outcome == Allowed && w != nil && w.grant && c.within(w.Span) {
+			n++
+		}
+	}
+	if granted == 0 {
+		return 0
+	}
+	return float64(n) / (float64(granted) / 1e9)
 }

@@ -78,7 +78,7 @@ const (
 
 func viewOf(r *Report) *view {
 	v := &view{
-		Report: r, Verdict: "no violation was found", Rate: fmt.Sprintf("%.0f", r.CallsPerSecond()),
+		Report: r, Verdict: "no violation was found", Rate: fmt.Sprintf("%.0f", r.Throughput),
 		P50: round(r.Latency.P50), P99: round(r.Latency.P99), Max: round(r.Latency.Max),
 	}
 	if r.ViolationCount > 0 {
@@ -98,7 +98,7 @@ func viewOf(r *Report) *view {
 // to the sending of the next grant.
 func (v *view) timeline() {
 	by := map[int64][]Violation{}
-	for _, x := range v.Violations {
+	for _, x := range v.found {
 		if x.Kind != StaleDenial {
 			by[x.Acknowledged] = append(by[x.Acknowledged], x)
 		}

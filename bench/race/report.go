@@ -39,11 +39,18 @@ type Report struct {
 	// Straddling uses began before a revocation was acknowledged and ended after. They are
 	// not counted as violations.
 	Straddling int `json:"straddling"`
+	// Throughput is how many calls a second succeeded while the permission was granted.
+	Throughput float64 `json:"throughput"`
+	// DwellMin and DwellMax bound the times between changes, as they were in the end.
+	DwellMin int64 `json:"dwellMin"`
+	DwellMax int64 `json:"dwellMax"`
 	// Latency is the time from the acknowledgement of a revocation to the last moment at
 	// which something that it forbids was not over yet.
 	Latency Latency `json:"latency"`
 	// Latencies are all of them, in the order of the revocations.
 	Latencies []int64 `json:"latencies"`
+
+	found []Violation // all of them
 }
 
 // MaxListed bounds the violations that a report lists one by one.
@@ -56,9 +63,6 @@ type Latency struct {
 	Max int64 `json:"max"`
 }
 
-// CallsPerSecond is the throughput of the protected operation, whatever the answers.
-func (r *Report) CallsPerSecond() float64 { return float64(r.Calls) / time.Duration(r.Took).Seconds() }
-
 // OnlyCalls reports that the target offers no evidence but its answers.
 func (r *Report) OnlyCalls() bool { return len(r.Evidence) == 2 }
 
@@ -69,7 +73,8 @@ func (r *runner) report(took time.Duration) *Report {
 		Target: r.target.Name, Began: time.Now().Add(-took).UTC(), Took: int64(took), Seed: r.options.Seed, Callers: r.options.Callers,
 		Calls: len(h.calls), Changes: len(h.flips), FirstOther: r.broken, Evidence: r.target.evidence(),
 		ViolationCount: len(found), ByKind: map[Kind]int{}, Violations: found[:min(len(found), MaxListed)],
-		Straddling: h.straddling(), Latencies: h.latencies(),
+		Straddling: h.straddling(), Latencies: h.latencies(), Throughput: h.throughput(),
+		DwellMin: int64(r.options.DwellMin), DwellMax: int64(r.options.DwellMax), found: found,
 	}
 	for _, c := range h.calls {
 		switch c.outcome {
@@ -92,9 +97,10 @@ func (r *runner) report(took time.Duration) *Report {
 // evidence is what the target's description makes possible.
 func (t *Target) evidence() []Kind {
 	kinds := []Kind{StaleAllow, StaleDenial}
-	if t.Call.Use != nil || t.Effects != nil && t.Effects.Entries != "" {
+	if t.Call.Use != nil || t.hasLedger() {
 		kinds = append(kinds, StaleUse)
-	} else if t.Effects != nil {
+	}
+	if t.Effects != nil && !t.hasLedger() {
 		kinds = append(kinds, StaleEffect)
 	}
 	if t.Echo != nil {
@@ -102,6 +108,10 @@ func (t *Target) evidence() []Kind {
 	}
 	return kinds
 }
+
+// hasLedger reports whether uses are listed one by one: then each is judged by itself, and
+// not by a value that they change.
+func (t *Target) hasLedger() bool { return t.Effects != nil && t.Effects.Entries != "" }
 
 func latencyOf(all []int64) Latency {
 	h := hdrhistogram.New(1, int64(time.Hour), 3)

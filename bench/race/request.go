@@ -35,6 +35,16 @@ type client struct {
 	transport *http.Transport
 	request   *Request
 	templates *templates
+	// once keeps the transport from sending a request again, on a connection that breaks
+	// before the answer.
+	once bool
+}
+
+// sendOnce makes a client that never sends a request again: a change that comes twice could
+// undo the next one.
+func (c *client) sendOnce() {
+	c.once = true
+	c.transport.DisableKeepAlives = true
 }
 
 // templates are the compiled texts of a request.
@@ -136,6 +146,9 @@ func (c *client) send(ctx context.Context, v values) (reply, error) {
 	req, err := c.build(ctx, v, nil)
 	if err != nil {
 		return reply{}, err
+	}
+	if c.once {
+		req.GetBody = nil
 	}
 	a := reply{start: Now()}
 	resp, err := c.http.Do(req)

@@ -76,25 +76,37 @@ type runner struct {
 	looker  *client // nil without effects
 	echoes  *echoer // nil without streams
 	history history
+	entries map[Span]bool // of the ledger, that were seen
+	taken   bool          // the permission may be
 
 	mu     sync.Mutex
 	broken string // the first answer that was neither
 }
 
+// ErrInconclusive is wrapped by the error of a run that has found nothing and shows nothing:
+// no call was allowed, or denied, or no revocation came to its end.
+var ErrInconclusive = errors.New("race: the run shows nothing")
+
 // Run tests a target until the time is over, the calls are made, or ctx is done, and
-// leaves it with the permission granted. It returns an error if the target cannot be
-// tested: its calls are not answered as it says, or a change has no effect within
-// [Options.Settle].
-func Run(ctx context.Context, t *Target, o Options) (*Report, error) {
+// leaves it with the permission granted, whatever happens. Before that it sees that the
+// target can be tested: each change has its effect within [Options.Settle], and what the
+// target offers as evidence is some; the error wraps [ErrTarget] if not. If a call takes
+// long, the times between changes are made longer.
+func Run(ctx context.Context, t *Target, o Options) (report *Report, err error) {
 	o = o.withDefaults()
 	if err := errors.Join(o.check(), t.Check()); err != nil {
 		return nil, err
 	}
-	r := &runner{options: o, target: t, name: rand.Text()[:8]}
+	r := &runner{options: o, target: t, name: rand.Text()[:8], entries: map[Span]bool{}}
 	defer r.close()
 	if err := r.connect(); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err = errors.Join(err, r.leave(ctx)); err != nil {
+			report = nil
+		}
+	}()
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -102,7 +114,12 @@ func Run(ctx context.Context, t *Target, o Options) (*Report, error) {
 	if err := r.race(ctx); err != nil {
 		return nil, err
 	}
-	return r.report(time.Since(began)), nil
+	report = r.report(time.Since(began))
+	if report.ViolationCount == 0 && (report.Revocations == 0 || report.Allowed == 0 || report.Denied == 0) {
+		return nil, fmt.Errorf("%w: %d calls were allowed, %d denied and %d answered in another way, in %d revocations; the first other: %s",
+			ErrInconclusive, report.Allowed, report.Denied, report.Other, report.Revocations, report.FirstOther)
+	}
+	return report, nil
 }
 
 func (r *runner) connect() (err error) {
@@ -112,6 +129,8 @@ func (r *runner) connect() (err error) {
 	if r.revoker, err = r.target.newClient(&r.target.Revoke.Request); err != nil {
 		return fmt.Errorf("revoke: %w", err)
 	}
+	r.granter.sendOnce()
+	r.revoker.sendOnce()
 	if r.target.Effects != nil {
 		if r.looker, err = r.target.newClient(&r.target.Effects.Request); err != nil {
 			return fmt.Errorf("effects: %w", err)
@@ -130,59 +149,6 @@ func (r *runner) close() {
 
 func (r *runner) values() values {
 	return values{Number: int(r.numbers.Add(1)), Run: r.name, Seen: len(r.history.entries)}
-}
-
-// prepare sees that the target does what its description says: both changes are
-// acknowledged and have their effect, sooner or later. It leaves the permission granted.
-func (r *runner) prepare(ctx context.Context) error {
-	c, err := r.target.newClient(&r.target.Call.Request)
-	if err != nil {
-		return fmt.Errorf("call: %w", err)
-	}
-	defer c.close()
-	for _, grant := range []bool{true, false, true} {
-		if _, err := r.change(ctx, grant); err != nil {
-			return err
-		}
-		if err := r.settle(ctx, c, grant); err != nil {
-			return err
-		}
-	}
-	if r.looker != nil {
-		if err := r.look(ctx); err != nil {
-			return err
-		}
-	}
-	r.history.probes, r.history.flips = nil, nil
-	r.flipped.Store(0)
-	return nil
-}
-
-// settle calls until the answer is that of the change.
-func (r *runner) settle(ctx context.Context, c *client, granted bool) error {
-	want, word := Denied, "denied"
-	if granted {
-		want, word = Allowed, "allowed"
-	}
-	for end := time.Now().Add(r.options.Settle); ; {
-		answer, err := c.send(ctx, r.values())
-		if err != nil {
-			return fmt.Errorf("call: %w", err)
-		}
-		got, err := r.judge(answer)
-		if err != nil {
-			return err
-		}
-		if got.outcome == want {
-			return nil
-		}
-		if got.outcome == Other || time.Now().After(end) {
-			return fmt.Errorf("%w: after the change was acknowledged the call is not %s: %v", ErrTarget, word, answer)
-		}
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
-			return err
-		}
-	}
 }
 
 // pause waits, unless ctx is done first.
@@ -230,6 +196,7 @@ func (r *runner) change(ctx context.Context, grant bool) (flip, error) {
 	if grant {
 		c, want, word = r.granter, r.target.Grant.Acknowledged, "grant"
 	}
+	r.taken = true // until a grant is acknowledged
 	a, err := c.send(ctx, r.values())
 	if err == nil && !want.matches(a) {
 		err = fmt.Errorf("%w: it was not acknowledged: %v", ErrTarget, a)
@@ -238,6 +205,7 @@ func (r *runner) change(ctx context.Context, grant bool) (flip, error) {
 		return flip{}, fmt.Errorf("%s: %w", word, err)
 	}
 	f := flip{Span{a.start, a.end}, grant}
+	r.taken = !grant
 	r.history.flips = append(r.history.flips, f)
 	r.flipped.Add(1)
 	return f, nil
@@ -270,20 +238,21 @@ func (r *runner) race(ctx context.Context) error {
 			}
 		})
 	}
+	var showing sync.WaitGroup
 	done := make(chan struct{})
-	go r.progress(done)
+	showing.Go(func() { r.progress(done) })
 	err := r.flip(calling)
 	stop()
 	callers.Wait()
 	close(done)
-	// The target is left as it was found, whoever has given up.
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
-	err = errors.Join(err, r.leave(leaving))
+	showing.Wait()
 	select {
 	case failure := <-failed:
 		err = errors.Join(failure, err)
 	default:
+	}
+	if err == nil {
+		err = r.finish(context.WithoutCancel(ctx))
 	}
 	for _, record := range records {
 		r.history.calls = append(r.history.calls, record...)
@@ -294,18 +263,31 @@ func (r *runner) race(ctx context.Context) error {
 	return err
 }
 
-// leave grants the permission, if the last change took it, and looks a last time.
-func (r *runner) leave(ctx context.Context) error {
-	if n := len(r.history.flips); n > 0 && r.history.flips[n-1].grant {
-		return nil
-	}
-	if _, err := r.change(ctx, true); err != nil {
-		return err
+// finish grants a last time, so that the last revocation has an end, and looks once more at
+// what was not seen.
+func (r *runner) finish(ctx context.Context) error {
+	if r.taken {
+		if _, err := r.change(ctx, true); err != nil {
+			return err
+		}
 	}
 	if r.looker == nil {
 		return nil
 	}
 	return r.look(ctx)
+}
+
+// leave grants the permission if it may be taken, although the run is given up.
+func (r *runner) leave(ctx context.Context) error {
+	if !r.taken {
+		return nil
+	}
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if _, err := r.change(leaving, true); err != nil {
+		return fmt.Errorf("the permission may be taken still: %w", err)
+	}
+	return nil
 }
 
 // call calls until ctx is done.
@@ -355,9 +337,6 @@ func (r *runner) flip(ctx context.Context) error {
 	}
 	// Changes are sent whole, even when the time is over.
 	sending := context.WithoutCancel(ctx)
-	if _, err := r.change(sending, true); err != nil {
-		return err
-	}
 	for {
 		if r.echoes != nil {
 			r.echoes.open(ctx)
@@ -374,8 +353,16 @@ func (r *runner) flip(ctx context.Context) error {
 	}
 }
 
+// drained is how long a target may take to acknowledge a revocation before it is taken for
+// one that waits for the end of what runs.
+const drained = time.Second
+
 // deny revokes, and looks at what happens all the same until the dwell is over.
 func (r *runner) deny(ctx context.Context, dwell func() error) error {
+	if r.echoes != nil {
+		hangUp := time.AfterFunc(drained, r.echoes.hangUp)
+		defer hangUp.Stop()
+	}
 	if _, err := r.change(ctx, false); err != nil {
 		return err
 	}
@@ -386,12 +373,23 @@ func (r *runner) deny(ctx context.Context, dwell func() error) error {
 		_ = dwell()
 		return nil
 	}
-	if err := r.look(ctx); err != nil {
-		return err
+	over := make(chan struct{})
+	go func() { defer close(over); _ = dwell() }()
+	for {
+		if err := r.look(ctx); err != nil {
+			<-over
+			return err
+		}
+		select {
+		case <-over:
+			return r.look(ctx)
+		case <-time.After(between):
+		}
 	}
-	_ = dwell()
-	return r.look(ctx)
 }
+
+// between is the time between two looks at the effects.
+const between = 2 * time.Millisecond
 
 func upTo(rng *randv2.Rand, d time.Duration) time.Duration {
 	if d <= 0 {
@@ -414,7 +412,7 @@ func (r *runner) look(ctx context.Context) error {
 		return fmt.Errorf("%w: effects: %w", ErrTarget, err)
 	}
 	e := r.target.Effects
-	if e.Value != "" {
+	if e.Value != "" && e.Entries == "" {
 		value, err := at(doc, e.Value)
 		if err != nil {
 			return fmt.Errorf("%w: effects: %w", ErrTarget, err)
@@ -424,10 +422,10 @@ func (r *runner) look(ctx context.Context) error {
 	if e.Entries == "" {
 		return nil
 	}
-	return r.readEntries(doc)
+	return r.readEntries(doc, a.end)
 }
 
-func (r *runner) readEntries(doc any) error {
+func (r *runner) readEntries(doc any, seen int64) error {
 	e := r.target.Effects
 	found, err := at(doc, e.Entries)
 	list, ok := found.([]any)
@@ -442,7 +440,14 @@ func (r *runner) readEntries(doc any) error {
 		if err != nil {
 			return fmt.Errorf("%w: effects: an entry: %w", ErrTarget, err)
 		}
-		r.history.entries = append(r.history.entries, use)
+		if use.End > seen {
+			return fmt.Errorf("%w: effects: a use ends at %d, and the answer that lists it was read at %d; stamps have to be of this host's CLOCK_MONOTONIC, in nanoseconds",
+				ErrTarget, use.End, seen)
+		}
+		if !r.entries[use] {
+			r.entries[use] = true
+			r.history.entries = append(r.history.entries, use)
+		}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"html"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/interlock-authz/interlock/bench/race"
 	"github.com/interlock-authz/interlock/bench/race/demo"
+	"github.com/interlock-authz/interlock/certs"
 )
 
 func start(t *testing.T, form demo.Form) *demo.Server {
@@ -59,8 +61,8 @@ func TestG2_VulnerableFormsAreFoundWrong(t *testing.T) {
 func TestEvidenceOfLessTalkativeTargets(t *testing.T) {
 	t.Run("counter", func(t *testing.T) {
 		target := start(t, demo.RWMutex).Target()
-		target.Call.Use, target.Echo, target.Effects.Entries, target.Effects.Use = nil, nil, "", nil
-		target.Effects.URL = target.Effects.URL[:len(target.Effects.URL)-len("{{.Seen}}")] + "0"
+		target.Call.Use, target.Echo = nil, nil
+		counter("count")(target)
 		report := run(t, target)
 		require.Positive(t, report.ByKind[race.StaleEffect])
 		require.Zero(t, report.ByKind[race.StaleUse]+report.ByKind[race.StaleEcho])
@@ -98,8 +100,15 @@ func TestTargetsThatCannotBeTested(t *testing.T) {
 		"an answer that is not described":   {func(t *race.Target) { t.Call.Allowed.Status = []int{http.StatusAccepted} }, "the call is not allowed: status 200"},
 		"stamps of another clock":           {func(t *race.Target) { t.Call.Use = &race.Stamps{Start: "end", End: "start"} }, "use"},
 		"no such stamps":                    {func(t *race.Target) { t.Call.Use = &race.Stamps{Start: "begin", End: "end"} }, `no "begin"`},
-		"effects without the value":         {func(t *race.Target) { t.Effects.Value = "total" }, `effects: the answer has no "total"`},
-		"a wrong certificate":               {func(t *race.Target) { t.Call.Certificate, t.Call.Key = t.Grant.Certificate, t.Grant.Key }, "the call is not allowed: status 401"},
+		"effects without the value":         {counter("total"), `effects: the answer has no "total"`},
+		"a value that stands still":         {counter("entries.0.start"), "effects: a call was allowed, and the value is"},
+		"a ledger of another clock": {func(t *race.Target) {
+			t.Effects.Use = &race.Stamps{Start: "start", End: "start"}
+			t.Effects.URL += "0000"
+		}, "no new entry lies within"},
+		"a ledger without stamps": {func(t *race.Target) { t.Effects.Use = &race.Stamps{Start: "a", End: "b"} }, `an entry: the answer has no "a"`},
+		"an echo that is none":    {func(t *race.Target) { t.Echo.URL = t.Call.URL }, "echo: the first line did not come back"},
+		"a wrong certificate":     {func(t *race.Target) { t.Call.Certificate, t.Call.Key = t.Grant.Certificate, t.Grant.Key }, "the call is not allowed: status 401"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := server.Target()
@@ -111,15 +120,47 @@ func TestTargetsThatCannotBeTested(t *testing.T) {
 	}
 }
 
+// counter leaves a target a value alone, and no ledger.
+func counter(path string) func(*race.Target) {
+	return func(t *race.Target) {
+		t.Effects.Value, t.Effects.Entries, t.Effects.Use = path, "", nil
+		t.Effects.URL = strings.ReplaceAll(t.Effects.URL, "{{.Seen}}", "0")
+	}
+}
+
+// TestPermissionIsLeftGranted: whatever goes wrong, the target is not left with the
+// permission taken.
+func TestPermissionIsLeftGranted(t *testing.T) {
+	server := start(t, demo.RWMutex)
+	target := server.Target()
+	target.Call.Denied.Status = []int{http.StatusUnauthorized}
+	_, err := race.Run(t.Context(), target, race.Options{Settle: 20 * time.Millisecond})
+	require.ErrorContains(t, err, "the call is not denied: status 403")
+
+	config, err := certs.ClientConfig(certs.ClientOptions{CAFile: target.CA, CertFile: target.Call.Certificate, KeyFile: target.Call.Key})
+	require.NoError(t, err)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Post(target.Call.URL, "", nil)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+}
+
+func TestRunThatShowsNothing(t *testing.T) {
+	_, err := race.Run(t.Context(), start(t, demo.Guarded).Target(), race.Options{Duration: time.Hour, Calls: 1})
+	require.ErrorIs(t, err, race.ErrInconclusive)
+}
+
 func TestRunIsBounded(t *testing.T) {
 	target := start(t, demo.Guarded).Target()
-	report, err := race.Run(t.Context(), target, race.Options{Duration: time.Hour, Calls: 200})
+	report, err := race.Run(t.Context(), target, race.Options{Duration: time.Hour, Calls: 2000})
 	require.NoError(t, err)
-	require.Equal(t, 200, report.Calls)
+	require.Equal(t, 2000, report.Calls)
 
 	ctx, cancel := context.WithCancelCause(t.Context())
 	_, err = race.Run(ctx, target, race.Options{Duration: time.Hour, Progress: func(p race.Progress) {
-		if p.Calls > 50 {
+		if p.Changes > 6 {
 			cancel(errors.New("enough"))
 		}
 	}})

@@ -73,7 +73,7 @@ With --serve, one of these forms, until it is interrupted, with its target file.
 	f.StringVar(&c.html, "html", "interlock-race.html", "write the report as a page into this `file`; \"\" for none")
 	f.StringVar(&c.json, "json", "", "write the reports as JSON into this `file`, - for the standard output")
 	f.StringVar(&c.listen, "listen", "127.0.0.1:0", "`address` of --serve")
-	f.StringVar(&c.dir, "dir", ".interlock-race", "`folder` in which --serve keeps certificates and target file")
+	f.StringVar(&c.dir, "dir", "", "`folder` in which --serve makes certificates and target file (default .interlock-race/FORM)")
 	return cmd
 }
 
@@ -82,6 +82,9 @@ func (c *raceTest) test(cmd *cobra.Command, t *race.Target, otherwise time.Durat
 	o := c.options
 	if o.Duration == 0 {
 		o.Duration = otherwise
+	}
+	if !cmd.Flags().Changed("dwell-max") {
+		o.DwellMax = max(o.DwellMax, o.DwellMin)
 	}
 	line := newStatusLine(cmd.ErrOrStderr())
 	defer line.end()
@@ -107,13 +110,19 @@ func (c *raceTest) runTarget(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	if err := c.write(out, report); err != nil {
+	return c.conclude(cmd, report.ViolationCount > 0, report)
+}
+
+// conclude writes the reports. A no stays a no if that fails.
+func (c *raceTest) conclude(cmd *cobra.Command, no bool, reports ...*race.Report) error {
+	err := c.write(cmd.OutOrStdout(), reports...)
+	if !no {
 		return err
 	}
-	if report.ViolationCount > 0 {
-		return errDenied
+	if err != nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), "error:", err)
 	}
-	return nil
+	return errDenied
 }
 
 // write writes the reports into files.
@@ -164,13 +173,7 @@ func (c *raceTest) runDemo(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	if err := c.write(cmd.OutOrStdout(), reports...); err != nil {
-		return err
-	}
-	if !asExpected {
-		return errDenied
-	}
-	return nil
+	return c.conclude(cmd, !asExpected, reports...)
 }
 
 func (c *raceTest) testForm(cmd *cobra.Command, form demo.Form, dir string) (*race.Report, error) {
@@ -185,11 +188,11 @@ func (c *raceTest) testForm(cmd *cobra.Command, form demo.Form, dir string) (*ra
 // demoTable prints the forms side by side.
 func demoTable(out io.Writer, reports []*race.Report) error {
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(w, "form\tviolations\trevocation latency: p50\tp99\tmax\tcalls/s\trevocations")
+	fmt.Fprintln(w, "form\tviolations\trevocation latency: p50\tp99\tmax\tallowed/s\trevocations")
 	for _, r := range reports {
 		fmt.Fprintf(w, "%s\t%d\t%v\t%v\t%v\t%.0f\t%d\n", r.Target, r.ViolationCount,
 			inMicroseconds(r.Latency.P50), inMicroseconds(r.Latency.P99), inMicroseconds(r.Latency.Max),
-			r.CallsPerSecond(), r.Revocations)
+			r.Throughput, r.Revocations)
 	}
 	return w.Flush()
 }
@@ -203,7 +206,11 @@ func (c *raceTest) runServe(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	server, err := demo.Start(form, c.dir, c.listen)
+	dir := c.dir
+	if dir == "" {
+		dir = filepath.Join(".interlock-race", c.serve)
+	}
+	server, err := demo.Start(form, dir, c.listen)
 	if err != nil {
 		return err
 	}

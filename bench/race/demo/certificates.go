@@ -2,20 +2,16 @@ package demo
 
 import (
 	"crypto/tls"
-	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/interlock-authz/interlock/certs"
 )
 
-// certificates makes what is missing in the folder, and configures the server with it.
+// certificates makes an authority and certificates in the folder, in place of those that
+// are there, and configures the server with them.
 func certificates(dir string) (*tls.Config, error) {
-	if _, err := os.Stat(filepath.Join(dir, certs.AuthorityCertFile)); errors.Is(err, fs.ErrNotExist) {
-		if err := makeCertificates(dir); err != nil {
-			return nil, err
-		}
+	if err := makeCertificates(dir); err != nil {
+		return nil, err
 	}
 	pool, err := certs.LoadPool(filepath.Join(dir, certs.AuthorityCertFile))
 	if err != nil {
@@ -27,7 +23,7 @@ func certificates(dir string) (*tls.Config, error) {
 }
 
 func makeCertificates(dir string) error {
-	authority, err := certs.InitAuthority(dir, certs.AuthorityOptions{Name: "interlock race demo"})
+	authority, err := certs.InitAuthority(dir, certs.AuthorityOptions{Name: "interlock race demo", Force: true})
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ type Server struct {
 }
 
 // Start serves a form on an address, such as "127.0.0.1:0", with an authority and
-// certificates that it makes in a folder if they are missing. The caller ends it with
+// certificates that it makes in a folder, anew. The caller ends it with
 // [Server.Close].
 func Start(form Form, dir, address string) (*Server, error) {
 	p, err := form.permissions()
