@@ -18,7 +18,14 @@ type Identity struct {
 // Identifier finds the identity in a verified chain. It is immutable and may be used by many goroutines. The zero
 // Identifier knows SPIFFE IDs only.
 type Identifier struct {
-	rules []Rule
+	rules       []Rule
+	authorities *Authorities // nil if whoever verified the chain may certify any name
+}
+
+// Under returns an Identifier that refuses a name which the authority at the end of the chain
+// may not certify.
+func (id *Identifier) Under(a *Authorities) *Identifier {
+	return &Identifier{rules: id.rules, authorities: a}
 }
 
 // NewIdentifier makes an Identifier that looks for a SPIFFE ID first and then asks the rules in their order.
@@ -54,8 +61,21 @@ func NewIdentifier(rules ...Rule) (*Identifier, error) {
 //   - Else the rules are asked in order. One that finds no value passes on to the next; one that finds several is
 //     refused, and so is a value that is malformed: a wildcard, a control character, an upper-case or non-ASCII host.
 //
+// At last the authority at the end of the chain must be one that may certify the name: see [Identifier.Under].
+//
 // Every error is an *[IdentityError], and comes with the zero Identity.
 func (id *Identifier) Identify(chain []*x509.Certificate) (Identity, error) {
+	found, err := id.find(chain)
+	if err == nil && id.authorities != nil {
+		err = id.authorities.check(chain, found)
+	}
+	if err != nil {
+		return Identity{}, err
+	}
+	return found, nil
+}
+
+func (id *Identifier) find(chain []*x509.Certificate) (Identity, error) {
 	leaf, err := leafOf(chain)
 	if err != nil {
 		return Identity{}, err

@@ -26,6 +26,7 @@ const (
 	ReasonAmbiguous        Reason = "ambiguous"          // a rule found two or more values
 	ReasonMalformedName    Reason = "malformed-name"     // a value that is no exact name
 	ReasonNoIdentity       Reason = "no-identity"        // no rule found a value
+	ReasonNotBound         Reason = "not-bound"          // the authority may not certify the name
 )
 
 // IdentityError says why a chain gives no identity. It is [ErrNoIdentity].

@@ -1,10 +1,8 @@
 package certs
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 )
@@ -86,21 +84,6 @@ func LoadPool(path string) (*x509.CertPool, error) {
 		pool.AddCert(cert)
 	}
 	return pool, nil
-}
-
-// LoadIssuers reads the same file and returns the SHA-256 of each authority's public key, in hexadecimal: what
-// [Credential.IssuerSPKI] is of the certificates that it issues. The errors are those of [LoadPool].
-func LoadIssuers(path string) ([]string, error) {
-	authorities, err := loadAuthorities(path)
-	if err != nil {
-		return nil, err
-	}
-	issuers := make([]string, len(authorities))
-	for i, cert := range authorities {
-		key := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
-		issuers[i] = hex.EncodeToString(key[:])
-	}
-	return issuers, nil
 }
 
 func loadAuthorities(path string) ([]*x509.Certificate, error) {

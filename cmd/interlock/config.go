@@ -37,6 +37,16 @@ type tlsConfig struct {
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
 	ClientCA    string `yaml:"client-ca"`
+	// ClientAuthorities are bound to names; the authorities of ClientCA are not.
+	ClientAuthorities []certs.Binding `yaml:"client-authorities"`
+}
+
+// bindings are all authorities of clients.
+func (c *tlsConfig) bindings() []certs.Binding {
+	if c.ClientCA == "" {
+		return c.ClientAuthorities
+	}
+	return append([]certs.Binding{{File: c.ClientCA}}, c.ClientAuthorities...)
 }
 
 // keepConfig says how much of the log of changes is kept.
@@ -74,7 +84,11 @@ policy: /etc/interlock/policy.yaml  # roles and grants of a new store; not read 
 tls:
   certificate: /etc/interlock/server.crt
   key: /etc/interlock/server.key
-  client-ca: /etc/interlock/ca.crt  # who may sign for callers and administrators
+  client-ca: /etc/interlock/ca.crt  # who may sign for callers and administrators, under any name
+  client-authorities:       # and who may only for these names; the list may stand alone
+    - file: /etc/interlock/partner-ca.crt
+      trust-domains: [partner.example]  # of SPIFFE IDs
+      names: [partner.example]          # of DNS names and mail addresses, and what ends in .partner.example
 identity: [dns, email]   # after the SPIFFE ID: dns, email, uri, sha256, spki, cn, in this order
 max-queued: 4096         # requests that may wait for one principal
 idle-after: 5m           # an idle principal leaves memory
@@ -105,7 +119,7 @@ func (c *config) load(path string) error {
 // check refuses what cannot work, before anything is opened.
 func (c *config) check() error {
 	for _, needed := range []struct{ name, value string }{
-		{"tls.certificate", c.TLS.Certificate}, {"tls.key", c.TLS.Key}, {"tls.client-ca", c.TLS.ClientCA},
+		{"tls.certificate", c.TLS.Certificate}, {"tls.key", c.TLS.Key}, {"tls.client-ca", c.TLS.firstAuthority()},
 	} {
 		if needed.value == "" {
 			return hint(fmt.Errorf("%s is not set", needed.name), "interlock serve --dev makes certificates to try it with; interlock serve --help shows a whole configuration")
@@ -168,4 +182,12 @@ func bootstrapPolicy(id string) (*policy.File, error) {
 		Roles:  map[string]*policy.Role{"admin": role},
 		Grants: []policy.Grant{{Principal: who, Role: "admin", Reason: "bootstrap"}},
 	}, nil
+}
+
+// firstAuthority is the first file with an authority of clients, empty if there is none.
+func (c *tlsConfig) firstAuthority() string {
+	if all := c.bindings(); len(all) > 0 {
+		return all[0].File
+	}
+	return ""
 }

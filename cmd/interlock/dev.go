@@ -64,7 +64,7 @@ func setUpDev(dir string, c *config, out io.Writer) error {
 		}
 		c.Policy = path
 	}
-	if c.TLS == (tlsConfig{}) {
+	if c.TLS.Certificate+c.TLS.Key+c.TLS.firstAuthority() == "" {
 		c.TLS = tlsConfig{
 			Certificate: filepath.Join(dir, "server.crt"), Key: filepath.Join(dir, "server.key"),
 			ClientCA: filepath.Join(dir, certs.AuthorityCertFile),

@@ -41,11 +41,12 @@ func listen(c *config) (*listeners, error) {
 	if err != nil {
 		return nil, fmt.Errorf("identity: %w", err)
 	}
-	l := &listeners{connections: httpapi.NewConnections(identifier)}
-	if l.mutual, err = c.TLS.server(); err != nil {
+	authorities, err := certs.LoadAuthorities(c.TLS.bindings()...)
+	if err != nil {
 		return nil, err
 	}
-	if l.issuers, err = certs.LoadIssuers(c.TLS.ClientCA); err != nil {
+	l := &listeners{connections: httpapi.NewConnections(identifier.Under(authorities)), issuers: authorities.Issuers()}
+	if l.mutual, err = c.TLS.server(authorities); err != nil {
 		return nil, err
 	}
 	for _, address := range []string{c.Listen, c.AdminListen, c.OperatorListen} {
@@ -88,12 +89,8 @@ func (l *listeners) handle(c *config, engine *actors.Engine, s *store, dev bool,
 	return nil
 }
 
-func (c *tlsConfig) server() (*tls.Config, error) {
-	pool, err := certs.LoadPool(c.ClientCA)
-	if err != nil {
-		return nil, err
-	}
-	return certs.ServerConfig(certs.ServerOptions{CertFile: c.Certificate, KeyFile: c.Key, ClientCAs: pool})
+func (c *tlsConfig) server(clients *certs.Authorities) (*tls.Config, error) {
+	return certs.ServerConfig(certs.ServerOptions{CertFile: c.Certificate, KeyFile: c.Key, ClientCAs: clients.Pool()})
 }
 
 // decisionHandler serves callers: the decision API and, to try it on, the orders.

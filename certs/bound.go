@@ -1,0 +1,146 @@
+package certs
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+)
+
+// ErrBinding is what is wrong with the names that an authority is bound to.
+var ErrBinding = errors.New("certs: no such binding")
+
+// Binding is an authority file with the names that its authorities may certify. Without any
+// name they may certify all.
+type Binding struct {
+	// File holds one or more certificates of authorities, and is read by [LoadAuthorities].
+	File string `yaml:"file"`
+	// TrustDomains are those of SPIFFE IDs, such as example.org.
+	TrustDomains []string `yaml:"trust-domains,omitempty"`
+	// Names are hosts, of DNS names and of mail addresses. Each stands for itself and for what
+	// ends in it after a dot.
+	Names []string `yaml:"names,omitempty"`
+}
+
+// Authorities are the authorities of clients, each with the names that it may certify. It is
+// immutable and may be used by many goroutines.
+type Authorities struct {
+	all   []*x509.Certificate
+	bound map[[sha256.Size]byte]*bounds
+}
+
+// bounds is what one authority may certify.
+type bounds struct {
+	everything   bool
+	trustDomains []spiffeid.TrustDomain
+	names        []string
+}
+
+// LoadAuthorities reads the files of bindings. An authority that stands in several files may
+// certify what any of them says. The errors are those of [LoadPool] and [ErrBinding].
+func LoadAuthorities(bindings ...Binding) (*Authorities, error) {
+	a := &Authorities{bound: map[[sha256.Size]byte]*bounds{}}
+	if len(bindings) == 0 {
+		return nil, fmt.Errorf("%w: name at least one file of an authority", ErrNoAuthorities)
+	}
+	for _, b := range bindings {
+		if err := a.add(b); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+func (a *Authorities) add(b Binding) error {
+	read, err := loadAuthorities(b.File)
+	if err != nil {
+		return err
+	}
+	domains := make([]spiffeid.TrustDomain, len(b.TrustDomains))
+	for i, name := range b.TrustDomains {
+		domain, err := spiffeid.TrustDomainFromString(name)
+		if err != nil || domain.Name() != name {
+			return fmt.Errorf("%w: %s: %q is no trust domain; write one as example.org", ErrBinding, b.File, name)
+		}
+		domains[i] = domain
+	}
+	for _, name := range b.Names {
+		if err := checkHost(name); err != nil {
+			return fmt.Errorf("%w: %s: the name %q %w", ErrBinding, b.File, name, err)
+		}
+	}
+	for _, cert := range read {
+		key := sha256.Sum256(cert.Raw)
+		known := a.bound[key]
+		if known == nil {
+			known = &bounds{}
+			a.bound[key], a.all = known, append(a.all, cert)
+		}
+		known.everything = known.everything || len(b.TrustDomains)+len(b.Names) == 0
+		known.trustDomains = append(known.trustDomains, domains...)
+		known.names = append(known.names, b.Names...)
+	}
+	return nil
+}
+
+// Pool gives a new pool that holds the authorities.
+func (a *Authorities) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, cert := range a.all {
+		pool.AddCert(cert)
+	}
+	return pool
+}
+
+// Issuers gives the SHA-256 of each authority's public key, in hexadecimal: what
+// [Credential.IssuerSPKI] is of the certificates that it issues itself.
+func (a *Authorities) Issuers() []string {
+	issuers := make([]string, len(a.all))
+	for i, cert := range a.all {
+		issuers[i] = hexDigest(cert.RawSubjectPublicKeyInfo)
+	}
+	return issuers
+}
+
+// check refuses an identity that the authority at the end of the chain may not certify.
+func (a *Authorities) check(chain []*x509.Certificate, id Identity) error {
+	root := chain[len(chain)-1]
+	b := a.bound[sha256.Sum256(root.Raw)]
+	if b == nil || !b.may(id) {
+		return refuse(ReasonNotBound,
+			"the authority %.120q at the end of the chain may not certify %.120q; have it issued by one that may, or list the name with the authority",
+			root.Subject.String(), id.Name)
+	}
+	return nil
+}
+
+func (b *bounds) may(id Identity) bool {
+	if b.everything {
+		return true
+	}
+	kind, value, _ := strings.Cut(id.Name, ":")
+	switch Rule(kind) {
+	case RuleSPIFFE:
+		of, err := spiffeid.FromString(id.Name)
+		return err == nil && slices.Contains(b.trustDomains, of.TrustDomain())
+	case RuleDNS:
+		return b.covers(value)
+	case RuleEmail:
+		_, host, _ := strings.Cut(value, "@")
+		return b.covers(host)
+	case RuleSHA256, RuleSPKI:
+		return true // nobody else can make the same
+	}
+	return false // nothing binds a common name, or an URI, to anybody
+}
+
+// covers reports whether a host is one of the names, or ends in one after a dot.
+func (b *bounds) covers(host string) bool {
+	return slices.ContainsFunc(b.names, func(name string) bool {
+		return host == name || strings.HasSuffix(host, "."+name)
+	})
+}

@@ -1,0 +1,108 @@
+package certs_test
+
+import (
+	"crypto/x509"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/certs"
+)
+
+// TestSecurity3_AuthoritiesAreBoundToNames: a chain speaks only for names that the authority
+// at its end may certify.
+func TestSecurity3_AuthoritiesAreBoundToNames(t *testing.T) {
+	rules := []certs.Rule{certs.RuleDNS, certs.RuleEmail, certs.RuleURI, certs.RuleCN, certs.RuleSPKI}
+	file := writeIssuer(t)
+	for _, c := range []struct {
+		name    string
+		leaf    change
+		binding certs.Binding
+		bound   bool
+	}{
+		{"trust domain", uris("spiffe://a.example/alice"), certs.Binding{TrustDomains: []string{"a.example"}}, true},
+		{"another trust domain", uris("spiffe://b.example/alice"), certs.Binding{TrustDomains: []string{"a.example"}}, false},
+		{"a trust domain below it", uris("spiffe://x.a.example/alice"), certs.Binding{TrustDomains: []string{"a.example"}}, false},
+		{"a trust domain is no name", dns("a.example"), certs.Binding{TrustDomains: []string{"a.example"}}, false},
+		{"a name is no trust domain", uris("spiffe://a.example/alice"), certs.Binding{Names: []string{"a.example"}}, false},
+		{"name", dns("a.example"), certs.Binding{Names: []string{"a.example"}}, true},
+		{"a name below it", dns("x.a.example"), certs.Binding{Names: []string{"a.example"}}, true},
+		{"a name that ends like it", dns("xa.example"), certs.Binding{Names: []string{"a.example"}}, false},
+		{"the name above it", dns("example"), certs.Binding{Names: []string{"a.example"}}, false},
+		{"mail", emails("alice@a.example"), certs.Binding{Names: []string{"a.example"}}, true},
+		{"mail elsewhere", emails("a.example@b.example"), certs.Binding{Names: []string{"a.example"}}, false},
+		{"a URI is nobody's", uris("https://a.example/alice"), certs.Binding{Names: []string{"a.example"}}, false},
+		{"a common name is nobody's", commonNames("a.example"), certs.Binding{Names: []string{"a.example"}}, false},
+		{"a key is its own", usage(x509.KeyUsageDigitalSignature), certs.Binding{Names: []string{"a.example"}}, true},
+		{"everything", uris("spiffe://b.example/alice"), certs.Binding{}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.binding.File = file
+			a, err := certs.LoadAuthorities(c.binding)
+			require.NoError(t, err)
+			chain := mint(t, c.leaf)
+			free, err := identifier(t, rules...).Identify(chain)
+			require.NoError(t, err)
+			got, err := identifier(t, rules...).Under(a).Identify(chain)
+			if c.bound {
+				require.NoError(t, err)
+				require.Equal(t, free, got)
+				return
+			}
+			var refused *certs.IdentityError
+			require.True(t, errors.As(err, &refused), "%v", err)
+			require.Equal(t, certs.ReasonNotBound, refused.Reason)
+			require.Zero(t, got)
+		})
+	}
+}
+
+func writeIssuer(t *testing.T) string {
+	_, dir := newAuthority(t)
+	path := filepath.Join(dir, "issuer.crt")
+	return writeFile(t, path, block("CERTIFICATE", issuer().Raw), 0o600)
+}
+
+func TestSecurity3_AnAuthorityThatIsNotListedCertifiesNothing(t *testing.T) {
+	_, dir := newAuthority(t)
+	a, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
+	require.NoError(t, err)
+	_, err = identifier(t).Under(a).Identify(mint(t, uris("spiffe://a.example/alice")))
+	require.ErrorIs(t, err, certs.ErrNoIdentity)
+	require.ErrorContains(t, err, "not-bound")
+}
+
+// TestBindingsOfOneAuthorityAddUp: for rotation a file may be listed twice, and hold several.
+func TestBindingsOfOneAuthorityAddUp(t *testing.T) {
+	file := writeIssuer(t)
+	a, err := certs.LoadAuthorities(
+		certs.Binding{File: file, TrustDomains: []string{"a.example"}},
+		certs.Binding{File: file, TrustDomains: []string{"b.example"}})
+	require.NoError(t, err)
+	require.Len(t, a.Issuers(), 1)
+	id := identifier(t).Under(a)
+	for _, name := range []string{"spiffe://a.example/alice", "spiffe://b.example/alice"} {
+		got, err := id.Identify(mint(t, uris(name)))
+		require.NoError(t, err)
+		require.Equal(t, name, got.Name)
+	}
+	_, err = id.Identify(mint(t, uris("spiffe://c.example/alice")))
+	require.ErrorContains(t, err, `may not certify "spiffe://c.example/alice"`)
+}
+
+func TestWrongBindings(t *testing.T) {
+	_, err := certs.LoadAuthorities()
+	require.ErrorIs(t, err, certs.ErrNoAuthorities)
+	file := writeIssuer(t)
+	for _, b := range []certs.Binding{
+		{File: file, TrustDomains: []string{"spiffe://a.example"}}, {File: file, TrustDomains: []string{"A.example"}},
+		{File: file, TrustDomains: []string{""}}, {File: file, Names: []string{"*.a.example"}}, {File: file, Names: []string{".a.example"}},
+		{File: file, Names: []string{"A.example"}}, {File: file, Names: []string{""}},
+	} {
+		_, err := certs.LoadAuthorities(b)
+		require.ErrorIs(t, err, certs.ErrBinding, "%v", b)
+		require.ErrorContains(t, err, file)
+	}
+}
