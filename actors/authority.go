@@ -84,6 +84,10 @@ func (a answer) settle(ctx context.Context, e *Engine) (Receipt, error) {
 	if a.tracker == nil {
 		return e.Receipt(ctx, a.revision)
 	}
+	for _, p := range a.tracker.near {
+		p.workControl()
+	}
+	a.tracker.near = nil // receipts are kept, and must not keep principals
 	return await(ctx, a.tracker)
 }
 
@@ -161,7 +165,7 @@ func (e *Engine) carryOut(o *Outcome) {
 	t.unchanged = unchanged(before, o)
 	e.delivery.begun.Store(o.Revision)
 	if len(o.Certificates) > 0 {
-		e.shared.revoked.Store(e.shared.revoked.Load().with(o.Certificates))
+		e.revise(func(r *revocations) *revocations { return r.with(o.Certificates) })
 	}
 	send := func(p *principal) {
 		m := &deliveredChange{acknowledgement: acknowledgement{tracker: t}, grace: o.Proposal.grace,
@@ -179,6 +183,7 @@ func (e *Engine) carryOut(o *Outcome) {
 		for who := range o.Records {
 			if p := e.directory.get(who, e.directory.hash(who)); p != nil {
 				send(p)
+				t.note(p)
 			}
 		}
 	}

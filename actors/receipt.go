@@ -63,6 +63,10 @@ type tracker struct {
 	delivered time.Time
 	still     []policy.Grant
 	unchanged bool
+	// near are the principals that were told, if they are few. Who waits for the update
+	// takes in their messages himself, and so does not wait, on a machine that is busy, for a
+	// goroutine of the pool.
+	near []*principal
 
 	mu      sync.Mutex
 	pending int // principals, and one for the authority until it has told them all
@@ -74,6 +78,16 @@ type tracker struct {
 
 func newTracker(revision uint64) *tracker {
 	return &tracker{revision: revision, delivered: time.Now(), pending: 1}
+}
+
+// few bounds the principals whose messages the caller of an update takes in.
+const few = 4
+
+// note is called before anybody waits.
+func (t *tracker) note(p *principal) {
+	if len(t.near) < few {
+		t.near = append(t.near, p)
+	}
 }
 
 // expect counts a principal that will take the update in.

@@ -85,14 +85,24 @@ func (c *Credential) check(at *moment) policy.Reason {
 	return policy.ReasonAllowed
 }
 
-// revocations is an immutable set of revoked certificates. Nothing un-revokes one.
+// revocations is an immutable set of revoked certificates, and what lists say of others.
+// Nothing un-revokes one of the set.
 type revocations struct {
-	set map[policy.CertificateID]struct{}
+	set   map[policy.CertificateID]struct{}
+	lists RevocationLists // nil for none
+}
+
+// under returns the same set with other lists.
+func (r *revocations) under(lists RevocationLists) *revocations {
+	next := r.with(nil)
+	next.lists = lists
+	return next
 }
 
 func (r *revocations) with(ids []policy.CertificateID) *revocations {
 	next := &revocations{set: make(map[policy.CertificateID]struct{}, r.size()+len(ids))}
 	if r != nil {
+		next.lists = r.lists
 		for id := range r.set {
 			next.set[id] = struct{}{}
 		}
@@ -114,8 +124,10 @@ func (r *revocations) has(c *Credential) bool {
 	if _, ok := r.set[c.fingerprint]; ok {
 		return true
 	}
-	_, ok := r.set[c.serial]
-	return ok
+	if _, ok := r.set[c.serial]; ok {
+		return true
+	}
+	return r.lists != nil && r.lists.Revoked(c.serial.Issuer, c.serial.Serial)
 }
 
 // moment is what a turn needs from outside: read once at its beginning.
