@@ -20,7 +20,7 @@ var (
 type FileError struct {
 	Path   string
 	Detail string
-	// Err is [ErrDamaged] or [ErrUnsafeKey].
+	// Err is [ErrDamaged], [ErrUnsafeKey] or [ErrList].
 	Err error
 }
 

@@ -1,0 +1,281 @@
+package certs
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"os"
+	"slices"
+	"time"
+)
+
+// ErrList is wrapped, in a *[FileError], by what is wrong with a revocation list that can be
+// read: who has signed it, what it covers, how old it is.
+var ErrList = errors.New("certs: revocation list not usable")
+
+// maxListSize bounds a file of revocation lists, in bytes: some million entries.
+const maxListSize = 256 << 20
+
+// serialNumber is a serial number, right-aligned: at most 20 bytes, as RFC 5280 has it.
+type serialNumber [20]byte
+
+// list is one authority's revocation list.
+type list struct {
+	issuer     string // of its certificate's subject, for people
+	number     *big.Int
+	nextUpdate time.Time
+	revoked    map[serialNumber]struct{}
+	outdated   bool // and so its authority's certificates are refused, all of them
+}
+
+// RevocationLists are the newest revocation lists (RFC 5280, section 5) of authorities, one
+// for each at most. It is immutable and may be used by many goroutines. A look takes a
+// lookup in a hash table, whatever the length of the list.
+type RevocationLists struct {
+	of map[[sha256.Size]byte]*list
+}
+
+// LoadRevocationLists reads files with complete lists of the authorities, in DER or in PEM,
+// and verifies them. before are the lists that they replace, nil for none: the number of an
+// authority's list never goes back, and an authority that had a list keeps one. Errors are
+// *[FileError]: of a damaged file, or wrapping [ErrList] for a list that is signed by nobody
+// who is known, covers a part only (delta lists, distribution points), is not valid yet, has
+// no next update, or is older than the one before.
+func LoadRevocationLists(a *Authorities, before *RevocationLists, paths ...string) (*RevocationLists, error) {
+	l := &RevocationLists{of: map[[sha256.Size]byte]*list{}}
+	for _, path := range paths {
+		if err := l.read(path, a); err != nil {
+			return nil, err
+		}
+	}
+	if before == nil {
+		return l, nil
+	}
+	for key, old := range before.of {
+		now := l.of[key]
+		if now == nil {
+			return nil, fmt.Errorf("%w: no file holds the list of %.120q any more; what it revoked would be good again", ErrList, old.issuer)
+		}
+		if now.number.Cmp(old.number) < 0 {
+			return nil, fmt.Errorf("%w: the list of %.120q has number %v, and the one before had %v", ErrList, old.issuer, now.number, old.number)
+		}
+	}
+	return l, nil
+}
+
+func (l *RevocationLists) read(path string, a *Authorities) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size() > maxListSize {
+		return damaged(path, "has %d bytes; a file of revocation lists has at most %d", info.Size(), maxListSize)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	ders, err := listBlocks(path, text)
+	if err != nil {
+		return err
+	}
+	for _, der := range ders {
+		if err := l.add(path, der, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listBlocks takes a file apart: blocks of PEM and nothing else, or one list in DER.
+func listBlocks(path string, text []byte) ([][]byte, error) {
+	if len(text) > 0 && text[0] == 0x30 {
+		return [][]byte{text}, nil
+	}
+	blocks, err := decodeBlocks(path, text)
+	if err != nil {
+		return nil, err
+	}
+	var ders [][]byte
+	for _, b := range blocks {
+		if b.Type != pemList {
+			return nil, damaged(path, "holds a %.40q; a revocation list is a %q", b.Type, pemList)
+		}
+		ders = append(ders, b.Bytes)
+	}
+	return ders, nil
+}
+
+const pemList = "X509 CRL"
+
+func (l *RevocationLists) add(path string, der []byte, a *Authorities) error {
+	parsed, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return damaged(path, "holds no revocation list that can be read: %v", err)
+	}
+	unusable := func(format string, args ...any) error {
+		return &FileError{Path: path, Detail: fmt.Sprintf(format, args...), Err: ErrList}
+	}
+	signer := signerOf(parsed, a)
+	switch {
+	case signer == nil:
+		return unusable("the list of %.120q is signed by no authority of clients; give the list of one of them", parsed.Issuer.String())
+	case parsed.Number == nil:
+		return unusable("the list of %.120q has no number, so that nobody can tell whether it is the newest", parsed.Issuer.String())
+	case parsed.NextUpdate.IsZero():
+		return unusable("the list of %.120q does not say when the next one comes", parsed.Issuer.String())
+	case parsed.ThisUpdate.After(time.Now().Add(time.Minute)):
+		return unusable("the list of %.120q is of %s, which has not come yet", parsed.Issuer.String(), parsed.ThisUpdate.UTC().Format(time.RFC3339))
+	}
+	if detail := partial(parsed); detail != "" {
+		return unusable("the list of %.120q %s; give a complete one", parsed.Issuer.String(), detail)
+	}
+	key := sha256.Sum256(signer.RawSubjectPublicKeyInfo)
+	if l.of[key] != nil {
+		return unusable("there is another list of %.120q; give one for each authority", parsed.Issuer.String())
+	}
+	one := &list{issuer: parsed.Issuer.String(), number: parsed.Number, nextUpdate: parsed.NextUpdate,
+		revoked: make(map[serialNumber]struct{}, len(parsed.RevokedCertificateEntries))}
+	for _, e := range parsed.RevokedCertificateEntries {
+		serial, ok := serialOf(e.SerialNumber.Bytes())
+		if !ok || e.SerialNumber.Sign() < 0 {
+			return unusable("the list of %.120q has a serial number that no certificate can have", parsed.Issuer.String())
+		}
+		one.revoked[serial] = struct{}{}
+	}
+	l.of[key] = one
+	return nil
+}
+
+// signerOf finds the authority that has signed a list.
+func signerOf(parsed *x509.RevocationList, a *Authorities) *x509.Certificate {
+	for _, cert := range a.all {
+		if bytes.Equal(cert.RawSubject, parsed.RawIssuer) && parsed.CheckSignatureFrom(cert) == nil {
+			return cert
+		}
+	}
+	return nil
+}
+
+// Extensions of lists (RFC 5280, section 5.2).
+var (
+	oidCRLNumber    = asn1.ObjectIdentifier{2, 5, 29, 20}
+	oidAuthorityKey = asn1.ObjectIdentifier{2, 5, 29, 35}
+	oidDelta        = asn1.ObjectIdentifier{2, 5, 29, 27}
+	oidDistribution = asn1.ObjectIdentifier{2, 5, 29, 28}
+)
+
+// partial says why a list is not a complete one, empty if it is.
+func partial(parsed *x509.RevocationList) string {
+	for _, e := range parsed.Extensions {
+		switch {
+		case e.Id.Equal(oidDelta):
+			return "is a delta, which says only what has changed"
+		case e.Id.Equal(oidDistribution):
+			return "is of a distribution point, which may leave certificates out"
+		case e.Critical && !e.Id.Equal(oidCRLNumber) && !e.Id.Equal(oidAuthorityKey):
+			return fmt.Sprintf("has a critical extension %v that is unknown here", e.Id)
+		}
+	}
+	return ""
+}
+
+// serialOf makes a serial number of its bytes.
+func serialOf(digits []byte) (n serialNumber, ok bool) {
+	digits = bytes.TrimLeft(digits, "\x00")
+	if len(digits) > len(n) {
+		return n, false
+	}
+	copy(n[len(n)-len(digits):], digits)
+	return n, true
+}
+
+// Revoked reports whether the certificate with that serial number is revoked: both are in
+// hexadecimal, the issuer is the SHA-256 of its public key. What cannot be read is revoked.
+func (l *RevocationLists) Revoked(issuer, serial string) bool {
+	var key [sha256.Size]byte
+	if n, err := hex.Decode(key[:], []byte(issuer)); err != nil || n != len(key) {
+		return true
+	}
+	of := l.of[key]
+	switch {
+	case of == nil:
+		return false
+	case of.outdated:
+		return true
+	}
+	if len(serial)%2 == 1 {
+		serial = "0" + serial
+	}
+	digits, err := hex.DecodeString(serial)
+	if err != nil {
+		return true
+	}
+	n, ok := serialOf(digits)
+	if !ok {
+		return true
+	}
+	_, revoked := of.revoked[n]
+	return revoked
+}
+
+// At returns the lists as they are at a moment: an authority whose list should have been
+// followed by another then has all its certificates refused, for nobody knows which are
+// revoked by now. outdated names these authorities.
+func (l *RevocationLists) At(now time.Time) (at *RevocationLists, outdated []string) {
+	at = &RevocationLists{of: maps.Clone(l.of)}
+	for key, of := range at.of {
+		if now.Before(of.nextUpdate) {
+			continue
+		}
+		old := *of
+		old.outdated = true
+		at.of[key] = &old
+		outdated = append(outdated, of.issuer)
+	}
+	slices.Sort(outdated)
+	return at, outdated
+}
+
+// NextUpdate returns the earliest moment at which a list becomes outdated, the zero time if
+// there is none.
+func (l *RevocationLists) NextUpdate() time.Time {
+	var next time.Time
+	for _, of := range l.of {
+		if next.IsZero() || of.nextUpdate.Before(next) {
+			next = of.nextUpdate
+		}
+	}
+	return next
+}
+
+// Len returns how many certificates the lists revoke.
+func (l *RevocationLists) Len() int {
+	n := 0
+	for _, of := range l.of {
+		n += len(of.revoked)
+	}
+	return n
+}
+
+// SignList signs a list of what an authority has revoked, in PEM, with that number, until
+// the next one comes. The serial numbers are those of certificates of its own.
+func (a *Authority) SignList(number *big.Int, serials []*big.Int, thisUpdate, nextUpdate time.Time) ([]byte, error) {
+	template := &x509.RevocationList{Number: number, ThisUpdate: thisUpdate, NextUpdate: nextUpdate}
+	for _, serial := range serials {
+		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
+			x509.RevocationListEntry{SerialNumber: serial, RevocationTime: thisUpdate})
+	}
+	der, err := x509.CreateRevocationList(nil, template, a.cert, a.key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: pemList, Bytes: der}), nil
+}

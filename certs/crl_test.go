@@ -1,0 +1,175 @@
+package certs_test
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"math/big"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/certs"
+)
+
+// listStage is an authority with the file of its list.
+type listStage struct {
+	*certs.Authority
+	t           *testing.T
+	authorities *certs.Authorities
+	path        string
+}
+
+func newListStage(t *testing.T) *listStage {
+	authority, dir := newAuthority(t)
+	a, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
+	require.NoError(t, err)
+	return &listStage{Authority: authority, t: t, authorities: a, path: filepath.Join(dir, "ca.crl")}
+}
+
+// write signs a list with a number and serial numbers.
+func (s *listStage) write(number int64, serials ...int64) {
+	var all []*big.Int
+	for _, n := range serials {
+		all = append(all, big.NewInt(n))
+	}
+	text, err := s.SignList(big.NewInt(number), all, time.Now().Add(-time.Minute), time.Now().Add(time.Hour))
+	require.NoError(s.t, err)
+	writeFile(s.t, s.path, text, 0o600)
+}
+
+func (s *listStage) load(before *certs.RevocationLists) (*certs.RevocationLists, error) {
+	return certs.LoadRevocationLists(s.authorities, before, s.path)
+}
+
+func (s *listStage) issuer() string { return s.authorities.Issuers()[0] }
+
+func TestListsRevokeWhatTheyHold(t *testing.T) {
+	s := newListStage(t)
+	leaf := parseLeaf(t, issueClient(t, s.Authority, certs.ClientLeaf{SPIFFEID: "spiffe://a.example/alice"}))
+	text, err := s.SignList(big.NewInt(1), []*big.Int{leaf.SerialNumber, big.NewInt(10), big.NewInt(0)}, time.Now(), time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	writeFile(t, s.path, text, 0o600)
+	lists, err := s.load(nil)
+	require.NoError(t, err)
+	require.Equal(t, 3, lists.Len())
+
+	of, err := certs.CredentialOf([]*x509.Certificate{leaf, s.Certificate()})
+	require.NoError(t, err)
+	require.True(t, lists.Revoked(hex.EncodeToString(of.IssuerSPKI[:]), of.Serial))
+	other := hex.EncodeToString(make([]byte, 32))
+	for _, c := range []struct {
+		issuer, serial string
+		revoked        bool
+	}{
+		{s.issuer(), "a", true}, {s.issuer(), "0a", true}, {s.issuer(), "0", true}, {s.issuer(), "b", false}, {other, "a", false},
+		{s.issuer(), "x", true}, {"short", "b", true}, {s.issuer(), "01" + hex.EncodeToString(make([]byte, 20)), true},
+	} {
+		require.Equal(t, c.revoked, lists.Revoked(c.issuer, c.serial), "%v", c)
+	}
+}
+
+// TestSecurity8_ListsAreCheckedBeforeTheyAreUsed names what is wrong with each.
+func TestSecurity8_ListsAreCheckedBeforeTheyAreUsed(t *testing.T) {
+	s := newListStage(t)
+	stranger, _ := newAuthority(t)
+	now := time.Now()
+	sign := func(alter func(*x509.RevocationList)) []byte {
+		return block("X509 CRL", s.sign(alter))
+	}
+	good := sign(func(*x509.RevocationList) {})
+	foreign, err := stranger.SignList(big.NewInt(1), nil, now, now.Add(time.Hour))
+	require.NoError(t, err)
+	extension := func(critical bool, arcs ...int) func(*x509.RevocationList) {
+		return func(l *x509.RevocationList) {
+			l.ExtraExtensions = []pkix.Extension{{Id: arcs, Critical: critical, Value: []byte{2, 1, 1}}}
+		}
+	}
+	for name, c := range map[string]struct {
+		text []byte
+		err  string
+	}{
+		"delta":              {sign(extension(true, 2, 5, 29, 27)), "is a delta"},
+		"distribution point": {sign(extension(true, 2, 5, 29, 28)), "is of a distribution point"},
+		"unknown extension":  {sign(extension(true, 1, 2, 3)), "critical extension 1.2.3"},
+		"of a stranger":      {foreign, "signed by no authority of clients"},
+		"not yet":            {sign(func(l *x509.RevocationList) { l.ThisUpdate = now.Add(30 * time.Minute) }), "has not come yet"},
+		"twice":              {append(append([]byte{}, good...), good...), "another list"},
+		"a certificate":      {block("CERTIFICATE", s.Certificate().Raw), `a revocation list is a "X509 CRL"`},
+		"cut off":            {good[:len(good)/2], "damaged"},
+		"flipped":            {block("X509 CRL", flipped(s.sign(func(*x509.RevocationList) {}))), "no authority of clients"},
+		"nothing":            {nil, "empty"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			writeFile(t, s.path, c.text, 0o600)
+			_, err := s.load(nil)
+			var refused *certs.FileError
+			require.ErrorAs(t, err, &refused)
+			require.Equal(t, s.path, refused.Path)
+			require.ErrorContains(t, err, c.err)
+		})
+	}
+	writeFile(t, s.path, sign(extension(false, 1, 2, 3)), 0o600)
+	_, err = s.load(nil)
+	require.NoError(t, err, "an extension that is not critical may be passed over")
+	writeFile(t, s.path, s.sign(func(*x509.RevocationList) {}), 0o600)
+	_, err = s.load(nil)
+	require.NoError(t, err, "a list in DER")
+}
+
+// flipped changes the last byte, which is of the signature.
+func flipped(der []byte) []byte {
+	der[len(der)-1] ^= 1
+	return der
+}
+
+// sign signs a list that crypto/x509 makes of an altered template.
+func (s *listStage) sign(alter func(*x509.RevocationList)) []byte {
+	template := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour)}
+	alter(template)
+	pair, err := certs.LoadKeyPair(filepath.Join(filepath.Dir(s.path), certs.AuthorityCertFile), filepath.Join(filepath.Dir(s.path), certs.AuthorityKeyFile))
+	require.NoError(s.t, err)
+	der, err := x509.CreateRevocationList(rand.Reader, template, s.Certificate(), pair.PrivateKey.(crypto.Signer))
+	require.NoError(s.t, err)
+	return der
+}
+
+// TestSecurity8_TheNumberOfAListNeverGoesBack, nor does a list go away.
+func TestSecurity8_TheNumberOfAListNeverGoesBack(t *testing.T) {
+	s := newListStage(t)
+	s.write(7, 1)
+	seven, err := s.load(nil)
+	require.NoError(t, err)
+	s.write(6)
+	_, err = s.load(seven)
+	require.ErrorIs(t, err, certs.ErrList)
+	require.ErrorContains(t, err, "has number 6, and the one before had 7")
+	s.write(8, 1, 2)
+	eight, err := s.load(seven)
+	require.NoError(t, err)
+	require.True(t, eight.Revoked(s.issuer(), "2"))
+	_, err = certs.LoadRevocationLists(s.authorities, eight)
+	require.ErrorIs(t, err, certs.ErrList)
+	require.ErrorContains(t, err, "would be good again")
+}
+
+// TestSecurity8_AnOutdatedListRefuses: nobody knows what is revoked by then.
+func TestSecurity8_AnOutdatedListRefuses(t *testing.T) {
+	s := newListStage(t)
+	s.write(1, 1)
+	lists, err := s.load(nil)
+	require.NoError(t, err)
+	next := lists.NextUpdate()
+	before, outdated := lists.At(next.Add(-time.Second))
+	require.Empty(t, outdated)
+	require.False(t, before.Revoked(s.issuer(), "2"))
+	after, outdated := lists.At(next)
+	require.Len(t, outdated, 1)
+	require.True(t, after.Revoked(s.issuer(), "2"))
+	require.False(t, lists.Revoked(s.issuer(), "2"), "the lists themselves stay as they are")
+	require.Zero(t, (&certs.RevocationLists{}).NextUpdate())
+}
