@@ -9,7 +9,7 @@ LINT     = $(GO) tool -modfile=.ci/lint/go.mod
 FUZZTIME ?= 20s
 FUZZ = actors/policy:FuzzPolicyPattern actors/policy:FuzzPolicyPrincipal \
        actors/policy:FuzzPolicyFileYAML actors/policy:FuzzPolicyFileJSON actors/policy:FuzzPolicyLines \
-       certs:FuzzCertsIdentifyURI certs:FuzzCertsParsePEM \
+       certs:FuzzCertsIdentifyURI certs:FuzzCertsParsePEM certs:FuzzCertsRevocationList \
        httpapi:FuzzHTTPAPIEvaluationBody
 
 # Where benchmarks leave their tables, samples and plots.

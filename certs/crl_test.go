@@ -6,8 +6,11 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
+	"encoding/pem"
+	"fmt"
 	"math/big"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -172,4 +175,63 @@ func TestSecurity8_AnOutdatedListRefuses(t *testing.T) {
 	require.True(t, after.Revoked(s.issuer(), "2"))
 	require.False(t, lists.Revoked(s.issuer(), "2"), "the lists themselves stay as they are")
 	require.Zero(t, (&certs.RevocationLists{}).NextUpdate())
+}
+
+// FuzzCertsRevocationList: whatever stands in a file, it is refused or signed by the authority.
+func FuzzCertsRevocationList(f *testing.F) {
+	dir := filepath.Join(f.TempDir(), "authority")
+	authority, err := certs.InitAuthority(dir, certs.AuthorityOptions{})
+	require.NoError(f, err)
+	a, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
+	require.NoError(f, err)
+	good, err := authority.SignList(big.NewInt(1), []*big.Int{big.NewInt(7)}, time.Now().Add(-time.Minute), time.Now().Add(time.Hour))
+	require.NoError(f, err)
+	der, _ := pem.Decode(good)
+	f.Add(good)
+	f.Add(der.Bytes)
+	path := filepath.Join(dir, "ca.crl")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		writeFile(t, path, data, 0o600)
+		lists, err := certs.LoadRevocationLists(a, nil, path)
+		if err == nil && !lists.Revoked(a.Issuers()[0], "7") {
+			t.Fatalf("a list that the authority has not signed: %q", data)
+		}
+	})
+}
+
+// BenchmarkRevoked looks up certificates in a list of a million.
+func BenchmarkRevoked(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), "authority")
+	authority, err := certs.InitAuthority(dir, certs.AuthorityOptions{})
+	require.NoError(b, err)
+	a, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
+	require.NoError(b, err)
+	serials := make([]*big.Int, 1_000_000)
+	for i := range serials {
+		serials[i] = new(big.Int).Lsh(big.NewInt(int64(i)+1), 96)
+	}
+	text, err := authority.SignList(big.NewInt(1), serials, time.Now(), time.Now().Add(time.Hour))
+	require.NoError(b, err)
+	path := writeFile(b, filepath.Join(dir, "ca.crl"), text, 0o600)
+	serials, text = nil, nil
+	before := inUse()
+	start := time.Now()
+	lists, err := certs.LoadRevocationLists(a, nil, path)
+	require.NoError(b, err)
+	took := time.Since(start)
+	held := inUse() - before
+	issuer := a.Issuers()[0]
+	for i := 0; b.Loop(); i++ {
+		lists.Revoked(issuer, fmt.Sprintf("%x000000000000000000000000", i%1_000_000+1))
+	}
+	b.ReportMetric(float64(held)/1e6, "MB")
+	b.ReportMetric(took.Seconds(), "s/load")
+}
+
+func inUse() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

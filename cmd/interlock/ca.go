@@ -19,7 +19,7 @@ func caCommand() *cobra.Command {
 		Use: "ca", Short: "Make a development authority and its certificates",
 		Long: `Make an authority for development and tests, and certificates of it: ECDSA P-256, short
 lives, keys readable by their owner alone, nothing overwritten without --force.`,
-	}, caInitCommand(), issue, caShowCommand())
+	}, caInitCommand(), issue, caRevokeCommand(), caShowCommand())
 }
 
 func dirFlag(cmd *cobra.Command, dir *string, force *bool) {

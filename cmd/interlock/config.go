@@ -39,6 +39,8 @@ type tlsConfig struct {
 	ClientCA    string `yaml:"client-ca"`
 	// ClientAuthorities are bound to names; the authorities of ClientCA are not.
 	ClientAuthorities []certs.Binding `yaml:"client-authorities"`
+	RevocationLists   []string        `yaml:"revocation-lists"`
+	OutdatedLists     string          `yaml:"outdated-lists"`
 }
 
 // bindings are all authorities of clients.
@@ -89,6 +91,8 @@ tls:
     - file: /etc/interlock/partner-ca.crt
       trust-domains: [partner.example]  # of SPIFFE IDs
       names: [partner.example]          # of DNS names and mail addresses, and what ends in .partner.example
+  revocation-lists: [/etc/interlock/ca.crl]  # of these authorities; read anew when they change, and at SIGHUP
+  outdated-lists: refuse    # or accept: the certificates of an authority whose next list is overdue
 identity: [dns, email]   # after the SPIFFE ID: dns, email, uri, sha256, spki, cn, in this order
 max-queued: 4096         # requests that may wait for one principal
 idle-after: 5m           # an idle principal leaves memory
@@ -130,6 +134,8 @@ func (c *config) check() error {
 		return hint(errors.New("bootstrap-admin is for an empty policy, and policy names one"), "leave one of the two out")
 	case c.Log.Format != "text" && c.Log.Format != "json":
 		return fmt.Errorf("log.format is %q; it is text or json", c.Log.Format)
+	case c.TLS.OutdatedLists != "" && c.TLS.OutdatedLists != refuseOutdated && c.TLS.OutdatedLists != acceptOutdated:
+		return fmt.Errorf("tls.outdated-lists is %q; it is refuse or accept", c.TLS.OutdatedLists)
 	case c.Keep.Age < 0 || c.Keep.Count < 0:
 		return errors.New("keep.age and keep.count have to be positive, or 0 for no limit")
 	case c.MaxQueued < 1 || c.IdleAfter <= 0 || c.Drain < 0:

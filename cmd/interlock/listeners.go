@@ -30,6 +30,7 @@ type listeners struct {
 	mutual      *tls.Config
 	connections *httpapi.Connections
 	issuers     []string
+	lists       *lists
 	sockets     []net.Listener
 	servers     []*http.Server
 }
@@ -47,6 +48,9 @@ func listen(c *config) (*listeners, error) {
 	}
 	l := &listeners{connections: httpapi.NewConnections(identifier.Under(authorities)), issuers: authorities.Issuers()}
 	if l.mutual, err = c.TLS.server(authorities); err != nil {
+		return nil, err
+	}
+	if l.lists, err = newLists(&c.TLS, authorities); err != nil {
 		return nil, err
 	}
 	for _, address := range []string{c.Listen, c.AdminListen, c.OperatorListen} {
@@ -81,7 +85,7 @@ func (l *listeners) handle(c *config, engine *actors.Engine, s *store, dev bool,
 	for _, o := range []httpapi.ServerOptions{
 		callers:        {Handler: decisions, TLS: l.mutual},
 		administrators: {Handler: admin, TLS: l.mutual.Clone()}, // a server changes its own
-		operators:      {Handler: httpapi.NewOperatorAPI(engine, s.damage)},
+		operators:      {Handler: httpapi.NewOperatorAPI(engine, func() error { return errors.Join(s.damage(), l.lists.fault()) })},
 	} {
 		o.Connections, o.Logger = l.connections, log
 		l.servers = append(l.servers, httpapi.NewServer(o))

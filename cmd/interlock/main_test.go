@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -30,6 +32,8 @@ func TestMain(m *testing.M) {
 //	watch NAME URL               opens a stream with the certificate of that name and reads a line of it
 //	flows NAME, cut NAME         wants another line of the stream; wants it to have broken off
 //	expired NAME, two-ids NAME   issues a client's certificate that has ended; that has two SPIFFE IDs
+//	eventually N COMMAND…        runs the command until it ends with exit status N
+//	hangup                       sends SIGHUP to the server
 //	fingerprint NAME             puts the SHA-256 of that certificate into $FINGERPRINT
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -44,7 +48,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "serve": startServer, "halt": stopServer, "request": request,
 			"watch": watch, "flows": flows, "cut": cut, "expired": issueExpired, "two-ids": issueTwoIDs,
-			"fingerprint": fingerprint,
+			"fingerprint": fingerprint, "eventually": eventually, "hangup": hangUp,
 		},
 	})
 }
@@ -107,4 +111,27 @@ func TestWriteFile(t *testing.T) {
 	left, err := os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
 	require.Len(t, left, 1, "no temporary file stays")
+}
+
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for end := time.Now().Add(patience); ; {
+		status := 0
+		err := ts.Exec(args[1], args[2:]...)
+		if failed, ok := errors.AsType[*exec.ExitError](err); ok {
+			status, err = failed.ExitCode(), nil
+		}
+		ts.Check(err)
+		if status == want {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("exit status %d, and never %d", status, want)
+		}
+	}
+}
+
+func hangUp(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(stageOf(ts).server.Process.Signal(syscall.SIGHUP))
 }

@@ -123,7 +123,11 @@ func serveStore(ctx context.Context, c *config, l *listeners, s *store, dev bool
 		l.stop(0)
 		return err
 	}
-	err = l.handle(c, engine, s, dev, log)
+	l.lists.log = log
+	err = l.lists.use(ctx, engine)
+	if err == nil {
+		err = l.handle(c, engine, s, dev, log)
+	}
 	if err == nil && dev {
 		err = writeTarget(devFolder, l)
 	}
@@ -135,8 +139,15 @@ func serveStore(ctx context.Context, c *config, l *listeners, s *store, dev bool
 		slog.String("operators", l.url(operators)), slog.Uint64("revision", engine.Revision()),
 		slog.String("store", s.name))
 	failed := l.start()
+	watching := make(chan error, 1)
+	go func() {
+		if err := l.lists.watch(ctx, engine); err != nil {
+			watching <- err
+		}
+	}()
 	select {
 	case err = <-failed:
+	case err = <-watching:
 	case <-ctx.Done():
 		log.Info("shutting down", slog.Duration("drain", c.Drain), slog.String("hint", "a second signal ends it at once"))
 	}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/interlock-authz/interlock/certs"
+)
+
+// listFile is the authority's revocation list, in its folder.
+const listFile = "ca.crl"
+
+func caRevokeCommand() *cobra.Command {
+	var (
+		dir  string
+		next time.Duration
+	)
+	cmd := &cobra.Command{
+		Use: "revoke [FILE …]", Short: "Revoke certificates: writes the authority's revocation list, " + listFile,
+		Long: `Write the authority's revocation list anew, with these certificates besides what it has
+revoked before. Without a FILE only its number and its dates change. A server that reads
+the list (tls.revocation-lists) takes it over at once.`,
+		Example: "  interlock ca revoke .interlock/alice.crt",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			authority, err := certs.LoadAuthority(dir)
+			if err != nil {
+				return err
+			}
+			path := filepath.Join(dir, listFile)
+			before, err := os.ReadFile(path)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			leaves, err := readLeaves(args)
+			if err != nil {
+				return err
+			}
+			list, err := authority.Revoke(before, next, leaves...)
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			if err := writeFile(path, list, true); err != nil {
+				return err
+			}
+			return wrote(cmd, path, time.Now().Add(next))
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", devFolder, "`folder` of the authority")
+	cmd.Flags().DurationVar(&next, "next", 7*24*time.Hour, "`time` until the next list is due")
+	return cmd
+}
+
+// readLeaves reads the first certificate of each file.
+func readLeaves(paths []string) ([]*x509.Certificate, error) {
+	var leaves []*x509.Certificate
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		chain, err := certs.ParseCertificates(path, text)
+		if err != nil {
+			return nil, err
+		}
+		leaves = append(leaves, chain[0])
+	}
+	return leaves, nil
+}
