@@ -44,7 +44,7 @@ type RevocationLists struct {
 
 // LoadRevocationLists reads files with complete lists of the authorities, in DER or in PEM,
 // and verifies them. before are the lists that they replace, nil for none: the number of an
-// authority's list never goes back, and an authority that had a list keeps one. Errors are
+// authority's list never goes back, and an authority that had a list, and is one still, keeps one. Errors are
 // *[FileError]: of a damaged file, or wrapping [ErrList] for a list that is signed by nobody
 // who is known, covers a part only (delta lists, distribution points), is not valid yet, has
 // no next update, or is older than the one before.
@@ -59,6 +59,9 @@ func LoadRevocationLists(a *Authorities, before *RevocationLists, paths ...strin
 		return l, nil
 	}
 	for key, old := range before.of {
+		if !a.hasKey(key) {
+			continue // it certifies nobody any more
+		}
 		now := l.of[key]
 		if now == nil {
 			return nil, fmt.Errorf("%w: no file holds the list of %.120q any more; what it revoked would be good again", ErrList, old.issuer)
@@ -152,6 +155,13 @@ func (l *RevocationLists) add(path string, der []byte, a *Authorities) error {
 	}
 	l.of[key] = one
 	return nil
+}
+
+// hasKey reports whether an authority has that key, by its SHA-256.
+func (a *Authorities) hasKey(key [sha256.Size]byte) bool {
+	return slices.ContainsFunc(a.all, func(cert *x509.Certificate) bool {
+		return sha256.Sum256(cert.RawSubjectPublicKeyInfo) == key
+	})
 }
 
 // signerOf finds the authority that has signed a list.

@@ -23,7 +23,7 @@ type AdminOptions struct {
 	// Issuers are the SHA-256 of the public keys of the callers' authorities, in
 	// hexadecimal, as certs.Authorities.Issuers gives them. A certificate that is revoked by its
 	// serial number has to be of one of them; nil takes any.
-	Issuers []string
+	Issuers func() []string
 	// Logger may be nil.
 	Logger *slog.Logger
 	// BodyLimit bounds a request's body in bytes; 0 for [DefaultAdminBodyLimit].
@@ -46,7 +46,7 @@ const DefaultAdminBodyLimit = 64 << 20
 type adminAPI struct {
 	engine  *actors.Engine
 	callers *Connections
-	issuers []string
+	issuers func() []string
 	limit   int64
 	store   Store
 

@@ -62,7 +62,7 @@ func (a *adminAPI) changesOf(specs []policy.ChangeSpec) ([]policy.Change, error)
 // checkIssuer refuses a serial number of an issuer that signs for nobody here: a misspelt
 // one would revoke nothing, and be believed to.
 func (a *adminAPI) checkIssuer(id policy.CertificateID) error {
-	if id.Serial == "" || a.issuers == nil || slices.Contains(a.issuers, id.Issuer) {
+	if id.Serial == "" || a.issuers == nil || slices.Contains(a.issuers(), id.Issuer) {
 		return nil
 	}
 	return &policy.FieldError{Field: "issuer", Err: fmt.Errorf("%w: no authority of callers has that key", policy.ErrInvalid)}

@@ -177,7 +177,7 @@ func revokeBySerial(t testing.TB, s *adminStation, cert tls.Certificate) string 
 
 func TestCertificateOfAnUnknownIssuerIsRefused(t *testing.T) {
 	known := strings.Repeat("ab", 32)
-	s := newAdminStation(t, func(o *httpapi.AdminOptions) { o.Issuers = []string{known} })
+	s := newAdminStation(t, func(o *httpapi.AdminOptions) { o.Issuers = func() []string { return []string{known} } })
 	at := s.engine.Revision()
 	refused := s.change("admin", "", `{"op":"revoke-certificate","serial":"0a","issuer":"`+strings.Repeat("cd", 32)+`"}`)
 	require.Equal(t, http.StatusUnprocessableEntity, refused.StatusCode, refused.body)

@@ -30,15 +30,23 @@ func (c *Caller) Request(action, resource string) actors.Request {
 // Connections finds the caller of a request. With its [Connections.ConnContext] in the
 // server, as [NewServer] puts it there, the certificate is looked at once for each
 // connection; without, once for each request. It is safe for concurrent use.
-type Connections struct{ identifier *certs.Identifier }
+type Connections struct {
+	identifier atomic.Pointer[certs.Identifier]
+}
 
 // NewConnections identifies callers by id; nil knows SPIFFE IDs only.
 func NewConnections(id *certs.Identifier) *Connections {
 	if id == nil {
 		id = &certs.Identifier{}
 	}
-	return &Connections{identifier: id}
+	c := &Connections{}
+	c.Use(id)
+	return c
 }
+
+// Use identifies callers by id from now on, those of connections that stand already too:
+// each is looked at anew at its next request.
+func (c *Connections) Use(id *certs.Identifier) { c.identifier.Store(id) }
 
 // connection is the context's key, for each Connections its own, of a [memory].
 type connection struct{ of *Connections }
@@ -49,6 +57,7 @@ type memory struct{ last atomic.Pointer[finding] }
 // finding is a caller, or why there is none, and the certificate that it was read from.
 type finding struct {
 	leaf   *x509.Certificate
+	by     *certs.Identifier
 	caller *Caller
 	err    error
 }
@@ -64,19 +73,19 @@ func (c *Connections) ConnContext(ctx context.Context, _ net.Conn) context.Conte
 // identity; [WriteProblem] makes a 401 of it. Neither validity nor revocation is looked
 // at here: the engine does that in the turn, from [Caller.Credential].
 func (c *Connections) CallerFrom(r *http.Request) (*Caller, error) {
-	chain := verifiedChain(r)
+	chain, by := verifiedChain(r), c.identifier.Load()
 	if len(chain) == 0 {
-		_, err := c.identifier.Identify(nil)
+		_, err := by.Identify(nil)
 		return nil, err
 	}
 	known, _ := r.Context().Value(connection{c}).(*memory)
 	if known == nil {
-		return c.identify(chain)
+		return identify(by, chain)
 	}
 	found := known.last.Load()
-	if found == nil || found.leaf != chain[0] {
-		found = &finding{leaf: chain[0]}
-		found.caller, found.err = c.identify(chain)
+	if found == nil || found.leaf != chain[0] || found.by != by {
+		found = &finding{leaf: chain[0], by: by}
+		found.caller, found.err = identify(by, chain)
 		known.last.Store(found)
 	}
 	return found.caller, found.err
@@ -89,8 +98,8 @@ func verifiedChain(r *http.Request) []*x509.Certificate {
 	return r.TLS.VerifiedChains[0]
 }
 
-func (c *Connections) identify(chain []*x509.Certificate) (*Caller, error) {
-	identity, err := c.identifier.Identify(chain)
+func identify(by *certs.Identifier, chain []*x509.Certificate) (*Caller, error) {
+	identity, err := by.Identify(chain)
 	if err != nil {
 		return nil, err
 	}

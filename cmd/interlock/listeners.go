@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
-	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/orders"
 )
@@ -27,32 +26,21 @@ const (
 
 // listeners are the sockets, what they serve with, and the servers once there is an engine.
 type listeners struct {
+	trust       *trust
 	mutual      *tls.Config
 	connections *httpapi.Connections
-	issuers     []string
-	lists       *lists
 	sockets     []net.Listener
 	servers     []*http.Server
 }
 
 // listen opens the sockets, all or none. Whatever is wrong with the configuration is found
 // here, before a new store is given its first policy.
-func listen(c *config) (*listeners, error) {
-	identifier, err := certs.NewIdentifier(c.Identity...)
-	if err != nil {
-		return nil, fmt.Errorf("identity: %w", err)
-	}
-	authorities, err := certs.LoadAuthorities(c.TLS.bindings()...)
+func listen(c *config, log *slog.Logger) (*listeners, error) {
+	t, err := newTrust(c, log)
 	if err != nil {
 		return nil, err
 	}
-	l := &listeners{connections: httpapi.NewConnections(identifier.Under(authorities)), issuers: authorities.Issuers()}
-	if l.mutual, err = c.TLS.server(authorities); err != nil {
-		return nil, err
-	}
-	if l.lists, err = newLists(&c.TLS, authorities); err != nil {
-		return nil, err
-	}
+	l := &listeners{trust: t, mutual: t.server(), connections: t.connections}
 	for _, address := range []string{c.Listen, c.AdminListen, c.OperatorListen} {
 		socket, err := net.Listen("tcp", address)
 		if err != nil {
@@ -77,7 +65,7 @@ func (l *listeners) handle(c *config, engine *actors.Engine, s *store, dev bool,
 	if err != nil {
 		return err
 	}
-	options := httpapi.AdminOptions{Engine: engine, Callers: l.connections, Issuers: l.issuers, Logger: log}
+	options := httpapi.AdminOptions{Engine: engine, Callers: l.connections, Issuers: l.trust.issuers, Logger: log}
 	if s.journal != nil {
 		options.Store = s.journal
 	}
@@ -85,16 +73,12 @@ func (l *listeners) handle(c *config, engine *actors.Engine, s *store, dev bool,
 	for _, o := range []httpapi.ServerOptions{
 		callers:        {Handler: decisions, TLS: l.mutual},
 		administrators: {Handler: admin, TLS: l.mutual.Clone()}, // a server changes its own
-		operators:      {Handler: httpapi.NewOperatorAPI(engine, func() error { return errors.Join(s.damage(), l.lists.fault()) })},
+		operators:      {Handler: httpapi.NewOperatorAPI(engine, func() error { return errors.Join(s.damage(), l.trust.fault()) })},
 	} {
 		o.Connections, o.Logger = l.connections, log
 		l.servers = append(l.servers, httpapi.NewServer(o))
 	}
 	return nil
-}
-
-func (c *tlsConfig) server(clients *certs.Authorities) (*tls.Config, error) {
-	return certs.ServerConfig(certs.ServerOptions{CertFile: c.Certificate, KeyFile: c.Key, ClientCAs: clients.Pool()})
 }
 
 // decisionHandler serves callers: the decision API and, to try it on, the orders.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +17,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/certs"
 )
 
 // TestMain makes this test binary the command interlock for scripts.
@@ -34,6 +38,7 @@ func TestMain(m *testing.M) {
 //	expired NAME, two-ids NAME   issues a client's certificate that has ended; that has two SPIFFE IDs
 //	eventually N COMMAND…        runs the command until it ends with exit status N
 //	hangup                       sends SIGHUP to the server
+//	served NAME                  waits until the server serves with the certificate of that name
 //	fingerprint NAME             puts the SHA-256 of that certificate into $FINGERPRINT
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -48,7 +53,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "serve": startServer, "halt": stopServer, "request": request,
 			"watch": watch, "flows": flows, "cut": cut, "expired": issueExpired, "two-ids": issueTwoIDs,
-			"fingerprint": fingerprint, "eventually": eventually, "hangup": hangUp,
+			"fingerprint": fingerprint, "eventually": eventually, "hangup": hangUp, "served": served,
 		},
 	})
 }
@@ -134,4 +139,25 @@ func eventually(ts *testscript.TestScript, _ bool, args []string) {
 
 func hangUp(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(stageOf(ts).server.Process.Signal(syscall.SIGHUP))
+}
+
+func served(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := os.ReadFile(ts.MkAbs(filepath.Join(devFolder, args[0]+".crt")))
+	ts.Check(err)
+	want, err := certs.ParseCertificates(args[0], text)
+	ts.Check(err)
+	transport := clientOf(ts, "-").Transport.(*http.Transport)
+	at := strings.TrimPrefix(ts.Getenv("CALLERS"), "https://")
+	for end := time.Now().Add(patience); ; {
+		conn, err := tls.Dial("tcp", at, transport.TLSClientConfig)
+		ts.Check(err)
+		got := conn.ConnectionState().PeerCertificates[0]
+		ts.Check(conn.Close())
+		if got.Equal(want[0]) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("the server still serves with another certificate")
+		}
+	}
 }

@@ -105,7 +105,7 @@ func overrideFlags(cmd *cobra.Command, c, over *config) {
 
 // serve runs the server until ctx is done, then drains it.
 func serve(ctx context.Context, c *config, dev bool, log *slog.Logger) error {
-	l, err := listen(c)
+	l, err := listen(c, log)
 	if err != nil {
 		return err
 	}
@@ -123,8 +123,7 @@ func serveStore(ctx context.Context, c *config, l *listeners, s *store, dev bool
 		l.stop(0)
 		return err
 	}
-	l.lists.log = log
-	err = l.lists.use(ctx, engine)
+	err = l.trust.use(ctx, engine)
 	if err == nil {
 		err = l.handle(c, engine, s, dev, log)
 	}
@@ -141,7 +140,7 @@ func serveStore(ctx context.Context, c *config, l *listeners, s *store, dev bool
 	failed := l.start()
 	watching := make(chan error, 1)
 	go func() {
-		if err := l.lists.watch(ctx, engine); err != nil {
+		if err := l.trust.watch(ctx, engine); err != nil {
 			watching <- err
 		}
 	}()
