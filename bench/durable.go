@@ -256,7 +256,11 @@ func syncSide() side {
 // durablePairs are the comparisons of updates on disk.
 func durablePairs() []*pair {
 	updates := func(callers int, target float64) *pair {
-		return &pair{fmt.Sprintf("durable updates, %d callers: share of the rate of bare Pebble", callers), target, true,
+		of := fmt.Sprintf("%d callers", callers)
+		if callers == 1 {
+			of = "1 caller"
+		}
+		return &pair{"durable updates, " + of + ": share of the rate of bare Pebble", target, true,
 			func() side { return durableSide(callers) },
 			func() side { return pebbleSide(callers) }}
 	}
