@@ -36,11 +36,7 @@ func (t *trust) watch(ctx context.Context, engine *actors.Engine) error {
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 	for {
-		names, err := t.follow(files)
-		if err != nil {
-			return err
-		}
-		if t.wait(ctx, files, names, hangup) != nil {
+		if t.wait(ctx, files, t.follow(files), hangup) != nil {
 			return nil
 		}
 		if err := t.read(); err != nil {
@@ -54,20 +50,19 @@ func (t *trust) watch(ctx context.Context, engine *actors.Engine) error {
 }
 
 // follow watches the folders of all files, anew since links may lead elsewhere by now. It
-// returns the names whose changes matter.
-func (t *trust) follow(files *fsnotify.Watcher) (names []string, err error) {
+// returns the names whose changes matter. What cannot be watched is read anew at SIGHUP.
+func (t *trust) follow(files *fsnotify.Watcher) (names []string) {
 	for _, path := range t.files() {
 		folder := filepath.Dir(path)
 		// Who mounts files by links turns one link for all: ..data beside them, as Kubernetes
 		// does it, or the folder itself.
 		names = append(names, filepath.Clean(path), filepath.Join(folder, "..data"), folder)
-		for _, watched := range []string{folder, filepath.Dir(folder)} {
-			if err := files.Add(watched); err != nil {
-				return nil, fmt.Errorf("watching certificates: %w", err)
-			}
+		if err := files.Add(folder); err != nil {
+			t.log.Warn("changes of certificates are not seen here", slog.String("folder", folder), slog.Any("error", err))
 		}
+		_ = files.Add(filepath.Dir(folder)) // it may be closed to us, and is of use only where the folder is a link
 	}
-	return names, nil
+	return names
 }
 
 // wait returns when there is something to look at.
