@@ -108,10 +108,10 @@ func (s *guardStation) requireRunning(n int) {
 	var err error
 	require.Eventually(s.t, func() bool {
 		receipt, err = s.engine.Receipt(over, s.underWay)
-		return !errors.Is(err, actors.ErrUnknownRevision)
-	}, patience, time.Millisecond)
+		// The principal takes the update in when it was delivered, and not at once.
+		return errors.Is(err, actors.ErrNotQuiesced) && len(receipt.Running) == n
+	}, patience, time.Millisecond, "an update that waits for %d operations", n)
 	require.ErrorIs(s.t, err, actors.ErrNotQuiesced)
-	require.Len(s.t, receipt.Running, n)
 }
 
 // await takes a value that has to come.
