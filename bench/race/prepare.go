@@ -2,6 +2,7 @@ package race
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -46,8 +47,11 @@ func (r *runner) follow(ctx context.Context, c *client, grant bool) error {
 	}
 	return r.eventually(ctx, func() (late, err error) {
 		got, answer, err := r.callOnce(ctx, c)
-		if err != nil || got.outcome == want {
-			return nil, err
+		if err != nil {
+			return tolerate(err)
+		}
+		if got.outcome == want {
+			return nil, nil
 		}
 		late = fmt.Errorf("%w: after the change was acknowledged the call is not %s: %v", ErrTarget, word, answer)
 		if got.outcome == Other {
@@ -74,6 +78,15 @@ func (r *runner) eventually(ctx context.Context, try func() (late, err error)) e
 			return err
 		}
 	}
+}
+
+// tolerate takes a call that was broken off for one that may be answered the next time: a
+// target may cut off what it does not allow any more.
+func tolerate(failure error) (late, err error) {
+	if errors.Is(failure, ErrTarget) {
+		return nil, failure
+	}
+	return failure, nil
 }
 
 func (r *runner) callOnce(ctx context.Context, c *client) (call, reply, error) {
@@ -129,7 +142,7 @@ func (r *runner) seesNothing(ctx context.Context, c *client) error {
 			return nil, err
 		}
 		if _, _, err := r.callOnce(ctx, c); err != nil {
-			return nil, err
+			return tolerate(err)
 		}
 		if err := pause(ctx, r.options.DwellMin); err != nil {
 			return nil, err
