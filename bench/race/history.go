@@ -14,22 +14,22 @@ type Span struct {
 // within reports whether the whole span lies in another.
 func (s Span) within(o Span) bool { return o.Start <= s.Start && s.End <= o.End }
 
-// Outcome is how a call was answered.
-type Outcome uint8
+// outcome is how a call was answered.
+type outcome uint8
 
 const (
-	// Other is neither: an error, or an answer that the target's description does not know.
-	Other Outcome = iota
-	// Allowed is as the target's description says.
-	Allowed
-	// Denied likewise.
-	Denied
+	// other is neither: an error, or an answer that the target's description does not know.
+	other outcome = iota
+	// allowed is as the target's description says.
+	allowed
+	// denied likewise.
+	denied
 )
 
 // call is one call of the protected operation.
 type call struct {
 	Span
-	outcome Outcome
+	outcome outcome
 	use     Span // zero if the target does not stamp it
 }
 
@@ -138,7 +138,7 @@ type finder struct {
 
 func (f *finder) call(c call) {
 	switch c.outcome {
-	case Allowed:
+	case allowed:
 		if c.use != (Span{}) {
 			f.stamped[c.use] = true
 			if f.add(StaleUse, c.use, false) {
@@ -146,7 +146,7 @@ func (f *finder) call(c call) {
 			}
 		}
 		f.add(StaleAllow, c.Span, false)
-	case Denied:
+	case denied:
 		f.add(StaleDenial, c.Span, true)
 	}
 }
@@ -204,7 +204,7 @@ func (h *history) uses() []Span {
 		seen[use] = true
 	}
 	for _, c := range h.calls {
-		if c.outcome == Allowed && c.use != (Span{}) && !seen[c.use] {
+		if c.outcome == allowed && c.use != (Span{}) && !seen[c.use] {
 			uses = append(uses, c.use)
 		}
 	}
@@ -238,7 +238,7 @@ func (h *history) throughput() float64 {
 		}
 	}
 	for _, c := range h.calls {
-		if w := windowAt(all, c.Start); c.outcome == Allowed && w != nil && w.grant && c.within(w.Span) {
+		if w := windowAt(all, c.Start); c.outcome == allowed && w != nil && w.grant && c.within(w.Span) {
 			n++
 		}
 	}

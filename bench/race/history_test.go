@@ -40,7 +40,7 @@ func (h *history) read(t *testing.T, line string) {
 	case "grant", "revoke":
 		h.flips = append(h.flips, flip{s, f[0] == "grant"})
 	case "call":
-		c := call{Span: s, outcome: map[string]Outcome{"allowed": Allowed, "denied": Denied}[f[3]]}
+		c := call{Span: s, outcome: map[string]outcome{"allowed": allowed, "denied": denied}[f[3]]}
 		if len(f) > 4 {
 			_, err = fmt.Sscan(f[4]+" "+f[5], &c.use.Start, &c.use.End)
 			require.NoError(t, err, line)

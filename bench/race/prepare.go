@@ -41,9 +41,9 @@ func (r *runner) follow(ctx context.Context, c *client, grant bool) error {
 	if _, err := r.change(ctx, grant); err != nil {
 		return err
 	}
-	want, word := Denied, "denied"
+	want, word := denied, "denied"
 	if grant {
-		want, word = Allowed, "allowed"
+		want, word = allowed, "allowed"
 	}
 	return r.eventually(ctx, func() (late, err error) {
 		got, answer, err := r.callOnce(ctx, c)
@@ -54,7 +54,7 @@ func (r *runner) follow(ctx context.Context, c *client, grant bool) error {
 			return nil, nil
 		}
 		late = fmt.Errorf("%w: after the change was acknowledged the call is not %s: %v", ErrTarget, word, answer)
-		if got.outcome == Other {
+		if got.outcome == other {
 			return nil, late
 		}
 		return late, nil
@@ -109,7 +109,7 @@ func (r *runner) seesUse(ctx context.Context, c *client) error {
 	if err != nil {
 		return err
 	}
-	if made.outcome != Allowed {
+	if made.outcome != allowed {
 		return fmt.Errorf("%w: the call is allowed at first, and then not: %v", ErrTarget, answer)
 	}
 	r.options.DwellMin = max(r.options.DwellMin, 3*time.Duration(made.End-made.Start))

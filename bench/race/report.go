@@ -78,9 +78,9 @@ func (r *runner) report(took time.Duration) *Report {
 	}
 	for _, c := range h.calls {
 		switch c.outcome {
-		case Allowed:
+		case allowed:
 			p.Allowed++
-		case Denied:
+		case denied:
 			p.Denied++
 		default:
 			p.Other++

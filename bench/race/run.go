@@ -169,11 +169,11 @@ func (r *runner) judge(a reply) (call, error) {
 	c := call{Span: Span{a.start, a.end}}
 	switch {
 	case r.target.Call.Denied.matches(a):
-		c.outcome = Denied
+		c.outcome = denied
 	case r.target.Call.Allowed.matches(a):
-		c.outcome = Allowed
+		c.outcome = allowed
 	}
-	if c.outcome != Allowed || r.target.Call.Use == nil {
+	if c.outcome != allowed || r.target.Call.Use == nil {
 		return c, nil
 	}
 	doc, err := a.document()
@@ -312,7 +312,7 @@ func (r *runner) call(ctx context.Context, record *[]call) error {
 		if err != nil {
 			return err
 		}
-		if judged.outcome == Other {
+		if judged.outcome == other {
 			r.breaks(a.String())
 		}
 		*record = append(*record, judged)
