@@ -187,6 +187,9 @@ func (e *Engine) carryOut(o *Outcome) {
 			}
 		}
 	}
+	if len(o.Certificates) > 0 {
+		e.closeConnections(t)
+	}
 	e.receipts.add(t)
 	e.shared.published.Store(table)
 	e.delivery.reached()

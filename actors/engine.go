@@ -24,6 +24,8 @@ type Options struct {
 	// IdleAfter is how long a principal without leases and requests stays in memory; 0
 	// for five minutes.
 	IdleAfter time.Duration
+	// Connections closes connections when a certificate is revoked; nil if nobody does.
+	Connections Connections
 	// Logger gets what an operator should know; nil for slog.Default.
 	Logger *slog.Logger
 }
@@ -40,6 +42,7 @@ type Engine struct {
 	identity  string
 	most      int32
 	idle      time.Duration
+	doors     Connections
 	log       *slog.Logger
 	system    *actor.ActorSystem
 	authority *actor.PID
@@ -83,7 +86,7 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{
 		directory: newDirectory(), intern: &interner{}, journal: o.Log,
 		pool: &controlPool{most: max(2, runtime.GOMAXPROCS(0))},
-		most: int32(o.MaxQueued), idle: o.IdleAfter, log: o.Logger,
+		most: int32(o.MaxQueued), idle: o.IdleAfter, doors: o.Connections, log: o.Logger,
 		receipts: receipts{kept: map[uint64]*tracker{}}, stopped: make(chan struct{}), leaving: make(chan struct{}),
 		failure: failure{happened: make(chan struct{})},
 	}

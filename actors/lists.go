@@ -29,6 +29,7 @@ func (e *Engine) UseLists(ctx context.Context, lists RevocationLists) (Receipt, 
 		m := &deliveredChange{acknowledgement: acknowledgement{tracker: t}}
 		p.tellFor(&m.acknowledgement, m)
 	})
+	e.closeConnections(t)
 	t.applied()
 	return await(ctx, t)
 }

@@ -26,6 +26,9 @@ type Receipt struct {
 	// them all.
 	Running      []LeaseInfo
 	RunningCount int
+	// Connections counts the connections that were closed, or told to close after what runs
+	// on them, because their credential ended: see [Options].
+	Connections int
 	// StillGrantedBy lists grants by which a principal holds a role all the same that the
 	// update took from it.
 	StillGrantedBy []policy.Grant
@@ -73,6 +76,7 @@ type tracker struct {
 	running map[*Lease]LeaseInfo
 	ended   []Ended
 	count   int
+	closed  int           // connections
 	signal  chan struct{} // closed and replaced at every event, if anybody waits
 }
 
@@ -170,7 +174,7 @@ func (t *tracker) receipt() Receipt {
 	r := Receipt{
 		Revision: t.revision, Quiesced: t.over(),
 		Ended: slices.Clone(t.ended), EndedCount: t.count, RunningCount: len(t.running),
-		StillGrantedBy: t.still, Unchanged: t.unchanged,
+		Connections: t.closed, StillGrantedBy: t.still, Unchanged: t.unchanged,
 	}
 	for _, info := range t.running {
 		if len(r.Running) == MaxListed {

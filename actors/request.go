@@ -29,41 +29,48 @@ type Request struct {
 type Func func(context.Context) error
 
 // Credential is a certificate as the turn sees it: its names in the set of revocations
-// and its validity. It is immutable and safe to share; make one for each connection and
-// use it for all its requests.
+// and its validity, and those of the certificates without which it is worth nothing. It is
+// immutable and safe to share; make one for each connection and use it for all its requests.
 type Credential struct {
 	fingerprint policy.CertificateID
-	serial      policy.CertificateID
-	notBefore   int64
-	notAfter    int64
+	// ids name the certificate, and then those that it depends on.
+	ids       []policy.CertificateID
+	notBefore int64
+	notAfter  int64
 	// clear is the set of revocations in which this credential was last not found.
 	clear atomic.Pointer[revocations]
 }
 
 // NewCredential describes a certificate by its SHA-256 fingerprint, the SHA-256 of its
-// issuer's SubjectPublicKeyInfo, its serial number in hexadecimal and its validity.
-func NewCredential(fingerprint, issuerSPKI [32]byte, serial string, notBefore, notAfter time.Time) *Credential {
+// issuer's SubjectPublicKeyInfo, its serial number in hexadecimal and its validity. It is
+// good as long as each that it depends on is good too: those of the authorities above it,
+// and of a proxy that vouches for it.
+func NewCredential(fingerprint, issuerSPKI [32]byte, serial string, notBefore, notAfter time.Time, dependsOn ...*Credential) *Credential {
 	digits := strings.TrimLeft(strings.ToLower(serial), "0")
 	if digits == "" {
 		digits = "0"
 	}
-	return &Credential{
+	c := &Credential{
 		fingerprint: policy.CertificateID{SHA256: hex.EncodeToString(fingerprint[:])},
-		serial:      policy.CertificateID{Serial: digits, Issuer: hex.EncodeToString(issuerSPKI[:])},
 		notBefore:   notBefore.UnixNano(),
 		notAfter:    notAfter.UnixNano(),
 	}
+	c.ids = []policy.CertificateID{c.fingerprint, {Serial: digits, Issuer: hex.EncodeToString(issuerSPKI[:])}}
+	for _, d := range dependsOn {
+		c.ids = append(c.ids, d.ids...)
+		c.notBefore, c.notAfter = max(c.notBefore, d.notBefore), min(c.notAfter, d.notAfter)
+	}
+	return c
 }
 
 // Fingerprint returns the certificate's SHA-256 fingerprint in hexadecimal.
 func (c *Credential) Fingerprint() string { return c.fingerprint.SHA256 }
 
-// IDs returns the names by which a revocation can mean the certificate.
-func (c *Credential) IDs() []policy.CertificateID {
-	return []policy.CertificateID{c.fingerprint, c.serial}
-}
+// IDs returns the names by which a revocation can mean the certificate, or one that it
+// depends on. The caller only reads them.
+func (c *Credential) IDs() []policy.CertificateID { return c.ids }
 
-// NotAfter returns the end of the certificate's validity.
+// NotAfter returns the end of validity: the certificate's, or that of one that it depends on.
 func (c *Credential) NotAfter() time.Time { return time.Unix(0, c.notAfter) }
 
 // check returns why the credential is not good at the moment, or ReasonAllowed.
@@ -121,13 +128,15 @@ func (r *revocations) size() int {
 }
 
 func (r *revocations) has(c *Credential) bool {
-	if _, ok := r.set[c.fingerprint]; ok {
-		return true
+	for _, id := range c.ids {
+		if _, ok := r.set[id]; ok {
+			return true
+		}
+		if id.Serial != "" && r.lists != nil && r.lists.Revoked(id.Issuer, id.Serial) {
+			return true
+		}
 	}
-	if _, ok := r.set[c.serial]; ok {
-		return true
-	}
-	return r.lists != nil && r.lists.Revoked(c.serial.Issuer, c.serial.Serial)
+	return false
 }
 
 // moment is what a turn needs from outside: read once at its beginning.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"slices"
 	"time"
 )
 
@@ -23,38 +24,37 @@ type Credential struct {
 	NotBefore, NotAfter time.Time
 }
 
-// CredentialOf gives the facts about the leaf of chain, which must be one verified chain, leaf first. The issuer is
-// the second certificate, or the leaf itself if it stands alone and signed itself. It asks no clock and no rule: use
-// [Identifier.Identify] for who it is. The error is an *[IdentityError] with [ReasonNoCertificate] or
-// [ReasonIncompleteChain].
-func CredentialOf(chain []*x509.Certificate) (Credential, error) {
+// CredentialsOf gives the facts about the certificates of chain, which must be one verified chain, leaf first: the
+// leaf's, and those of the authorities without which it is worth nothing. The issuer of each is the next one; a leaf
+// that stands alone must have signed itself, and the authority at the end, which is trusted for itself, may have an
+// issuer that is not known (its IssuerSPKI is zero then). It asks no clock and no rule: use [Identifier.Identify] for
+// who it is. The error is an *[IdentityError] with [ReasonNoCertificate] or [ReasonIncompleteChain].
+func CredentialsOf(chain []*x509.Certificate) ([]Credential, error) {
 	leaf, err := leafOf(chain)
 	if err != nil {
-		return Credential{}, err
+		return nil, err
 	}
-	issuer, err := issuerOf(leaf, chain[1:])
-	if err != nil {
-		return Credential{}, err
+	if slices.Contains(chain, nil) || (len(chain) == 1 && !isSelfSigned(leaf)) {
+		return nil, refuse(ReasonIncompleteChain,
+			"the certificate of the issuer is missing; trust the authority that issued the certificate, not the "+
+				"certificate itself")
 	}
-	return Credential{
-		SHA256:     sha256.Sum256(leaf.Raw),
-		Serial:     serialText(leaf),
-		IssuerSPKI: sha256.Sum256(issuer.RawSubjectPublicKeyInfo),
-		NotBefore:  leaf.NotBefore,
-		NotAfter:   leaf.NotAfter,
-	}, nil
-}
-
-func issuerOf(leaf *x509.Certificate, above []*x509.Certificate) (*x509.Certificate, error) {
-	switch {
-	case len(above) > 0 && above[0] != nil:
-		return above[0], nil
-	case isSelfSigned(leaf):
-		return leaf, nil
+	all := make([]Credential, len(chain))
+	for i, cert := range chain {
+		all[i] = Credential{
+			SHA256:    sha256.Sum256(cert.Raw),
+			Serial:    serialText(cert),
+			NotBefore: cert.NotBefore,
+			NotAfter:  cert.NotAfter,
+		}
+		switch {
+		case i+1 < len(chain):
+			all[i].IssuerSPKI = sha256.Sum256(chain[i+1].RawSubjectPublicKeyInfo)
+		case bytes.Equal(cert.RawIssuer, cert.RawSubject):
+			all[i].IssuerSPKI = sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+		}
 	}
-	return nil, refuse(ReasonIncompleteChain,
-		"the certificate of the issuer is missing; trust the authority that issued the certificate, not the "+
-			"certificate itself")
+	return all, nil
 }
 
 func isSelfSigned(cert *x509.Certificate) bool {

@@ -14,14 +14,18 @@ import (
 
 func TestCredentialOf(t *testing.T) {
 	chain := mint(t, uris(alice))
-	got, err := certs.CredentialOf(chain)
+	got, err := certs.CredentialsOf(chain)
 	require.NoError(t, err)
-	require.Equal(t, certs.Credential{
-		SHA256:     sha256.Sum256(chain[0].Raw),
-		Serial:     "02",
-		IssuerSPKI: sha256.Sum256(issuer().RawSubjectPublicKeyInfo),
-		NotBefore:  chain[0].NotBefore,
-		NotAfter:   chain[0].NotAfter,
+	spki := sha256.Sum256(issuer().RawSubjectPublicKeyInfo)
+	require.Equal(t, []certs.Credential{
+		{
+			SHA256: sha256.Sum256(chain[0].Raw), Serial: "02", IssuerSPKI: spki,
+			NotBefore: chain[0].NotBefore, NotAfter: chain[0].NotAfter,
+		},
+		{
+			SHA256: sha256.Sum256(chain[1].Raw), Serial: "01", IssuerSPKI: spki, // its own
+			NotBefore: chain[1].NotBefore, NotAfter: chain[1].NotAfter,
+		},
 	}, got)
 }
 
@@ -37,9 +41,9 @@ func TestCredentialSerial(t *testing.T) {
 			chain := mint(t, uris(alice))
 			leaf := *chain[0]
 			leaf.SerialNumber = serial
-			got, err := certs.CredentialOf([]*x509.Certificate{&leaf, chain[1]})
+			got, err := certs.CredentialsOf([]*x509.Certificate{&leaf, chain[1]})
 			require.NoError(t, err)
-			require.Equal(t, want, got.Serial)
+			require.Equal(t, want, got[0].Serial)
 		})
 	}
 }
@@ -50,9 +54,9 @@ func TestCredentialOfSelfSigned(t *testing.T) {
 	require.NoError(t, err)
 	leaf, err := x509.ParseCertificate(der)
 	require.NoError(t, err)
-	got, err := certs.CredentialOf([]*x509.Certificate{leaf})
+	got, err := certs.CredentialsOf([]*x509.Certificate{leaf})
 	require.NoError(t, err)
-	require.Equal(t, sha256.Sum256(leaf.RawSubjectPublicKeyInfo), got.IssuerSPKI)
+	require.Equal(t, sha256.Sum256(leaf.RawSubjectPublicKeyInfo), got[0].IssuerSPKI)
 }
 
 func TestCredentialOfRefuses(t *testing.T) {
@@ -71,7 +75,7 @@ func TestCredentialOfRefuses(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := certs.CredentialOf(test.chain)
+			got, err := certs.CredentialsOf(test.chain)
 			require.Zero(t, got)
 			requireRefused(t, test.reason, certs.Identity{}, err)
 		})

@@ -61,9 +61,9 @@ func TestListsRevokeWhatTheyHold(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 3, lists.Len())
 
-	of, err := certs.CredentialOf([]*x509.Certificate{leaf, s.Certificate()})
+	of, err := certs.CredentialsOf([]*x509.Certificate{leaf, s.Certificate()})
 	require.NoError(t, err)
-	require.True(t, lists.Revoked(hex.EncodeToString(of.IssuerSPKI[:]), of.Serial))
+	require.True(t, lists.Revoked(hex.EncodeToString(of[0].IssuerSPKI[:]), of[0].Serial))
 	other := hex.EncodeToString(make([]byte, 32))
 	for _, c := range []struct {
 		issuer, serial string

@@ -10,7 +10,7 @@
 //	sha256:9f86d0…                spki:60303a…             cn:alice
 //
 // Whatever is not exactly one well-formed name is refused with an [IdentityError]; nothing is repaired, lower-cased
-// or guessed. [CredentialOf] gives the facts about the same certificate that an authorization must look at again
+// or guessed. [CredentialsOf] gives the facts about the same certificate that an authorization must look at again
 // later: its fingerprint, its serial number and issuer, its dates. Neither function looks at a clock: whether a
 // certificate has ended is asked where the permission is.
 //

@@ -114,9 +114,9 @@ func TestHandshakeGood(t *testing.T) {
 	id, err := identifier(t).Identify(chain)
 	require.NoError(t, err)
 	require.Equal(t, certs.Identity{Name: alice, Rule: certs.RuleSPIFFE}, id)
-	credential, err := certs.CredentialOf(chain)
+	credentials, err := certs.CredentialsOf(chain)
 	require.NoError(t, err)
-	require.Equal(t, parseLeaf(t, pair).NotAfter, credential.NotAfter)
+	require.Equal(t, parseLeaf(t, pair).NotAfter, credentials[0].NotAfter)
 }
 
 // Without a certificate the handshake stands, and it is Identify that refuses.

@@ -1,10 +1,9 @@
 package httpapi
 
 import (
-	"context"
 	"crypto/x509"
-	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/interlock-authz/interlock/actors"
@@ -27,11 +26,18 @@ func (c *Caller) Request(action, resource string) actors.Request {
 	return actors.Request{Principal: c.Principal, Credential: c.Credential, Action: action, Resource: resource}
 }
 
-// Connections finds the caller of a request. With its [Connections.ConnContext] in the
-// server, as [NewServer] puts it there, the certificate is looked at once for each
-// connection; without, once for each request. It is safe for concurrent use.
+// Connections finds the caller of a request, and knows the connections of the servers that
+// it is attached to, as [NewServer] attaches it: with these the certificate is looked at
+// once for each connection, without once for each request. It is safe for concurrent use.
+//
+// It is the [actors.Connections] of an engine: given to that, connections are closed when
+// their certificate is revoked.
 type Connections struct {
 	identifier atomic.Pointer[certs.Identifier]
+	ended      atomic.Pointer[func(*actors.Credential) bool]
+
+	mu    sync.Mutex
+	doors []*door
 }
 
 // NewConnections identifies callers by id; nil knows SPIFFE IDs only.
@@ -48,12 +54,6 @@ func NewConnections(id *certs.Identifier) *Connections {
 // each is looked at anew at its next request.
 func (c *Connections) Use(id *certs.Identifier) { c.identifier.Store(id) }
 
-// connection is the context's key, for each Connections its own, of a [memory].
-type connection struct{ of *Connections }
-
-// memory remembers what was found for one connection.
-type memory struct{ last atomic.Pointer[finding] }
-
 // finding is a caller, or why there is none, and the certificate that it was read from.
 type finding struct {
 	leaf   *x509.Certificate
@@ -62,33 +62,38 @@ type finding struct {
 	err    error
 }
 
-// ConnContext is for [http.Server]: it makes room for what [Connections.CallerFrom]
-// finds.
-func (c *Connections) ConnContext(ctx context.Context, _ net.Conn) context.Context {
-	return context.WithValue(ctx, connection{c}, &memory{})
-}
-
 // CallerFrom returns who sent r, read from the first verified chain of its TLS state and
 // from nowhere else. The error wraps [certs.ErrNoIdentity] and says why there is no
 // identity; [WriteProblem] makes a 401 of it. Neither validity nor revocation is looked
 // at here: the engine does that in the turn, from [Caller.Credential].
 func (c *Connections) CallerFrom(r *http.Request) (*Caller, error) {
-	chain, by := verifiedChain(r), c.identifier.Load()
+	chain := verifiedChain(r)
 	if len(chain) == 0 {
-		_, err := by.Identify(nil)
+		_, err := c.identifier.Load().Identify(nil)
 		return nil, err
 	}
-	known, _ := r.Context().Value(connection{c}).(*memory)
-	if known == nil {
-		return identify(by, chain)
+	conn := connectionOf(r.Context())
+	if conn == nil || conn.door.callers != c {
+		found := c.find(chain)
+		return found.caller, found.err
 	}
-	found := known.last.Load()
-	if found == nil || found.leaf != chain[0] || found.by != by {
-		found = &finding{leaf: chain[0], by: by}
-		found.caller, found.err = identify(by, chain)
-		known.last.Store(found)
+	if conn.fate.Load() == crowded {
+		return nil, problem(http.StatusTooManyRequests, "too-many-connections", "Too many connections",
+			"You have too many connections; use those that you have.")
+	}
+	found := conn.found.Load()
+	if found == nil || found.leaf != chain[0] || found.by != c.identifier.Load() {
+		found = c.find(chain)
+		conn.found.Store(found)
 	}
 	return found.caller, found.err
+}
+
+// find looks at a verified chain.
+func (c *Connections) find(chain []*x509.Certificate) *finding {
+	f := &finding{leaf: chain[0], by: c.identifier.Load()}
+	f.caller, f.err = identify(f.by, chain)
+	return f
 }
 
 func verifiedChain(r *http.Request) []*x509.Certificate {
@@ -110,10 +115,23 @@ func identify(by *certs.Identifier, chain []*x509.Certificate) (*Caller, error) 
 			Detail: "the certificate's name cannot be a principal; issue it with a shorter one of printable characters",
 		}
 	}
-	credential, err := certs.CredentialOf(chain)
+	credential, err := credentialOf(chain)
 	if err != nil {
 		return nil, err
 	}
-	return &Caller{Principal: who, Identity: identity, Credential: actors.NewCredential(
-		credential.SHA256, credential.IssuerSPKI, credential.Serial, credential.NotBefore, credential.NotAfter)}, nil
+	return &Caller{Principal: who, Identity: identity, Credential: credential}, nil
+}
+
+// credentialOf is the leaf, which depends on all that stand above it.
+func credentialOf(chain []*x509.Certificate) (*actors.Credential, error) {
+	all, err := certs.CredentialsOf(chain)
+	if err != nil {
+		return nil, err
+	}
+	var above []*actors.Credential
+	for _, c := range all[1:] {
+		above = append(above, actors.NewCredential(c.SHA256, c.IssuerSPKI, c.Serial, c.NotBefore, c.NotAfter))
+	}
+	leaf := all[0]
+	return actors.NewCredential(leaf.SHA256, leaf.IssuerSPKI, leaf.Serial, leaf.NotBefore, leaf.NotAfter, above...), nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -54,7 +55,8 @@ func TestCallerWithoutTheHook(t *testing.T) {
 
 func TestCallerOfAnotherCertificateOnTheSameConnectionIsAnother(t *testing.T) {
 	s := newStation(t, "authzen-policy.yaml")
-	ctx := s.connections.ConnContext(t.Context(), nil)
+	conn, _ := net.Pipe()
+	ctx := httpapi.NewServer(httpapi.ServerOptions{Connections: s.connections}).ConnContext(t.Context(), conn)
 	of := func(cert tls.Certificate) *httpapi.Caller {
 		caller, err := s.connections.CallerFrom(requestWith(t, s, cert).WithContext(ctx))
 		require.NoError(t, err)

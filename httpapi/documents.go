@@ -57,7 +57,7 @@ type previewDocument struct {
 func receiptDocument(r *actors.Receipt) *receiptBody {
 	doc := &receiptBody{
 		Revision: r.Revision, Quiesced: r.Quiesced, Unchanged: r.Unchanged, Restarted: r.Restarted,
-		Ended: make([]endedDocument, len(r.Ended)), EndedCount: r.EndedCount,
+		Ended: make([]endedDocument, len(r.Ended)), EndedCount: r.EndedCount, Connections: r.Connections,
 		Running: leaseDocuments(r.Running), RunningCount: r.RunningCount,
 		StillGrantedBy: make([]policy.GrantSpec, len(r.StillGrantedBy)),
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,14 +38,44 @@ func TestSecurity6_ACertificateThatExpiresEndsItsConnection(t *testing.T) {
 			require.ErrorIs(t, await(t, ends.from.ended), actors.ErrRevoked)
 			_, err := io.ReadAll(ends.text)
 			requireBroken(t, speaks, err)
-			requireEnded(t, s.send(short, s.request(http.MethodGet, "/admit/1", "")), speaks, "credential-expired")
-			_, err = s.try(short, s.request(http.MethodGet, "/admit/1", ""))
-			require.Error(t, err, "there is no connecting anew")
+			s.requireShutOut(short)
 			stays.requireUndisturbed()
 		})
 	}
 }
 
+// requireShutOut finds that a client of an expired certificate gets through no more: its
+// connection is closed, and there is no connecting anew.
+func (s *guardStation) requireShutOut(c *http.Client) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool {
+		_, err := s.try(c, s.request(http.MethodGet, "/admit/1", ""))
+		return err != nil && strings.Contains(err.Error(), "expired certificate")
+	}, patience, 10*time.Millisecond)
+}
+
+func TestSecurity6_AnExpiredCertificateEndsAnIdleConnection(t *testing.T) {
+	t.Parallel()
+	for _, speaks := range wires {
+		t.Run(string(speaks), func(t *testing.T) {
+			t.Parallel()
+			s := newGuardStation(t)
+			s.protect("admit", httpapi.Rule{Action: "orders:read"}, nothing)
+			c := s.client(speaks, s.mint(func(c *x509.Certificate) {
+				withURIs("spiffe://interlock.test/bob")(c)
+				c.NotAfter = time.Now().Add(2 * time.Second)
+			}))
+			require.Equal(t, 200, s.send(c, s.request(http.MethodGet, "/admit/1", "")).StatusCode)
+			require.EqualValues(t, 1, s.connections.Counts().Open)
+			s.requireOpen(0)
+			require.EqualValues(t, 1, s.connections.Counts().Ended)
+			s.requireShutOut(c)
+		})
+	}
+}
+
+// TestSecurity6_AnExpiredCertificateIsRefusedOnAKeptConnection has a server that nobody
+// looks after, so that its connections outlive their certificates.
 func TestSecurity6_AnExpiredCertificateIsRefusedOnAKeptConnection(t *testing.T) {
 	t.Parallel()
 	for _, speaks := range wires {
@@ -53,6 +84,9 @@ func TestSecurity6_AnExpiredCertificateIsRefusedOnAKeptConnection(t *testing.T) 
 				t.Parallel()
 				s := newGuardStation(t)
 				s.protect("read", httpapi.Rule{Action: "orders:read", Mode: mode}, nothing)
+				server := httpapi.NewServer(s.serverOptions(s.router))
+				server.ConnContext, server.ConnState = nil, nil
+				s.start(server)
 				c := s.client(speaks, s.mint(func(c *x509.Certificate) {
 					withURIs("spiffe://interlock.test/bob")(c)
 					c.NotAfter = time.Now().Add(3 * time.Second)
@@ -94,6 +128,9 @@ func TestSecurity6_ARevokedCertificateEndsWhatItBegan(t *testing.T) {
 		require.Equal(t, fingerprintOf(stolen), receipt.Ended[0].Credential)
 		_, err = io.ReadAll(ends.text)
 		requireBroken(t, speaks, err)
+		require.Equal(t, 2, receipt.Connections, "a busy and an idle one")
+		s.requireOpen(1)
+		other.CloseIdleConnections() // if it has not seen so far that it is closed
 		requireEnded(t, s.send(other, s.request(http.MethodGet, "/admit/1", "")), speaks, "credential-revoked")
 		stays.requireUndisturbed()
 	}

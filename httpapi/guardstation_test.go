@@ -62,6 +62,12 @@ func (s *guardStation) leases() []actors.LeaseInfo {
 	return leases
 }
 
+// requireOpen waits until the servers have so many connections.
+func (s *station) requireOpen(n int64) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return s.connections.Counts().Open == n }, patience, time.Millisecond)
+}
+
 func (s *guardStation) requireNoLeases() {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool { return len(s.leases()) == 0 }, patience, time.Millisecond, "every operation ends")

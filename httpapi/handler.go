@@ -30,6 +30,7 @@ func handle(log *slog.Logger, fn handlerFunc) http.Handler {
 // [http.ResponseController] reaches through it.
 type response struct {
 	http.ResponseWriter
+	conn   *connection // nil if it is not known
 	status int
 	bytes  int64
 }
@@ -47,7 +48,7 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *response) WriteHeader(status int) {
 	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		w.status = status
+		w.starts(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -70,7 +71,16 @@ func (w *response) Flush() { _ = w.FlushError() }
 
 func (w *response) begin() {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.starts(http.StatusOK)
+	}
+}
+
+// starts notes the status, and tells the client if this is the connection's last answer:
+// the server then closes it (HTTP/1.1) or sends GOAWAY (HTTP/2).
+func (w *response) starts(status int) {
+	w.status = status
+	if status != http.StatusSwitchingProtocols && w.conn.closing() {
+		w.Header().Set("Connection", "close")
 	}
 }
 

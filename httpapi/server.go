@@ -3,12 +3,10 @@ package httpapi
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"crypto/tls"
 	"fmt"
 	"log"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -22,8 +20,10 @@ type ServerOptions struct {
 	// TLS is the configuration, best from certs.ServerConfig; nil for a plain server, to
 	// which nobody can identify himself.
 	TLS *tls.Config
-	// Connections, which the handlers ask for the caller, may be nil.
+	// Connections is what the handlers ask for the caller; it gets the connections to look
+	// after. nil for one of the server's own.
 	Connections *Connections
+	Limits      ConnectionLimits
 	// Logger is slog.Default. The access log is at level debug.
 	Logger *slog.Logger
 
@@ -66,11 +66,10 @@ func NewServer(o ServerOptions) *http.Server {
 			WriteByteTimeout:     5 * time.Second,
 		},
 	}
-	if o.Connections != nil {
-		server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
-			return o.Connections.ConnContext(ctx, conn)
-		}
+	if o.Connections == nil {
+		o.Connections = NewConnections(nil)
 	}
+	o.Connections.Attach(server, o.Limits, o.Logger)
 	return server
 }
 
@@ -90,6 +89,7 @@ func scoped(log *slog.Logger, next http.Handler) http.Handler {
 		r = withScope(r, &requestScope{id: id, log: log.With(slog.String("request", id))})
 		w.Header().Set(requestIDHeader, id)
 		answer, began := recorded(w), time.Now()
+		answer.conn = connectionOf(r.Context())
 		defer func() {
 			v := recover()
 			defer logAccess(r, answer, began)
@@ -101,6 +101,7 @@ func scoped(log *slog.Logger, next http.Handler) http.Handler {
 			}
 		}()
 		next.ServeHTTP(answer, r)
+		answer.begin()
 	})
 }
 

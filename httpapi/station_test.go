@@ -94,7 +94,7 @@ func newStationWith(t testing.TB, log actors.Log) *station {
 	t.Helper()
 	s := &station{t: t, dir: t.TempDir(), log: &stationLog{}, connections: httpapi.NewConnections(nil)}
 	var err error
-	s.engine, err = actors.New(actors.Options{Log: log, Logger: s.log.logger()})
+	s.engine, err = actors.New(actors.Options{Log: log, Connections: s.connections, Logger: s.log.logger()})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -129,6 +129,15 @@ func (s *station) decisions(alter ...func(*httpapi.DecisionOptions)) *httpapi.De
 // serve starts a server with the handler.
 func (s *station) serve(handler http.Handler, alter ...func(*httpapi.ServerOptions)) *station {
 	s.t.Helper()
+	o := s.serverOptions(handler)
+	for _, f := range alter {
+		f(&o)
+	}
+	return s.start(httpapi.NewServer(o))
+}
+
+func (s *station) serverOptions(handler http.Handler) httpapi.ServerOptions {
+	s.t.Helper()
 	pair, err := s.authority.IssueServer(certs.ServerLeaf{})
 	require.NoError(s.t, err)
 	require.NoError(s.t, pair.Write(s.dir, "server", true))
@@ -136,13 +145,13 @@ func (s *station) serve(handler http.Handler, alter ...func(*httpapi.ServerOptio
 		CertFile: filepath.Join(s.dir, "server.crt"), KeyFile: filepath.Join(s.dir, "server.key"), ClientCAs: s.authority.Pool(),
 	})
 	require.NoError(s.t, err)
-	o := httpapi.ServerOptions{Handler: handler, TLS: config, Connections: s.connections, Logger: s.log.logger()}
-	for _, f := range alter {
-		f(&o)
-	}
+	return httpapi.ServerOptions{Handler: handler, TLS: config, Connections: s.connections, Logger: s.log.logger()}
+}
+
+func (s *station) start(server *http.Server) *station {
+	s.t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(s.t, err)
-	server := httpapi.NewServer(o)
 	ended := make(chan error, 1)
 	go func() { ended <- server.ServeTLS(listener, "", "") }()
 	s.t.Cleanup(func() {

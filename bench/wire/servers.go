@@ -75,7 +75,7 @@ func bareHandler(parts) (http.Handler, error) { return answerOK, nil }
 // around it.
 func bareServer(o httpapi.ServerOptions) *http.Server {
 	s := httpapi.NewServer(o)
-	s.Handler, s.ConnContext = o.Handler, nil
+	s.Handler, s.ConnContext, s.ConnState = o.Handler, nil, nil
 	return s
 }
 

@@ -118,7 +118,7 @@ func serve(ctx context.Context, c *config, dev bool, log *slog.Logger) error {
 }
 
 func serveStore(ctx context.Context, c *config, l *listeners, s *store, dev bool, log *slog.Logger) error {
-	engine, err := s.newEngine(ctx, c, log)
+	engine, err := s.newEngine(ctx, c, l.connections, log)
 	if err != nil {
 		l.stop(0)
 		return err

@@ -61,8 +61,10 @@ func hintStore(err error) error {
 
 // newEngine starts an engine on the store. One that was never written to gets the policy
 // that the configuration names; another keeps its own.
-func (s *store) newEngine(ctx context.Context, c *config, log *slog.Logger) (*actors.Engine, error) {
-	engine, err := actors.New(actors.Options{Log: s.log, MaxQueued: c.MaxQueued, IdleAfter: c.IdleAfter, Logger: log})
+func (s *store) newEngine(ctx context.Context, c *config, connections actors.Connections, log *slog.Logger) (*actors.Engine, error) {
+	engine, err := actors.New(actors.Options{
+		Log: s.log, MaxQueued: c.MaxQueued, IdleAfter: c.IdleAfter, Connections: connections, Logger: log,
+	})
 	if err != nil {
 		return nil, hintStore(err)
 	}

@@ -1,0 +1,126 @@
+package actors_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// doors are connections, each made with a credential. One may be slow to answer.
+type doors struct {
+	open   []*actors.Credential
+	answer chan struct{} // nil for at once
+	fail   bool
+	asked  func(*actors.Credential) bool
+}
+
+// CloseEnded implements [actors.Connections].
+func (d *doors) CloseEnded(ended func(*actors.Credential) bool) int {
+	d.asked = ended
+	if d.answer != nil {
+		<-d.answer
+	}
+	if d.fail {
+		panic("no connections")
+	}
+	before := len(d.open)
+	var left []*actors.Credential
+	for _, c := range d.open {
+		if !ended(c) {
+			left = append(left, c)
+		}
+	}
+	d.open = left
+	return before - len(left)
+}
+
+func revokeCertificate(t testing.TB, c *actors.Credential) actors.Update {
+	t.Helper()
+	id, err := policy.ByFingerprint(c.Fingerprint())
+	require.NoError(t, err)
+	return actors.Update{Changes: []policy.Change{policy.RevokeCertificate(id, "lost")}}
+}
+
+// TestConnectionsEndWithTheirCredential: the receipt waits for the answer, the engine does not.
+func TestConnectionsEndWithTheirCredential(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lost, good, listedOne := credentialNumber("a"), credentialNumber("b"), credentialNumber("c")
+		d := &doors{open: []*actors.Credential{lost, good, lost, listedOne}, answer: make(chan struct{})}
+		e := newEngine(t, actors.Options{Connections: d}, roleOf(t, "reader", permission(policy.Allow, "orders:read", "orders/*")))
+		grant(t, e, policy.MustPrincipal("user:alice"), "reader")
+		require.Nil(t, d.asked, "no certificate has ended")
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		r, err := e.Update(ctx, revokeCertificate(t, lost))
+		require.ErrorIs(t, err, actors.ErrNotQuiesced)
+		require.Zero(t, r.Connections)
+		require.NoError(t, e.Execute(t.Context(), actors.Request{
+			Principal: policy.MustPrincipal("user:alice"), Credential: good, Action: "orders:read", Resource: "orders/1",
+		}, func(context.Context) error { return nil }))
+		close(d.answer)
+		r, err = e.Receipt(t.Context(), r.Revision)
+		require.NoError(t, err)
+		require.Equal(t, 2, r.Connections)
+		require.Len(t, d.open, 2)
+		require.True(t, d.asked(lost), "who makes a connection later asks himself")
+		require.False(t, d.asked(good))
+
+		r, err = e.UseLists(t.Context(), listed{"c": true})
+		require.NoError(t, err)
+		require.Equal(t, 1, r.Connections)
+		require.Equal(t, []*actors.Credential{good}, d.open)
+
+		d.fail = true
+		r, err = e.Update(t.Context(), revokeCertificate(t, good))
+		require.NoError(t, err, "what cannot be closed is refused in its turns")
+		require.Zero(t, r.Connections)
+	})
+}
+
+// TestSecurity6_ACredentialEndsWithWhatItDependsOn: the certificate of an intermediate
+// authority, or of a proxy.
+func TestSecurity6_ACredentialEndsWithWhatItDependsOn(t *testing.T) {
+	now := time.Now()
+	above := actors.NewCredential([32]byte{7}, [32]byte{9}, "77", now.Add(-time.Hour), now.Add(time.Minute))
+	leaf := actors.NewCredential([32]byte{8}, [32]byte{7}, "88", now.Add(-time.Minute), now.Add(time.Hour), above)
+	require.True(t, leaf.NotAfter().Equal(above.NotAfter()))
+	require.Len(t, leaf.IDs(), 4)
+
+	serial, err := policy.BySerial("77", "0900000000000000000000000000000000000000000000000000000000000000")
+	require.NoError(t, err)
+	fingerprint, err := policy.ByFingerprint(above.Fingerprint())
+	require.NoError(t, err)
+	for name, end := range map[string]func(*actors.Engine) error{
+		"its serial number": func(e *actors.Engine) error {
+			_, err := e.Update(t.Context(), actors.Update{Changes: []policy.Change{policy.RevokeCertificate(serial, "")}})
+			return err
+		},
+		"its fingerprint": func(e *actors.Engine) error {
+			_, err := e.Update(t.Context(), actors.Update{Changes: []policy.Change{policy.RevokeCertificate(fingerprint, "")}})
+			return err
+		},
+		"a list": func(e *actors.Engine) error { _, err := e.UseLists(t.Context(), listed{"77": true}); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEngine(t, actors.Options{}, roleOf(t, "reader", permission(policy.Allow, "orders:read", "orders/*")))
+			who := policy.MustPrincipal("user:alice")
+			grant(t, e, who, "reader")
+			lease, err := e.Admit(t.Context(), actors.Request{Principal: who, Credential: leaf, Action: "orders:read", Resource: "orders/1"})
+			require.NoError(t, err)
+			stop := lease.AfterFunc(lease.Release)
+			defer stop()
+			require.NoError(t, end(e))
+			require.ErrorIs(t, lease.Context().Err(), actors.ErrRevoked)
+			d, err := e.Decide(t.Context(), actors.Request{Principal: who, Credential: leaf, Action: "orders:read", Resource: "orders/1"})
+			require.NoError(t, err)
+			require.Equal(t, policy.ReasonCredentialRevoked, d.Reason)
+		})
+	}
+}

@@ -1,0 +1,159 @@
+package httpapi_test
+
+import (
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+// limited is a guard station whose server has other limits.
+func limited(t *testing.T, limits httpapi.ConnectionLimits) *guardStation {
+	t.Helper()
+	s := newGuardStation(t)
+	s.serve(s.router, func(o *httpapi.ServerOptions) {
+		o.ReadTimeout, o.WriteTimeout, o.Limits = time.Hour, time.Hour, limits
+	})
+	s.router.Handle("/whoami", whoami(s.connections))
+	return s
+}
+
+func (s *guardStation) whoami(c *http.Client) reply {
+	s.t.Helper()
+	return s.send(c, s.request(http.MethodGet, "/whoami", ""))
+}
+
+func TestSecurity6_RevocationClosesTheConnectionsOfThatCertificateAlone(t *testing.T) {
+	for _, speaks := range wires {
+		t.Run(string(speaks), func(t *testing.T) {
+			s := limited(t, httpapi.ConnectionLimits{})
+			stolen := s.issue("spiffe://interlock.test/bob")
+			one, two, other := s.client(speaks, stolen), s.client(speaks, stolen), s.client(speaks, s.issue("spiffe://interlock.test/bob"))
+			before := s.whoami(one).body
+			s.whoami(two)
+			stays := s.whoami(other).body
+			id, err := policy.ByFingerprint(fingerprintOf(stolen))
+			require.NoError(t, err)
+			require.Equal(t, 2, requireQuiesced(t, s.update(policy.RevokeCertificate(id, "stolen"))).Connections)
+			s.requireOpen(1)
+			require.Equal(t, stays, s.whoami(other).body, "the same connection")
+			one.CloseIdleConnections()
+			require.NotEqual(t, before, s.whoami(one).body, "another connection")
+			require.Zero(t, requireQuiesced(t, s.update(policy.RevokeCertificate(id, "stolen"))).Connections,
+				"who connects anew by it is told to close at once")
+			s.requireOpen(1)
+		})
+	}
+}
+
+// TestSecurity6_GoAwayLetsAClientTryAnew sends a request that cannot be sent twice by itself
+// on a connection that is being closed.
+func TestSecurity6_GoAwayLetsAClientTryAnew(t *testing.T) {
+	s := limited(t, httpapi.ConnectionLimits{})
+	stolen := s.issue("spiffe://interlock.test/bob")
+	c := s.client(http2, stolen)
+	s.whoami(c)
+	id, err := policy.ByFingerprint(fingerprintOf(stolen))
+	require.NoError(t, err)
+	requireQuiesced(t, s.update(policy.RevokeCertificate(id, "stolen")))
+	s.protect("read", httpapi.Rule{Action: "orders:read"}, nothing)
+	s.send(c, s.request(http.MethodPost, "/read/1", "a body")).requireProblem(t, 401, "credential-revoked")
+}
+
+func TestSecurity9_AConnectionHasItsAge(t *testing.T) {
+	for _, speaks := range wires {
+		t.Run(string(speaks), func(t *testing.T) {
+			s := limited(t, httpapi.ConnectionLimits{Age: 50 * time.Millisecond})
+			held := newStream()
+			s.router.Handle("/held", held)
+			c, idle := s.client(speaks, s.issue("spiffe://interlock.test/bob")), s.client(speaks, s.issue("spiffe://interlock.test/bob"))
+			s.whoami(idle)
+			holds := s.watch(c, "/held", held)
+			require.Eventually(t, func() bool { return s.connections.Counts().Aged >= 2 }, patience, time.Millisecond)
+			holds.requireUndisturbed() // it began before, and goes on to its end
+			before := s.whoami(idle)
+			require.Equal(t, speaks == http1, before.Close, "HTTP/2 says GOAWAY instead")
+			require.Equal(t, 200, before.StatusCode, "whoever is told so has got its answer")
+			require.NotEqual(t, before.body, s.whoami(idle).body, "another connection")
+			require.EqualValues(t, 0, s.connections.Counts().Ended)
+		})
+	}
+}
+
+func TestSecurity10_ConnectionsOfAPrincipalAreBounded(t *testing.T) {
+	for _, speaks := range wires {
+		t.Run(string(speaks), func(t *testing.T) {
+			s := limited(t, httpapi.ConnectionLimits{PerPrincipal: 2})
+			var clients []*http.Client
+			for range 2 {
+				c := s.client(speaks, s.issue("spiffe://interlock.test/bob"))
+				require.Equal(t, 200, s.whoami(c).StatusCode)
+				clients = append(clients, c)
+			}
+			third := s.client(speaks, s.issue("spiffe://interlock.test/bob"))
+			got := s.whoami(third)
+			got.requireProblem(t, 429, "too-many-connections")
+			require.Equal(t, speaks == http1, got.Close, "HTTP/2 says GOAWAY instead")
+			require.EqualValues(t, 1, s.connections.Counts().Refused)
+			require.Equal(t, 200, s.whoami(s.as("alice")).StatusCode, "another principal")
+			require.Equal(t, 200, s.whoami(clients[0]).StatusCode, "those that it has")
+			clients[0].CloseIdleConnections()
+			require.Eventually(t, func() bool { return s.whoami(third).StatusCode == 200 }, patience, 10*time.Millisecond)
+		})
+	}
+}
+
+func TestSecurity10_ConnectionsAreBounded(t *testing.T) {
+	s := limited(t, httpapi.ConnectionLimits{Max: 2})
+	one, two := s.client(http1, s.issue("spiffe://interlock.test/bob")), s.client(http1)
+	require.Equal(t, 200, s.whoami(one).StatusCode)
+	require.Equal(t, 401, s.whoami(two).StatusCode) // which closes it
+	s.requireOpen(1)
+	held := newStream()
+	s.router.Handle("/held", held)
+	holds := s.watch(two, "/held", held)
+	third := s.as("alice")
+	_, err := s.try(third, s.request(http.MethodGet, "/whoami", ""))
+	require.Error(t, err)
+	require.EqualValues(t, 1, s.connections.Counts().Refused)
+	holds.requireUndisturbed()
+	two.CloseIdleConnections()
+	s.requireOpen(1)
+	require.Equal(t, 200, s.whoami(third).StatusCode)
+	require.Equal(t, 200, s.whoami(one).StatusCode)
+}
+
+// TestConnectionsAreForgotten is about what a server remembers of connections that it has
+// not any more, however they ended.
+func TestConnectionsAreForgotten(t *testing.T) {
+	for _, speaks := range wires {
+		s := limited(t, httpapi.ConnectionLimits{PerPrincipal: 3})
+		hijacks := make(chan struct{}, 1)
+		s.router.HandleFunc("/hijack", func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_ = conn.Close()
+				hijacks <- struct{}{}
+			}
+		})
+		for range 8 {
+			c := s.client(speaks, s.issue("spiffe://interlock.test/bob"))
+			require.Equal(t, 200, s.whoami(c).StatusCode)
+			if speaks == http1 {
+				answer, err := c.Do(s.request(http.MethodGet, "/hijack", ""))
+				if err == nil {
+					_, _ = io.Copy(io.Discard, answer.Body)
+					_ = answer.Body.Close()
+				}
+				await(t, hijacks)
+			}
+			c.CloseIdleConnections()
+			s.requireOpen(0)
+		}
+	}
+}
