@@ -32,11 +32,12 @@ var ErrLifetime = errors.New("certs: lifetime not possible")
 // organization is the subject of every certificate; nobody is identified by it.
 const organization = "interlock development"
 
-// Authority is a development authority: a self-signed certificate and its key, with which it issues certificates. It
-// is immutable and may be used by many goroutines.
+// Authority is a development authority: a certificate, self-signed or under another authority, and its key, with which
+// it issues certificates. It is immutable and may be used by many goroutines.
 type Authority struct {
-	cert *x509.Certificate
-	key  crypto.Signer
+	cert  *x509.Certificate
+	key   crypto.Signer
+	above []*x509.Certificate // the authorities that it is under, the nearest first
 }
 
 // AuthorityOptions says how [InitAuthority] makes an authority. The zero value is usable.
@@ -49,6 +50,9 @@ type AuthorityOptions struct {
 	Now func() time.Time
 	// Force overwrites an authority that is there. What it issued is then worth nothing.
 	Force bool
+	// Under is the authority that certifies the new one, which is an intermediate authority then: nil for one that
+	// stands for itself. An intermediate authority certifies no further one.
+	Under *Authority
 }
 
 // InitAuthority makes an authority with a new ECDSA P-256 key and writes [AuthorityKeyFile] (mode 0600) and
@@ -64,6 +68,9 @@ func InitAuthority(dir string, opts AuthorityOptions) (*Authority, error) {
 		return nil, err
 	}
 	pair, err := sign(template, template, key, key)
+	if opts.Under != nil {
+		pair, err = opts.Under.certifyAuthority(template, key)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +79,22 @@ func InitAuthority(dir string, opts AuthorityOptions) (*Authority, error) {
 		return nil, err
 	}
 	return parseAuthority(certPath, pair.CertPEM, keyPath, pair.KeyPEM)
+}
+
+// certifyAuthority signs an intermediate authority. Its file holds all authorities above it.
+func (a *Authority) certifyAuthority(template *x509.Certificate, key *ecdsa.PrivateKey) (KeyPair, error) {
+	if a.cert.MaxPathLen == 0 {
+		return KeyPair{}, fmt.Errorf("%w: the authority %.120q may certify no other authority; take the one that it is under", ErrSubject, a.cert.Subject.String())
+	}
+	if err := a.checkEnd(template); err != nil {
+		return KeyPair{}, err
+	}
+	template.MaxPathLen, template.MaxPathLenZero = 0, true
+	pair, err := sign(template, a.cert, key, a.key)
+	for _, cert := range append([]*x509.Certificate{a.cert}, a.above...) {
+		pair.CertPEM = append(pair.CertPEM, encodeCertificate(cert.Raw)...)
+	}
+	return pair, err
 }
 
 // LoadAuthority opens the authority that [InitAuthority] made in dir. A file that is damaged, unsafe, or does not
@@ -108,22 +131,37 @@ func parseAuthority(certPath string, certPEM []byte, keyPath string, keyPEM []by
 	if err != nil {
 		return nil, err
 	}
-	if len(parsed) != 1 {
-		return nil, damaged(certPath, "has %d certificates; an authority's folder holds its own alone", len(parsed))
+	for i, cert := range parsed {
+		if err := checkAuthority(certPath, cert); err != nil {
+			return nil, err
+		}
+		if i > 0 && (isSelfSigned(parsed[i-1]) || parsed[i-1].CheckSignatureFrom(cert) != nil) {
+			return nil, damaged(certPath, "certificate %d has not signed the one before it; give the authority's own, and then those that it is under", i+1)
+		}
 	}
-	if err := checkAuthority(certPath, parsed[0]); err != nil {
-		return nil, err
+	return &Authority{cert: parsed[0], key: key, above: parsed[1:]}, nil
+}
+
+// intermediates gives what stands between a leaf and those who trust the topmost authority, the authority's own first.
+func (a *Authority) intermediates() []*x509.Certificate {
+	chain := append([]*x509.Certificate{a.cert}, a.above...)
+	if isSelfSigned(chain[len(chain)-1]) {
+		chain = chain[:len(chain)-1]
 	}
-	return &Authority{cert: parsed[0], key: key}, nil
+	return chain
 }
 
 // checkAuthority refuses a certificate that may not sign others.
 func checkAuthority(path string, cert *x509.Certificate) error {
-	if cert.IsCA && (cert.KeyUsage == 0 || cert.KeyUsage&x509.KeyUsageCertSign != 0) {
+	if mayCertify(cert) {
 		return nil
 	}
 	return damaged(path, "holds the certificate %.120q, which is no authority's; give the authority's own (ca.crt)",
 		cert.Subject.String())
+}
+
+func mayCertify(cert *x509.Certificate) bool {
+	return cert.IsCA && (cert.KeyUsage == 0 || cert.KeyUsage&x509.KeyUsageCertSign != 0)
 }
 
 func authorityTemplate(opts AuthorityOptions) (*x509.Certificate, error) {
@@ -139,7 +177,7 @@ func authorityTemplate(opts AuthorityOptions) (*x509.Certificate, error) {
 	}
 	template.Subject.CommonName = opts.Name
 	template.IsCA = true
-	template.MaxPathLenZero = true
+	template.MaxPathLen = 1
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	return template, nil
 }

@@ -26,7 +26,7 @@ func TestInitAuthority(t *testing.T) {
 	cert := authority.Certificate()
 	require.Equal(t, "ours", cert.Subject.CommonName)
 	require.True(t, cert.IsCA)
-	require.True(t, cert.MaxPathLenZero)
+	require.Equal(t, 1, cert.MaxPathLen)
 	require.Equal(t, x509.KeyUsageCertSign|x509.KeyUsageCRLSign, cert.KeyUsage)
 	require.Equal(t, elliptic.P256(), cert.PublicKey.(*ecdsa.PublicKey).Curve)
 	require.Equal(t, now.UTC().Truncate(time.Second), cert.NotBefore)

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
@@ -17,7 +18,8 @@ var ErrBinding = errors.New("certs: no such binding")
 // Binding is an authority file with the names that its authorities may certify. Without any
 // name they may certify all.
 type Binding struct {
-	// File holds one or more certificates of authorities, and is read by [LoadAuthorities].
+	// File holds one or more certificates of authorities, in PEM. It may be a folder of such
+	// files, whose names end in .crt or .pem.
 	File string `yaml:"file"`
 	// TrustDomains are those of SPIFFE IDs, such as example.org.
 	TrustDomains []string `yaml:"trust-domains,omitempty"`
@@ -48,43 +50,80 @@ func LoadAuthorities(bindings ...Binding) (*Authorities, error) {
 		return nil, fmt.Errorf("%w: name at least one file of an authority", ErrNoAuthorities)
 	}
 	for _, b := range bindings {
-		if err := a.add(b); err != nil {
+		what, err := b.bounds()
+		if err != nil {
 			return nil, err
 		}
+		read, err := loadAuthorities(b.File)
+		if err != nil {
+			return nil, err
+		}
+		a.add(what, read...)
 	}
 	return a, nil
 }
 
-func (a *Authorities) add(b Binding) error {
-	read, err := loadAuthorities(b.File)
-	if err != nil {
-		return err
+// BindAuthorities makes authorities of certificates, which may certify SPIFFE IDs of one trust
+// domain and nothing else. It is [ErrBinding] if one is no authority's, [ErrNoAuthorities] if
+// there is none.
+func BindAuthorities(domain spiffeid.TrustDomain, found ...*x509.Certificate) (*Authorities, error) {
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%w: there is none for %s", ErrNoAuthorities, domain)
 	}
-	domains := make([]spiffeid.TrustDomain, len(b.TrustDomains))
-	for i, name := range b.TrustDomains {
+	for _, cert := range found {
+		if !mayCertify(cert) {
+			return nil, fmt.Errorf("%w: the certificate %.120q, given for %s, is no authority's", ErrBinding, cert.Subject.String(), domain)
+		}
+	}
+	a := &Authorities{bound: map[[sha256.Size]byte]*bounds{}}
+	a.add(bounds{trustDomains: []spiffeid.TrustDomain{domain}}, found...)
+	return a, nil
+}
+
+func (b Binding) bounds() (bounds, error) {
+	what := bounds{everything: len(b.TrustDomains)+len(b.Names) == 0, names: b.Names}
+	for _, name := range b.TrustDomains {
 		domain, err := spiffeid.TrustDomainFromString(name)
 		if err != nil || domain.Name() != name {
-			return fmt.Errorf("%w: %s: %q is no trust domain; write one as example.org", ErrBinding, b.File, name)
+			return bounds{}, fmt.Errorf("%w: %s: %q is no trust domain; write one as example.org", ErrBinding, b.File, name)
 		}
-		domains[i] = domain
+		what.trustDomains = append(what.trustDomains, domain)
 	}
 	for _, name := range b.Names {
 		if err := checkHost(name); err != nil {
-			return fmt.Errorf("%w: %s: the name %q %w", ErrBinding, b.File, name, err)
+			return bounds{}, fmt.Errorf("%w: %s: the name %q %w", ErrBinding, b.File, name, err)
 		}
 	}
-	for _, cert := range read {
+	return what, nil
+}
+
+// add is for those who make authorities.
+func (a *Authorities) add(what bounds, found ...*x509.Certificate) {
+	for _, cert := range found {
 		key := sha256.Sum256(cert.Raw)
 		known := a.bound[key]
 		if known == nil {
 			known = &bounds{}
 			a.bound[key], a.all = known, append(a.all, cert)
 		}
-		known.everything = known.everything || len(b.TrustDomains)+len(b.Names) == 0
-		known.trustDomains = append(known.trustDomains, domains...)
-		known.names = append(known.names, b.Names...)
+		known.everything = known.everything || what.everything
+		known.trustDomains = append(known.trustDomains, what.trustDomains...)
+		known.names = append(known.names, what.names...)
 	}
-	return nil
+}
+
+// with gives the authorities of both; either may be nil.
+func (a *Authorities) with(b *Authorities) *Authorities {
+	if a == nil || b == nil {
+		return cmp.Or(a, b)
+	}
+	both := &Authorities{bound: map[[sha256.Size]byte]*bounds{}}
+	for _, from := range []*Authorities{a, b} {
+		for _, cert := range from.all {
+			both.add(*from.bound[sha256.Sum256(cert.Raw)], cert)
+		}
+	}
+	return both
 }
 
 // Pool gives a new pool that holds the authorities.

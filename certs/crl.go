@@ -29,8 +29,11 @@ type serialNumber [20]byte
 // list is one authority's revocation list.
 type list struct {
 	issuer     string // of its certificate's subject, for people
+	signer     *x509.Certificate
+	above      []*x509.Certificate // between the signer and an authority
 	number     *big.Int
 	nextUpdate time.Time
+	sum        [sha256.Size]byte
 	revoked    map[serialNumber]struct{}
 	outdated   bool // and so its authority's certificates are refused, all of them
 }
@@ -43,7 +46,9 @@ type RevocationLists struct {
 }
 
 // LoadRevocationLists reads files with complete lists of the authorities, in DER or in PEM,
-// and verifies them. before are the lists that they replace, nil for none: the number of an
+// and verifies them. A path may be a folder of such files, whose names end in .crl or .pem. The
+// list of an intermediate authority stands in PEM beside the authority's certificate, and those
+// above it, so that it can be verified up to one of a. before are the lists that they replace, nil for none: the number of an
 // authority's list never goes back, and an authority that had a list, and is one still, keeps one. Errors are
 // *[FileError]: of a damaged file, or wrapping [ErrList] for a list that is signed by nobody
 // who is known, covers a part only (delta lists, distribution points), is not valid yet, has
@@ -51,15 +56,21 @@ type RevocationLists struct {
 func LoadRevocationLists(a *Authorities, before *RevocationLists, paths ...string) (*RevocationLists, error) {
 	l := &RevocationLists{of: map[[sha256.Size]byte]*list{}}
 	for _, path := range paths {
-		if err := l.read(path, a); err != nil {
+		files, err := filesAt(path, ".crl", ".pem")
+		if err != nil {
 			return nil, err
+		}
+		for _, file := range files {
+			if err := l.read(file, a); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if before == nil {
 		return l, nil
 	}
 	for key, old := range before.of {
-		if !a.hasKey(key) {
+		if !a.trusts(old.signer, old.above) {
 			continue // it certifies nobody any more
 		}
 		now := l.of[key]
@@ -85,40 +96,59 @@ func (l *RevocationLists) read(path string, a *Authorities) error {
 	if err != nil {
 		return err
 	}
-	ders, err := listBlocks(path, text)
+	ders, beside, err := listBlocks(path, text)
 	if err != nil {
 		return err
 	}
+	for i, cert := range beside {
+		if err := checkAuthority(path, cert); err != nil {
+			return err
+		}
+		if !a.trusts(cert, beside) {
+			return &FileError{Path: path, Err: ErrList, Detail: fmt.Sprintf(
+				"certificate %d, of %.120q, is not under an authority of clients, and so its list is nobody's", i+1, cert.Subject.String())}
+		}
+	}
 	for _, der := range ders {
-		if err := l.add(path, der, a); err != nil {
+		if err := l.add(path, der, a, beside); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// listBlocks takes a file apart: blocks of PEM and nothing else, or one list in DER.
-func listBlocks(path string, text []byte) ([][]byte, error) {
+// listBlocks takes a file apart: lists, and certificates beside them, in PEM and nothing else, or one list in DER.
+func listBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certificate, err error) {
 	if len(text) > 0 && text[0] == 0x30 {
-		return [][]byte{text}, nil
+		return [][]byte{text}, nil, nil
 	}
 	blocks, err := decodeBlocks(path, text)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var ders [][]byte
 	for _, b := range blocks {
-		if b.Type != pemList {
-			return nil, damaged(path, "holds a %.40q; a revocation list is a %q", b.Type, pemList)
+		switch b.Type {
+		case pemList:
+			ders = append(ders, b.Bytes)
+		case blockCertificate:
+			cert, err := x509.ParseCertificate(b.Bytes)
+			if err != nil {
+				return nil, nil, damaged(path, "holds a damaged certificate (%v); copy it again", err)
+			}
+			beside = append(beside, cert)
+		default:
+			return nil, nil, damaged(path, "holds a %.40q; a revocation list is a %q", b.Type, pemList)
 		}
-		ders = append(ders, b.Bytes)
 	}
-	return ders, nil
+	if len(ders) == 0 {
+		return nil, nil, damaged(path, "holds certificates alone; a revocation list is a %q", pemList)
+	}
+	return ders, beside, nil
 }
 
 const pemList = "X509 CRL"
 
-func (l *RevocationLists) add(path string, der []byte, a *Authorities) error {
+func (l *RevocationLists) add(path string, der []byte, a *Authorities, beside []*x509.Certificate) error {
 	parsed, err := x509.ParseRevocationList(der)
 	if err != nil {
 		return damaged(path, "holds no revocation list that can be read: %v", err)
@@ -126,7 +156,7 @@ func (l *RevocationLists) add(path string, der []byte, a *Authorities) error {
 	unusable := func(format string, args ...any) error {
 		return &FileError{Path: path, Detail: fmt.Sprintf(format, args...), Err: ErrList}
 	}
-	signer := signerOf(parsed, a)
+	signer := signerOf(parsed, slices.Concat(a.all, beside))
 	switch {
 	case signer == nil:
 		return unusable("the list of %.120q is signed by no authority of clients; give the list of one of them", parsed.Issuer.String())
@@ -144,8 +174,8 @@ func (l *RevocationLists) add(path string, der []byte, a *Authorities) error {
 	if l.of[key] != nil {
 		return unusable("there is another list of %.120q; give one for each authority", parsed.Issuer.String())
 	}
-	one := &list{issuer: parsed.Issuer.String(), number: parsed.Number, nextUpdate: parsed.NextUpdate,
-		revoked: make(map[serialNumber]struct{}, len(parsed.RevokedCertificateEntries))}
+	one := &list{issuer: parsed.Issuer.String(), signer: signer, above: beside, number: parsed.Number, nextUpdate: parsed.NextUpdate,
+		sum: sha256.Sum256(der), revoked: make(map[serialNumber]struct{}, len(parsed.RevokedCertificateEntries))}
 	for _, e := range parsed.RevokedCertificateEntries {
 		serial, ok := serialOf(e.SerialNumber.Bytes())
 		if !ok || e.SerialNumber.Sign() < 0 {
@@ -157,16 +187,23 @@ func (l *RevocationLists) add(path string, der []byte, a *Authorities) error {
 	return nil
 }
 
-// hasKey reports whether an authority has that key, by its SHA-256.
-func (a *Authorities) hasKey(key [sha256.Size]byte) bool {
-	return slices.ContainsFunc(a.all, func(cert *x509.Certificate) bool {
-		return sha256.Sum256(cert.RawSubjectPublicKeyInfo) == key
+// trusts reports whether a certificate is one of the authorities, or under one of them with the help of those beside
+// it, whatever its dates.
+func (a *Authorities) trusts(cert *x509.Certificate, beside []*x509.Certificate) bool {
+	intermediates := x509.NewCertPool()
+	for _, c := range beside {
+		intermediates.AddCert(c)
+	}
+	_, err := cert.Verify(x509.VerifyOptions{
+		Roots: a.Pool(), Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		CurrentTime: cert.NotAfter.Add(-time.Second),
 	})
+	return err == nil
 }
 
 // signerOf finds the authority that has signed a list.
-func signerOf(parsed *x509.RevocationList, a *Authorities) *x509.Certificate {
-	for _, cert := range a.all {
+func signerOf(parsed *x509.RevocationList, among []*x509.Certificate) *x509.Certificate {
+	for _, cert := range among {
 		if bytes.Equal(cert.RawSubject, parsed.RawIssuer) && parsed.CheckSignatureFrom(cert) == nil {
 			return cert
 		}
@@ -254,6 +291,26 @@ func (l *RevocationLists) At(now time.Time) (at *RevocationLists, outdated []str
 	return at, outdated
 }
 
+// Issuers gives the SHA-256 of the public key of each authority that has a list, in hexadecimal.
+func (l *RevocationLists) Issuers() []string {
+	issuers := make([]string, 0, len(l.of))
+	for key := range l.of {
+		issuers = append(issuers, hex.EncodeToString(key[:]))
+	}
+	slices.Sort(issuers)
+	return issuers
+}
+
+// Sum tells one set of lists from another.
+func (l *RevocationLists) Sum() [sha256.Size]byte {
+	h := sha256.New()
+	for _, issuer := range l.Issuers() {
+		key, _ := hex.DecodeString(issuer)
+		fmt.Fprintf(h, "%s %x\n", issuer, l.of[[sha256.Size]byte(key)].sum)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
 // NextUpdate returns the earliest moment at which a list becomes outdated, the zero time if
 // there is none.
 func (l *RevocationLists) NextUpdate() time.Time {
@@ -276,7 +333,7 @@ func (l *RevocationLists) Len() int {
 }
 
 // SignList signs a list of what an authority has revoked, in PEM, with that number, until
-// the next one comes. The serial numbers are those of certificates of its own.
+// the next one comes. An intermediate authority's certificate follows its list. The serial numbers are those of certificates of its own.
 func (a *Authority) SignList(number *big.Int, serials []*big.Int, thisUpdate, nextUpdate time.Time) ([]byte, error) {
 	template := &x509.RevocationList{Number: number, ThisUpdate: thisUpdate, NextUpdate: nextUpdate}
 	for _, serial := range serials {
@@ -287,7 +344,11 @@ func (a *Authority) SignList(number *big.Int, serials []*big.Int, thisUpdate, ne
 	if err != nil {
 		return nil, err
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: pemList, Bytes: der}), nil
+	text := pem.EncodeToMemory(&pem.Block{Type: pemList, Bytes: der})
+	for _, cert := range a.intermediates() {
+		text = append(text, encodeCertificate(cert.Raw)...)
+	}
+	return text, nil
 }
 
 // Revoke signs a list that revokes all that an earlier one does, and leaves of the authority's

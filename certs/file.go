@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 var (
@@ -55,6 +57,32 @@ const (
 
 // maxFile bounds what is read from one file, in bytes; a bundle of all public authorities takes a quarter of it.
 const maxFile = 1 << 20
+
+// filesAt gives the path itself or, if it is a folder, the files in it whose names end so. Hidden files are left out: by
+// them those work who mount secrets.
+func filesAt(path string, endings ...string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("certs: %w", err)
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	entries, err := os.ReadDir(path) // sorted
+	if err != nil {
+		return nil, fmt.Errorf("certs: %w", err)
+	}
+	var files []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") && slices.Contains(endings, filepath.Ext(e.Name())) {
+			files = append(files, filepath.Join(path, e.Name()))
+		}
+	}
+	if len(files) == 0 {
+		return nil, damaged(path, "is a folder without a file whose name ends in %s", strings.Join(endings, " or "))
+	}
+	return files, nil
+}
 
 func readCertFile(path string) ([]byte, error) {
 	f, err := os.Open(path)

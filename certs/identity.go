@@ -1,9 +1,11 @@
 package certs
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Identity is who a verified certificate speaks for. It is comparable; only an [Identifier] makes one. The zero
@@ -20,12 +22,21 @@ type Identity struct {
 type Identifier struct {
 	rules       []Rule
 	authorities *Authorities // nil if whoever verified the chain may certify any name
+	mapped      map[[sha256.Size]byte]string
 }
 
 // Under returns an Identifier that refuses a name which the authority at the end of the chain
 // may not certify.
 func (id *Identifier) Under(a *Authorities) *Identifier {
-	return &Identifier{rules: id.rules, authorities: a}
+	return &Identifier{rules: id.rules, authorities: a, mapped: id.mapped}
+}
+
+// Mapping returns an Identifier by which single certificates, by the SHA-256 of the whole, have
+// these names, with whatever is in them: no rule is asked, and no authority need be bound to
+// the name. An authority of clients must have issued them all the same, for clients. The map
+// belongs to the Identifier from now on.
+func (id *Identifier) Mapping(names map[[sha256.Size]byte]string) *Identifier {
+	return &Identifier{rules: id.rules, authorities: id.authorities, mapped: names}
 }
 
 // NewIdentifier makes an Identifier that looks for a SPIFFE ID first and then asks the rules in their order.
@@ -66,13 +77,39 @@ func NewIdentifier(rules ...Rule) (*Identifier, error) {
 // Every error is an *[IdentityError], and comes with the zero Identity.
 func (id *Identifier) Identify(chain []*x509.Certificate) (Identity, error) {
 	found, err := id.find(chain)
-	if err == nil && id.authorities != nil {
+	if err == nil && id.authorities != nil && found.Rule != RuleMapped {
 		err = id.authorities.check(chain, found)
 	}
 	if err != nil {
 		return Identity{}, err
 	}
 	return found, nil
+}
+
+// Verify gives the first chain from a certificate to one of the authorities that the Identifier stands under, for a
+// client, at that moment: for certificates that no handshake has verified. given is the leaf and perhaps
+// intermediates, leaf first. Every error is an *[IdentityError]; without authorities all are refused.
+func (id *Identifier) Verify(given []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
+	leaf, err := leafOf(given)
+	if err != nil {
+		return nil, err
+	}
+	if id.authorities == nil {
+		return nil, refuse(ReasonNotVerified, "there are no authorities to verify the certificate by; configure them")
+	}
+	intermediates := x509.NewCertPool()
+	for _, cert := range given[1:] {
+		intermediates.AddCert(cert)
+	}
+	chains, err := leaf.Verify(x509.VerifyOptions{
+		Roots: id.authorities.Pool(), Intermediates: intermediates, CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	if err != nil {
+		return nil, refuse(ReasonNotVerified, "the certificate does not verify: %.300s; present one that is valid now and "+
+			"that an authority of clients has issued to a client", err.Error())
+	}
+	return chains[0], nil
 }
 
 func (id *Identifier) find(chain []*x509.Certificate) (Identity, error) {
@@ -82,6 +119,11 @@ func (id *Identifier) find(chain []*x509.Certificate) (Identity, error) {
 	}
 	if err := checkUsage(leaf); err != nil {
 		return Identity{}, err
+	}
+	if len(id.mapped) > 0 {
+		if name, ok := id.mapped[sha256.Sum256(leaf.Raw)]; ok {
+			return Identity{Name: name, Rule: RuleMapped}, nil
+		}
 	}
 	uris, err := uriNames(leaf)
 	if err != nil {

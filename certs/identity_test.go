@@ -239,3 +239,22 @@ func TestIdentifyRefusesTwoReadings(t *testing.T) {
 		})
 	}
 }
+
+// TestMappedFingerprint: an operator names one certificate, whatever is in it.
+func TestMappedFingerprint(t *testing.T) {
+	chain, other := mint(t, uris(alice)), mint(t, uris(alice), commonNames("another"))
+	names := map[[sha256.Size]byte]string{sha256.Sum256(chain[0].Raw): "spiffe://b.example/legacy"}
+	id := new(certs.Identifier).Mapping(names)
+	got, err := id.Identify(chain)
+	require.NoError(t, err)
+	require.Equal(t, certs.Identity{Name: "spiffe://b.example/legacy", Rule: certs.RuleMapped}, got)
+	got, err = id.Identify(other)
+	require.NoError(t, err)
+	require.Equal(t, alice, got.Name)
+	server := mint(t, uris(alice), func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
+	names[sha256.Sum256(server[0].Raw)] = "spiffe://b.example/legacy"
+	got, err = id.Identify(server)
+	requireRefused(t, certs.ReasonNotForClients, got, err)
+	_, err = certs.NewIdentifier(certs.RuleMapped)
+	require.ErrorIs(t, err, certs.ErrRule)
+}

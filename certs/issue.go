@@ -122,19 +122,49 @@ func (a *Authority) leafTemplate(
 	if err != nil {
 		return nil, err
 	}
-	if template.NotAfter.After(a.cert.NotAfter) {
-		return nil, fmt.Errorf("%w: it would end after the authority itself does (%s); ask for a shorter one or make a "+
-			"new authority", ErrLifetime, a.cert.NotAfter.Format(time.RFC3339))
+	if err := a.checkEnd(template); err != nil {
+		return nil, err
 	}
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{usage}
 	return template, nil
 }
 
+func (a *Authority) checkEnd(template *x509.Certificate) error {
+	if template.NotAfter.After(a.cert.NotAfter) {
+		return fmt.Errorf("%w: it would end after the authority itself does (%s); ask for a shorter one or make a "+
+			"new authority", ErrLifetime, a.cert.NotAfter.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// issue certifies a new key. The certificates of intermediate authorities follow the leaf's.
 func (a *Authority) issue(template *x509.Certificate) (KeyPair, error) {
 	key, err := newKey()
 	if err != nil {
 		return KeyPair{}, err
 	}
-	return sign(template, a.cert, key, a.key)
+	pair, err := sign(template, a.cert, key, a.key)
+	for _, cert := range a.intermediates() {
+		pair.CertPEM = append(pair.CertPEM, encodeCertificate(cert.Raw)...)
+	}
+	return pair, err
+}
+
+// Renew makes a new key and a certificate with the names and the use of one that the authority has issued before,
+// for a lifetime; 0 is that of the one before. That one stays good until its own end: see [Authority.Revoke]. The
+// errors that a caller can mend are [ErrSubject], for a certificate of somebody else, and [ErrLifetime].
+func (a *Authority) Renew(leaf *x509.Certificate, lifetime time.Duration) (KeyPair, error) {
+	if leaf.CheckSignatureFrom(a.cert) != nil || leaf.IsCA || len(leaf.ExtKeyUsage) != 1 {
+		return KeyPair{}, fmt.Errorf("%w: %.120q is no leaf that this authority has issued", ErrSubject, leaf.Subject.String())
+	}
+	if lifetime == 0 {
+		lifetime = leaf.NotAfter.Sub(leaf.NotBefore)
+	}
+	template, err := a.leafTemplate(nil, lifetime, leaf.ExtKeyUsage[0])
+	if err != nil {
+		return KeyPair{}, err
+	}
+	template.DNSNames, template.IPAddresses, template.URIs = leaf.DNSNames, leaf.IPAddresses, leaf.URIs
+	return a.issue(template)
 }

@@ -19,7 +19,7 @@ var (
 
 // KeyPair is a certificate and its private key, in PEM. It holds a secret: do not log it.
 type KeyPair struct {
-	// CertPEM is the certificate alone, without its authority's.
+	// CertPEM is the certificate, and those of intermediate authorities after it.
 	CertPEM []byte
 	// KeyPEM is the key, in PKCS #8.
 	KeyPEM []byte

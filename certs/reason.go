@@ -27,6 +27,8 @@ const (
 	ReasonMalformedName    Reason = "malformed-name"     // a value that is no exact name
 	ReasonNoIdentity       Reason = "no-identity"        // no rule found a value
 	ReasonNotBound         Reason = "not-bound"          // the authority may not certify the name
+	ReasonNotVerified      Reason = "not-verified"       // the chain leads to no authority, or is out of date
+	ReasonNotForwarded     Reason = "not-forwarded"      // what a proxy says of the client cannot be read, or it is no proxy
 )
 
 // IdentityError says why a chain gives no identity. It is [ErrNoIdentity].

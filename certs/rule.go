@@ -35,6 +35,9 @@ const (
 	// RuleCN takes the one common name of the subject, printable ASCII. Authorities check a common name less than
 	// a subject alternative name: prefer the others.
 	RuleCN Rule = "cn"
+	// RuleMapped found the certificate's fingerprint among those of [Identifier.Mapping]. It is not one of those that
+	// are asked in an order, and the name has whatever prefix it was given.
+	RuleMapped Rule = "mapped"
 )
 
 // RuleError names a rule that [NewIdentifier] does not take. It is [ErrRule].

@@ -10,35 +10,84 @@ import (
 // ErrNoAuthorities is a configuration that would trust nobody or, worse, every authority that the system trusts.
 var ErrNoAuthorities = errors.New("certs: no authorities to trust")
 
+// ErrMinVersion is a version of TLS that no server is to speak, or that nobody knows.
+var ErrMinVersion = errors.New("certs: not a version of TLS to begin with")
+
 // ServerOptions says how [ServerConfig] makes the TLS configuration of a server.
 type ServerOptions struct {
 	// CertFile and KeyFile are read by [LoadKeyPair].
 	CertFile, KeyFile string
+	// Certificate, if there is one in it, is used in place of these files.
+	Certificate tls.Certificate
 	// ClientCAs holds the authorities of clients. It must not be empty, and belongs to the configuration from now on.
 	ClientCAs *x509.CertPool
+	// MinVersion is the oldest version of TLS that is spoken: [tls.VersionTLS12] or [tls.VersionTLS13], which 0 is.
+	MinVersion uint16
 }
 
-// ServerConfig gives a configuration for a server: TLS 1.3, HTTP/2 and HTTP/1.1.
+// ServerConfig gives a configuration for a server: TLS 1.3 or as MinVersion says, HTTP/2 and HTTP/1.1. Cipher suites
+// and key exchanges are Go's own, and a connection is not renegotiated.
 //
 // A client certificate that is given must verify, else the handshake fails. One that is not given does not
 // fail the handshake (VerifyClientCertIfGiven), so that the server can answer 401 in words instead of an alert: every
-// handler must therefore take the identity from [Identifier.Identify], which refuses an empty chain. The errors are
-// those of [LoadKeyPair] and [ErrNoAuthorities].
+// handler must therefore take the identity from [Identifier.Identify], which refuses an empty chain. Neither does a
+// chain that is too large for a session get through it: see [CheckSize]. The errors are
+// those of [LoadKeyPair], [ErrNoAuthorities] and [ErrMinVersion].
 func ServerConfig(opts ServerOptions) (*tls.Config, error) {
+	if opts.MinVersion == 0 {
+		opts.MinVersion = tls.VersionTLS13
+	}
+	if opts.MinVersion != tls.VersionTLS12 && opts.MinVersion != tls.VersionTLS13 {
+		return nil, fmt.Errorf("%w: %s; give TLS 1.2 or TLS 1.3", ErrMinVersion, tls.VersionName(opts.MinVersion))
+	}
 	if opts.ClientCAs == nil || opts.ClientCAs.Equal(x509.NewCertPool()) {
 		return nil, fmt.Errorf("%w: give at least one authority of clients", ErrNoAuthorities)
 	}
-	pair, err := LoadKeyPair(opts.CertFile, opts.KeyFile)
-	if err != nil {
-		return nil, err
+	if opts.Certificate.Certificate == nil {
+		var err error
+		if opts.Certificate, err = LoadKeyPair(opts.CertFile, opts.KeyFile); err != nil {
+			return nil, err
+		}
 	}
 	return &tls.Config{
-		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{pair},
+		MinVersion:   opts.MinVersion,
+		Certificates: []tls.Certificate{opts.Certificate},
 		ClientAuth:   tls.VerifyClientCertIfGiven,
 		ClientCAs:    opts.ClientCAs,
 		NextProtos:   []string{"h2", "http/1.1"},
+
+		VerifyConnection: CheckSize,
 	}, nil
+}
+
+// ErrTooLarge is a chain of certificates that no TLS session can hold.
+var ErrTooLarge = errors.New("certs: the certificates are too large")
+
+// maxSession is how many bytes of certificates a session can hold. A ticket has at most 65,535 bytes, and so has the
+// client's first message, in which it comes back with a key share and more.
+const maxSession = 60 << 10
+
+// CheckSize refuses a client whose certificates no session can hold, the verified chains besides those that it has
+// sent: crypto/tls would end the connection without a word, if the client asks for a session. The error is
+// [ErrTooLarge].
+func CheckSize(state tls.ConnectionState) error {
+	size := sizeOf(state.PeerCertificates)
+	for _, chain := range state.VerifiedChains {
+		size += sizeOf(chain[1:])
+	}
+	if size > maxSession {
+		return fmt.Errorf("%w: with the chain they take %d bytes of at most %d; send fewer or smaller ones", ErrTooLarge, size, maxSession)
+	}
+	return nil
+}
+
+// sizeOf is how many bytes certificates take in a session.
+func sizeOf(chain []*x509.Certificate) int {
+	size := 0
+	for _, cert := range chain {
+		size += 3 + len(cert.Raw)
+	}
+	return size
 }
 
 // ClientOptions says how [ClientConfig] makes the TLS configuration of a client.
@@ -90,18 +139,26 @@ func loadAuthorities(path string) ([]*x509.Certificate, error) {
 	if path == "" {
 		return nil, fmt.Errorf("%w: name the file of the authority's certificate (ca.crt)", ErrNoAuthorities)
 	}
-	data, err := readCertFile(path)
+	files, err := filesAt(path, ".crt", ".pem")
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := ParseCertificates(path, data)
-	if err != nil {
-		return nil, err
-	}
-	for _, cert := range parsed {
-		if err := checkAuthority(path, cert); err != nil {
+	var all []*x509.Certificate
+	for _, file := range files {
+		data, err := readCertFile(file)
+		if err != nil {
 			return nil, err
 		}
+		parsed, err := ParseCertificates(file, data)
+		if err != nil {
+			return nil, err
+		}
+		for _, cert := range parsed {
+			if err := checkAuthority(file, cert); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, parsed...)
 	}
-	return parsed, nil
+	return all, nil
 }

@@ -66,7 +66,17 @@ type finding struct {
 // from nowhere else. The error wraps [certs.ErrNoIdentity] and says why there is no
 // identity; [WriteProblem] makes a 401 of it. Neither validity nor revocation is looked
 // at here: the engine does that in the turn, from [Caller.Credential].
+//
+// On a server for proxies ([ServerOptions]) it is the client that the proxy names.
 func (c *Connections) CallerFrom(r *http.Request) (*Caller, error) {
+	if s := scopeOf(r.Context()); s != nil && s.forwarded != nil {
+		return s.forwarded.caller, s.forwarded.err
+	}
+	return c.peerOf(r)
+}
+
+// peerOf returns who has made the connection.
+func (c *Connections) peerOf(r *http.Request) (*Caller, error) {
 	chain := verifiedChain(r)
 	if len(chain) == 0 {
 		_, err := c.identifier.Load().Identify(nil)
@@ -103,7 +113,9 @@ func verifiedChain(r *http.Request) []*x509.Certificate {
 	return r.TLS.VerifiedChains[0]
 }
 
-func identify(by *certs.Identifier, chain []*x509.Certificate) (*Caller, error) {
+// identify looks at a verified chain, which is worth nothing without the credential of a
+// proxy, if there is one in between.
+func identify(by *certs.Identifier, chain []*x509.Certificate, proxy ...*actors.Credential) (*Caller, error) {
 	identity, err := by.Identify(chain)
 	if err != nil {
 		return nil, err
@@ -115,23 +127,22 @@ func identify(by *certs.Identifier, chain []*x509.Certificate) (*Caller, error) 
 			Detail: "the certificate's name cannot be a principal; issue it with a shorter one of printable characters",
 		}
 	}
-	credential, err := credentialOf(chain)
+	credential, err := credentialOf(chain, proxy...)
 	if err != nil {
 		return nil, err
 	}
 	return &Caller{Principal: who, Identity: identity, Credential: credential}, nil
 }
 
-// credentialOf is the leaf, which depends on all that stand above it.
-func credentialOf(chain []*x509.Certificate) (*actors.Credential, error) {
+// credentialOf is the leaf, which depends on all that stand above it, and on others.
+func credentialOf(chain []*x509.Certificate, others ...*actors.Credential) (*actors.Credential, error) {
 	all, err := certs.CredentialsOf(chain)
 	if err != nil {
 		return nil, err
 	}
-	var above []*actors.Credential
 	for _, c := range all[1:] {
-		above = append(above, actors.NewCredential(c.SHA256, c.IssuerSPKI, c.Serial, c.NotBefore, c.NotAfter))
+		others = append(others, actors.NewCredential(c.SHA256, c.IssuerSPKI, c.Serial, c.NotBefore, c.NotAfter))
 	}
 	leaf := all[0]
-	return actors.NewCredential(leaf.SHA256, leaf.IssuerSPKI, leaf.Serial, leaf.NotBefore, leaf.NotAfter, above...), nil
+	return actors.NewCredential(leaf.SHA256, leaf.IssuerSPKI, leaf.Serial, leaf.NotBefore, leaf.NotAfter, others...), nil
 }

@@ -44,8 +44,12 @@ type ConnectionCounts struct {
 // each once, bounds them, and closes them when their credential ends. [NewServer] does it.
 // The server's ConnContext and ConnState are used for it and must not be replaced.
 func (c *Connections) Attach(server *http.Server, limits ConnectionLimits, log *slog.Logger) {
+	c.attach(server, limits, nil, log)
+}
+
+func (c *Connections) attach(server *http.Server, limits ConnectionLimits, proxied *Proxied, log *slog.Logger) {
 	d := &door{
-		callers: c, log: cmp.Or(log, slog.Default()), of: map[policy.Principal]int{},
+		callers: c, proxied: proxied, log: cmp.Or(log, slog.Default()), of: map[policy.Principal]int{},
 		limits: ConnectionLimits{
 			Max: cmp.Or(limits.Max, 16384), PerPrincipal: cmp.Or(limits.PerPrincipal, 1024), Age: cmp.Or(limits.Age, time.Hour),
 		},
@@ -93,6 +97,7 @@ func (c *Connections) all() []*door {
 // request.
 type door struct {
 	callers *Connections
+	proxied *Proxied // nil unless proxies come in here
 	limits  ConnectionLimits
 	log     *slog.Logger
 	conns   sync.Map // net.Conn to *connection
@@ -109,13 +114,14 @@ type connectionKey struct{}
 
 // connection is one of them. What is found of its caller is found once.
 type connection struct {
-	door  *door
-	conn  net.Conn
-	found atomic.Pointer[finding]
-	fate  atomic.Int32
-	busy  atomic.Bool // a request is under way
-	once  sync.Once   // closes it
-	aging *time.Timer
+	door   *door
+	conn   net.Conn
+	found  atomic.Pointer[finding]
+	fate   atomic.Int32
+	busy   atomic.Bool // a request is under way
+	once   sync.Once   // closes it
+	aging  *time.Timer
+	behind sightings // the clients of a proxy
 
 	// Under the lock of the door.
 	left    bool

@@ -78,9 +78,14 @@ type watcher struct {
 // watch opens the stream and reads its first line.
 func (s *guardStation) watch(c *http.Client, path string, from *stream) *watcher {
 	s.t.Helper()
+	return s.watchRequest(c, s.request(http.MethodGet, path, ""), from)
+}
+
+func (s *guardStation) watchRequest(c *http.Client, r *http.Request, from *stream) *watcher {
+	s.t.Helper()
 	answered := make(chan *http.Response, 1)
 	go func() {
-		got, err := c.Do(s.request(http.MethodGet, path, "")) //nolint:bodyclose // the watcher closes it
+		got, err := c.Do(r) //nolint:bodyclose // the watcher closes it
 		if err != nil {
 			s.t.Error(err)
 		}

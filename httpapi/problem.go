@@ -214,7 +214,8 @@ func fieldFaults(err error, found []fieldFault) []fieldFault {
 // public part never tells whether a resource exists, nor why a policy denies.
 //
 // A 401 closes the connection (with HTTP/2 by GOAWAY), since a connection keeps the
-// certificate, or the lack of one, that it began with.
+// certificate, or the lack of one, that it began with; but not that of a proxy, which has
+// other clients too.
 func WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	p.Instance = instanceOf(r.Context())
@@ -228,7 +229,9 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
 	h.Set("Cache-Control", "no-store")
 	switch p.Status {
 	case http.StatusUnauthorized:
-		h.Set("Connection", "close")
+		if !viaProxy(r.Context()) {
+			h.Set("Connection", "close")
+		}
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	}

@@ -52,6 +52,8 @@ type requestKey struct{}
 type requestScope struct {
 	id  string
 	log *slog.Logger
+	// forwarded is the caller as a proxy has it; nil if there is none in between.
+	forwarded *finding
 }
 
 func withScope(r *http.Request, s *requestScope) *http.Request {

@@ -24,6 +24,8 @@ type ServerOptions struct {
 	// after. nil for one of the server's own.
 	Connections *Connections
 	Limits      ConnectionLimits
+	// Proxied is for a server to which clients come through proxies; nil for all others.
+	Proxied *Proxied
 	// Logger is slog.Default. The access log is at level debug.
 	Logger *slog.Logger
 
@@ -69,7 +71,7 @@ func NewServer(o ServerOptions) *http.Server {
 	if o.Connections == nil {
 		o.Connections = NewConnections(nil)
 	}
-	o.Connections.Attach(server, o.Limits, o.Logger)
+	o.Connections.attach(server, o.Limits, o.Proxied, o.Logger)
 	return server
 }
 
@@ -82,14 +84,16 @@ func (e errorLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// scoped gives each request its ID, its log and its recorder, and meets its panics.
+// scoped gives each request its ID, its log and its recorder, takes from it what only a proxy
+// may say, and meets its panics.
 func scoped(log *slog.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := requestIDOf(r.Header)
-		r = withScope(r, &requestScope{id: id, log: log.With(slog.String("request", id))})
+		conn := connectionOf(r.Context())
+		r = withScope(r, &requestScope{id: id, log: log.With(slog.String("request", id)), forwarded: conn.forwarded(r)})
 		w.Header().Set(requestIDHeader, id)
 		answer, began := recorded(w), time.Now()
-		answer.conn = connectionOf(r.Context())
+		answer.conn = conn
 		defer func() {
 			v := recover()
 			defer logAccess(r, answer, began)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,7 @@ func caCommand() *cobra.Command {
 		Use: "ca", Short: "Make a development authority and its certificates",
 		Long: `Make an authority for development and tests, and certificates of it: ECDSA P-256, short
 lives, keys readable by their owner alone, nothing overwritten without --force.`,
-	}, caInitCommand(), issue, caRevokeCommand(), caShowCommand())
+	}, caInitCommand(), issue, caRenewCommand(), caRevokeCommand(), caShowCommand())
 }
 
 func dirFlag(cmd *cobra.Command, dir *string, force *bool) {
@@ -29,14 +30,22 @@ func dirFlag(cmd *cobra.Command, dir *string, force *bool) {
 
 func caInitCommand() *cobra.Command {
 	var (
-		dir   string
-		force bool
-		o     certs.AuthorityOptions
+		dir, under string
+		force      bool
+		o          certs.AuthorityOptions
 	)
 	cmd := &cobra.Command{
 		Use: "init", Short: "Make an authority: ca.crt and ca.key", Args: cobra.NoArgs,
+		Example: "  interlock ca init\n  interlock ca init --dir team --under .interlock",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Force = force
+			if under != "" {
+				above, err := loadAuthority(under)
+				if err != nil {
+					return err
+				}
+				o.Under = above
+			}
 			a, err := certs.InitAuthority(dir, o)
 			if err != nil {
 				return hintForce(err)
@@ -45,6 +54,7 @@ func caInitCommand() *cobra.Command {
 		},
 	}
 	dirFlag(cmd, &dir, &force)
+	cmd.Flags().StringVar(&under, "under", "", "`folder` of the authority that certifies it: it is an intermediate one then")
 	cmd.Flags().StringVar(&o.Name, "name", "", "`name` of the authority (default interlock development authority)")
 	cmd.Flags().DurationVar(&o.Lifetime, "lifetime", certs.DefaultAuthorityLifetime, "how long it is valid")
 	return cmd
@@ -100,11 +110,16 @@ func issueClientCommand() *cobra.Command {
 	return cmd
 }
 
-func issueLeaf(cmd *cobra.Command, dir, name string, force bool, issue func(*certs.Authority) (certs.KeyPair, error)) error {
+func loadAuthority(dir string) (*certs.Authority, error) {
 	authority, err := certs.LoadAuthority(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return hint(err, "interlock ca init --dir %s makes an authority", dir)
+		return nil, hint(err, "interlock ca init --dir %s makes an authority", dir)
 	}
+	return authority, err
+}
+
+func issueLeaf(cmd *cobra.Command, dir, name string, force bool, issue func(*certs.Authority) (certs.KeyPair, error)) error {
+	authority, err := loadAuthority(dir)
 	if err != nil {
 		return err
 	}
@@ -115,6 +130,10 @@ func issueLeaf(cmd *cobra.Command, dir, name string, force bool, issue func(*cer
 	if err != nil {
 		return err
 	}
+	return writeLeaf(cmd, pair, dir, name, force)
+}
+
+func writeLeaf(cmd *cobra.Command, pair certs.KeyPair, dir, name string, force bool) error {
 	if err := pair.Write(dir, name, force); err != nil {
 		return hintForce(err)
 	}
@@ -123,6 +142,44 @@ func issueLeaf(cmd *cobra.Command, dir, name string, force bool, issue func(*cer
 		return err
 	}
 	return wrote(cmd, filepath.Join(dir, name+".crt"), parsed[0].NotAfter)
+}
+
+func caRenewCommand() *cobra.Command {
+	var (
+		dir      string
+		lifetime time.Duration
+	)
+	cmd := &cobra.Command{
+		Use: "renew FILE …", Short: "Issue certificates anew, with another key and the same names", Args: cobra.MinimumNArgs(1),
+		Long: `Issue certificates anew, with another key and the same names: NAME.crt and the NAME.key
+beside it are replaced. What stood there before is good until its own end; interlock ca
+revoke ends it at once.`,
+		Example: "  interlock ca renew .interlock/alice.crt",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			authority, err := loadAuthority(dir)
+			if err != nil {
+				return err
+			}
+			leaves, err := readLeaves(args)
+			if err != nil {
+				return err
+			}
+			for i, leaf := range leaves {
+				pair, err := authority.Renew(leaf, lifetime)
+				if err != nil {
+					return fmt.Errorf("%s: %w", args[i], err)
+				}
+				name := strings.TrimSuffix(filepath.Base(args[i]), ".crt")
+				if err := writeLeaf(cmd, pair, filepath.Dir(args[i]), name, true); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", devFolder, "`folder` of the authority")
+	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "how long it is valid (default as before)")
+	return cmd
 }
 
 func hintForce(err error) error {

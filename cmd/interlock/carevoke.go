@@ -29,7 +29,7 @@ revoked before. Without a FILE only its number and its dates change. A server th
 the list (tls.revocation-lists) takes it over at once.`,
 		Example: "  interlock ca revoke .interlock/alice.crt",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			authority, err := certs.LoadAuthority(dir)
+			authority, err := loadAuthority(dir)
 			if err != nil {
 				return err
 			}

@@ -5,20 +5,26 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/httpapi"
 )
 
 // show is the command that says who a certificate speaks for.
@@ -34,7 +40,7 @@ func caShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show FILE", Short: "Say whom a server would see in a certificate, and why or why not", Args: cobra.ExactArgs(1),
 		Long: `Say what stands in a certificate, whether the authorities of clients have issued it, and
-which identity a server sees in it, or why none. FILE begins with the client's certificate;
+which identity a server sees in it, or why none and what to do. FILE begins with the client's certificate;
 intermediate ones may follow. Exit status 1 means that it has no identity.`,
 		Example: "  interlock ca show .interlock/alice.crt\n  interlock ca show client.crt --config interlock.yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,7 +49,7 @@ intermediate ones may follow. Exit status 1 means that it has no identity.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.ca, "ca", filepath.Join(devFolder, certs.AuthorityCertFile), "`file` with the authorities of clients")
-	f.StringVar(&s.config, "config", "", "configuration `file` of a server, for its authorities and rules")
+	f.StringVar(&s.config, "config", "", "configuration `file` of a server, for its authorities, rules and revocation lists")
 	f.StringSliceVar(&s.rules, "identity", nil, "`rules` after the SPIFFE ID, such as dns,email")
 	f.StringVar(&s.at, "at", "", "`time` to verify at, as 2027-01-31T12:00:00Z (default now)")
 	cmd.MarkFlagsMutuallyExclusive("config", "ca")
@@ -59,7 +65,7 @@ func (s *show) run(out io.Writer, path string) error {
 			return fmt.Errorf("--at %q is no time of the form 2027-01-31T12:00:00Z", s.at)
 		}
 	}
-	identifier, authorities, err := s.server()
+	server, err := s.server(at)
 	if err != nil {
 		return err
 	}
@@ -74,15 +80,23 @@ func (s *show) run(out io.Writer, path string) error {
 	if err := describeCertificate(out, chain[0], at); err != nil {
 		return err
 	}
-	return conclude(out, identifier, authorities, chain, at)
+	return server.conclude(out, chain, at)
 }
 
-// server is who would identify the certificate.
-func (s *show) server() (*certs.Identifier, *certs.Authorities, error) {
+// viewer is a server, as far as it looks at certificates.
+type viewer struct {
+	identifier  *certs.Identifier
+	authorities *certs.Authorities
+	lists       *certs.RevocationLists // as they are then
+	outdated    []string               // authorities all of whose certificates are refused for it
+}
+
+// server is who would identify the certificate, at that moment.
+func (s *show) server(at time.Time) (*viewer, error) {
 	c := defaultConfig()
 	if s.config != "" {
 		if err := c.load(s.config); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	} else {
 		c.TLS.ClientCA = s.ca
@@ -90,18 +104,25 @@ func (s *show) server() (*certs.Identifier, *certs.Authorities, error) {
 			c.Identity = append(c.Identity, certs.Rule(r))
 		}
 	}
-	identifier, err := certs.NewIdentifier(c.Identity...)
+	identifier, err := c.identifier()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	authorities, err := certs.LoadAuthorities(c.TLS.bindings()...)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, hint(err, "name the file of the clients' authorities with --ca, or a server's configuration with --config")
+		return nil, hint(err, "name the file of the clients' authorities with --ca, or a server's configuration with --config")
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return identifier.Under(authorities), authorities, nil
+	v := &viewer{identifier: identifier.Under(authorities), authorities: authorities}
+	if v.lists, err = certs.LoadRevocationLists(authorities, nil, c.TLS.RevocationLists...); err != nil {
+		return nil, err
+	}
+	if c.TLS.OutdatedLists != acceptOutdated {
+		v.lists, v.outdated = v.lists.At(at)
+	}
+	return v, nil
 }
 
 // describeCertificate prints what stands in a certificate. Text from it is quoted.
@@ -199,24 +220,64 @@ func sans(c *x509.Certificate) []string {
 	return all
 }
 
-// conclude verifies the chain as a server does, and says who it speaks for.
-func conclude(out io.Writer, id *certs.Identifier, a *certs.Authorities, chain []*x509.Certificate, at time.Time) error {
-	between := x509.NewCertPool()
-	for _, c := range chain[1:] {
-		between.AddCert(c)
-	}
-	verified, err := chain[0].Verify(x509.VerifyOptions{
-		Roots: a.Pool(), Intermediates: between, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	})
-	if err != nil {
-		fmt.Fprintln(out, "no identity: the handshake fails:", err)
+// conclude says whom a server sees in the chain, or why nobody.
+func (v *viewer) conclude(out io.Writer, chain []*x509.Certificate, at time.Time) error {
+	no := func(format string, args ...any) error {
+		fmt.Fprintf(out, "no identity: "+format+"\n", args...)
 		return errDenied
 	}
-	found, err := id.Identify(verified[0])
-	if err != nil {
-		fmt.Fprintln(out, "no identity:", err)
-		return errDenied
+	verified, failure := shakeHands(chain, v.authorities, at)
+	if failure != nil {
+		return no("the handshake fails: %v", failure)
 	}
-	fmt.Fprintf(out, "identity %s, by the rule %s, certified by %q\n", found.Name, found.Rule, verified[0][len(verified[0])-1].Subject.String())
+	state := &tls.ConnectionState{VerifiedChains: verified}
+	caller, err := httpapi.NewConnections(v.identifier).CallerFrom(&http.Request{TLS: state})
+	if refused, ok := errors.AsType[*certs.IdentityError](err); ok {
+		return no("%s (%s)", refused.Detail, refused.Reason)
+	}
+	if err != nil {
+		return err
+	}
+	why, err := v.whyRevoked(verified[0])
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		return no("%s (%s)", why, policy.ReasonCredentialRevoked)
+	}
+	fmt.Fprintf(out, "identity %s, by the rule %s, certified by %q\n",
+		caller.Identity.Name, caller.Identity.Rule, verified[0][len(verified[0])-1].Subject.String())
 	return nil
+}
+
+// maxSerial is how long a serial number may be, in bytes (RFC 5280, section 4.1.2.2).
+const maxSerial = 20
+
+// whyRevoked says what a revocation list has against a certificate of the chain, empty if
+// nothing.
+func (v *viewer) whyRevoked(chain []*x509.Certificate) (string, error) {
+	credentials, err := certs.CredentialsOf(chain)
+	if err != nil {
+		return "", err
+	}
+	for i, c := range credentials {
+		if v.lists.Revoked(hex.EncodeToString(c.IssuerSPKI[:]), c.Serial) {
+			return v.explainRevoked(chain[i], chain[min(i+1, len(chain)-1)].Subject.String()), nil
+		}
+	}
+	return "", nil
+}
+
+// explainRevoked tells a certificate that a list names from one that is refused for its
+// list.
+func (v *viewer) explainRevoked(cert *x509.Certificate, issuer string) string {
+	if n := len(cert.SerialNumber.Bytes()); n > maxSerial {
+		return fmt.Sprintf("the serial number has %d bytes of at most %d, so that no revocation list can name it; "+
+			"have another certificate issued", n, maxSerial)
+	}
+	if slices.Contains(v.outdated, issuer) {
+		return fmt.Sprintf("the revocation list of %.120q is outdated, so that nobody knows what it has revoked; "+
+			"have the authority publish the next one, or set tls.outdated-lists to accept", issuer)
+	}
+	return fmt.Sprintf("the revocation list of %.120q revokes the certificate %.120q; have another one issued", issuer, cert.Subject.String())
 }

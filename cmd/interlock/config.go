@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,29 +16,109 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/forwarded"
 )
 
 // config is the configuration file of serve; flags go over it.
 type config struct {
-	Listen         string        `yaml:"listen"`
-	AdminListen    string        `yaml:"admin-listen"`
-	OperatorListen string        `yaml:"operator-listen"`
-	BaseURL        string        `yaml:"base-url"`
-	Data           *string       `yaml:"data"` // nil for the default
-	Keep           keepConfig    `yaml:"keep"`
-	Policy         string        `yaml:"policy"`
-	BootstrapAdmin string        `yaml:"bootstrap-admin"`
-	TLS            tlsConfig     `yaml:"tls"`
-	Identity       []certs.Rule  `yaml:"identity"`
-	MaxQueued      int           `yaml:"max-queued"`
-	IdleAfter      time.Duration `yaml:"idle-after"`
-	Drain          time.Duration `yaml:"drain"`
-	Log            logConfig     `yaml:"log"`
+	Listen         string       `yaml:"listen"`
+	AdminListen    string       `yaml:"admin-listen"`
+	OperatorListen string       `yaml:"operator-listen"`
+	BaseURL        string       `yaml:"base-url"`
+	Data           *string      `yaml:"data"` // nil for the default
+	Keep           keepConfig   `yaml:"keep"`
+	Policy         string       `yaml:"policy"`
+	BootstrapAdmin string       `yaml:"bootstrap-admin"`
+	TLS            tlsConfig    `yaml:"tls"`
+	Identity       []certs.Rule `yaml:"identity"`
+	// Fingerprints are principals by the SHA-256 of single certificates.
+	Fingerprints map[string]string `yaml:"fingerprints"`
+	Connections  connectionsConfig `yaml:"connections"`
+	Proxied      proxiedConfig     `yaml:"proxied"`
+	MaxQueued    int               `yaml:"max-queued"`
+	IdleAfter    time.Duration     `yaml:"idle-after"`
+	Drain        time.Duration     `yaml:"drain"`
+	Log          logConfig         `yaml:"log"`
+}
+
+// connectionsConfig are limits; 0 for the server's own.
+type connectionsConfig struct {
+	Max          int           `yaml:"max"`
+	PerPrincipal int           `yaml:"per-principal"`
+	Age          time.Duration `yaml:"age"`
+}
+
+func (c connectionsConfig) limits() httpapi.ConnectionLimits {
+	return httpapi.ConnectionLimits{Max: c.Max, PerPrincipal: c.PerPrincipal, Age: c.Age}
+}
+
+// proxiedConfig is the listener for proxies; there is none if nothing is set.
+type proxiedConfig struct {
+	Listen  string           `yaml:"listen"`
+	Format  forwarded.Format `yaml:"format"`
+	Header  string           `yaml:"header"`
+	Proxies []string         `yaml:"proxies"`
+}
+
+// options are nil without such a listener.
+func (c proxiedConfig) options() (*httpapi.Proxied, error) {
+	if c.Listen == "" {
+		if c.Format != "" || c.Header != "" || len(c.Proxies) > 0 {
+			return nil, errors.New("proxied.listen is not set; say where proxies come in")
+		}
+		return nil, nil
+	}
+	reader, err := forwarded.NewReader(c.Format, c.Header)
+	if err != nil {
+		return nil, fmt.Errorf("proxied: %w", err)
+	}
+	p := &httpapi.Proxied{Reader: reader}
+	for _, id := range c.Proxies {
+		who, err := policy.ParsePrincipal(id)
+		if err != nil {
+			return nil, fmt.Errorf("proxied.proxies: %q: %w", id, err)
+		}
+		p.Proxies = append(p.Proxies, who)
+	}
+	if len(p.Proxies) == 0 {
+		return nil, errors.New("proxied.proxies is empty; name the principals of the proxies that are to be believed")
+	}
+	return p, nil
+}
+
+// identifier identifies callers, under no authorities yet.
+func (c *config) identifier() (*certs.Identifier, error) {
+	id, err := certs.NewIdentifier(c.Identity...)
+	if err != nil {
+		return nil, fmt.Errorf("identity: %w", err)
+	}
+	names := map[[sha256.Size]byte]string{}
+	for fingerprint, name := range c.Fingerprints {
+		cert, err := policy.ByFingerprint(fingerprint)
+		if err != nil {
+			return nil, fmt.Errorf("fingerprints: %q: %w", fingerprint, err)
+		}
+		who, err := policy.ParsePrincipal(name)
+		if err != nil {
+			return nil, fmt.Errorf("fingerprints: %q: %w", name, err)
+		}
+		var key [sha256.Size]byte
+		if _, err := hex.Decode(key[:], []byte(cert.SHA256)); err != nil {
+			return nil, err
+		}
+		if before, twice := names[key]; twice && before != who.String() {
+			return nil, fmt.Errorf("fingerprints: %s stands for %s and for %s; give it one principal", cert.SHA256, before, who)
+		}
+		names[key] = who.String()
+	}
+	return id.Mapping(names), nil
 }
 
 type tlsConfig struct {
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
+	MinVersion  string `yaml:"min-version"` // "" for the default
 	ClientCA    string `yaml:"client-ca"`
 	// ClientAuthorities are bound to names; the authorities of ClientCA are not.
 	ClientAuthorities []certs.Binding `yaml:"client-authorities"`
@@ -49,6 +132,22 @@ func (c *tlsConfig) bindings() []certs.Binding {
 		return c.ClientAuthorities
 	}
 	return append([]certs.Binding{{File: c.ClientCA}}, c.ClientAuthorities...)
+}
+
+// files are where the server's certificate and the authorities are.
+func (c *tlsConfig) files() certs.Files {
+	return certs.Files{Certificate: c.Certificate, Key: c.Key, Authorities: c.bindings()}
+}
+
+// minVersions are the versions of TLS that can be the oldest, by their names in a
+// configuration; without a name it is TLS 1.3.
+var minVersions = map[string]uint16{"": 0, "1.3": tls.VersionTLS13, "1.2": tls.VersionTLS12}
+
+// serverOptions says how the TLS of the listeners for callers and administrators is made.
+func (c *tlsConfig) serverOptions(clients *certs.Authorities) certs.ServerOptions {
+	return certs.ServerOptions{
+		CertFile: c.Certificate, KeyFile: c.Key, ClientCAs: clients.Pool(), MinVersion: minVersions[c.MinVersion],
+	}
 }
 
 // keepConfig says how much of the log of changes is kept.
@@ -65,8 +164,9 @@ type logConfig struct {
 func defaultConfig() config {
 	return config{
 		Listen: "127.0.0.1:8443", AdminListen: "127.0.0.1:8444", OperatorListen: "127.0.0.1:8445",
-		Keep:      keepConfig{Count: 1_000_000},
-		MaxQueued: 4096, IdleAfter: 5 * time.Minute, Drain: 10 * time.Second,
+		Keep:        keepConfig{Count: 1_000_000},
+		Connections: connectionsConfig{Max: 16384, PerPrincipal: 1024, Age: time.Hour},
+		MaxQueued:   4096, IdleAfter: 5 * time.Minute, Drain: 10 * time.Second,
 		Log: logConfig{Format: "text"},
 	}
 }
@@ -86,6 +186,7 @@ policy: /etc/interlock/policy.yaml  # roles and grants of a new store; not read 
 tls:
   certificate: /etc/interlock/server.crt
   key: /etc/interlock/server.key
+  min-version: "1.3"        # or "1.2", for callers that cannot do better
   client-ca: /etc/interlock/ca.crt  # who may sign for callers and administrators, under any name
   client-authorities:       # and who may only for these names; the list may stand alone
     - file: /etc/interlock/partner-ca.crt
@@ -94,6 +195,17 @@ tls:
   revocation-lists: [/etc/interlock/ca.crl]  # of these authorities; read anew when they change, and at SIGHUP
   outdated-lists: refuse    # or accept: the certificates of an authority whose next list is overdue
 identity: [dns, email]   # after the SPIFFE ID: dns, email, uri, sha256, spki, cn, in this order
+fingerprints:            # principals of single certificates, by their SHA-256, before all else
+  # 5f0c…9a: spiffe://example.org/legacy
+connections:             # on each listener
+  max: 16384             # one more is closed at once
+  per-principal: 1024    # requests on one more are answered with 429
+  age: 1h                # after which the next answer closes it, more or less by a tenth
+# proxied:               # callers that come through proxies which end their TLS
+#   listen: 127.0.0.1:8447
+#   format: nginx        # rfc9440, envoy, nginx, haproxy, caddy, traefik
+#   header: ""           # the format's own
+#   proxies: [spiffe://example.org/ingress]  # who is believed
 max-queued: 4096         # requests that may wait for one principal
 idle-after: 5m           # an idle principal leaves memory
 drain: 10s               # how long operations may end by themselves at shutdown
@@ -129,7 +241,10 @@ func (c *config) check() error {
 			return hint(fmt.Errorf("%s is not set", needed.name), "interlock serve --dev makes certificates to try it with; interlock serve --help shows a whole configuration")
 		}
 	}
+	_, known := minVersions[c.TLS.MinVersion]
 	switch {
+	case !known:
+		return fmt.Errorf("tls.min-version is %q; it is \"1.3\" or \"1.2\"", c.TLS.MinVersion)
 	case c.Policy != "" && c.BootstrapAdmin != "":
 		return hint(errors.New("bootstrap-admin is for an empty policy, and policy names one"), "leave one of the two out")
 	case c.Log.Format != "text" && c.Log.Format != "json":
@@ -138,6 +253,8 @@ func (c *config) check() error {
 		return fmt.Errorf("tls.outdated-lists is %q; it is refuse or accept", c.TLS.OutdatedLists)
 	case c.Keep.Age < 0 || c.Keep.Count < 0:
 		return errors.New("keep.age and keep.count have to be positive, or 0 for no limit")
+	case c.Connections.Max < 0 || c.Connections.PerPrincipal < 0 || c.Connections.Age < 0:
+		return errors.New("connections.max, per-principal and age have to be positive, or 0 for the default")
 	case c.MaxQueued < 1 || c.IdleAfter <= 0 || c.Drain < 0:
 		return errors.New("max-queued and idle-after have to be positive, drain not negative")
 	}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -52,12 +54,12 @@ func revokeCommand() *cobra.Command {
 	c := &change{spec: policy.ChangeSpec{Op: policy.OpRevoke}}
 	var certificate string
 	cmd := &cobra.Command{
-		Use: "revoke PRINCIPAL ROLE | revoke --certificate SHA256", Short: "Take a role from a principal, or end a certificate",
+		Use: "revoke PRINCIPAL ROLE | revoke --certificate FILE", Short: "Take a role from a principal, or end a certificate",
 		Long: `Take a role from a principal. When the command returns with exit status 0, nothing that
 the revocation forbids is running, and nothing will start. Exit status 1 means that the
 revocation stands and that what the receipt lists had not ended when the wait was over.`,
 		Example: "  interlock revoke spiffe://interlock.test/alice order-writer --reason 'left the team'\n" +
-			"  interlock revoke --certificate 5f0c…9a --reason 'key lost'",
+			"  interlock revoke --certificate .interlock/alice.crt --reason 'key lost'",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if certificate == "" {
 				return cobra.ExactArgs(2)(cmd, args)
@@ -72,11 +74,8 @@ revocation stands and that what the receipt lists had not ended when the wait wa
 				c.setHolder(args)
 				return c.apply(cmd)
 			}
-			c.spec.Op = policy.OpRevokeCertificate
-			if serial, issuer, ok := strings.Cut(certificate, "@"); ok {
-				c.spec.Serial, c.spec.Issuer = serial, issuer
-			} else {
-				c.spec.SHA256 = certificate
+			if err := c.nameCertificate(certificate); err != nil {
+				return err
 			}
 			return c.apply(cmd)
 		},
@@ -85,8 +84,27 @@ revocation stands and that what the receipt lists had not ended when the wait wa
 	c.reasonFlag(cmd)
 	c.graceFlag(cmd)
 	cmd.Flags().StringSliceVar(&c.spec.Within, "within", nil, "take only the grant that is limited to exactly these `patterns`")
-	cmd.Flags().StringVar(&certificate, "certificate", "", "`SHA256` of a certificate, or serial@issuer")
+	cmd.Flags().StringVar(&certificate, "certificate", "", "`file` of a certificate, or its SHA-256, or serial@issuer")
 	return cmd
+}
+
+// nameCertificate takes the certificate from a file, if there is one of that name.
+func (c *change) nameCertificate(name string) error {
+	c.spec.Op = policy.OpRevokeCertificate
+	if _, err := os.Stat(name); err == nil {
+		leaves, err := readLeaves([]string{name})
+		if err != nil {
+			return err
+		}
+		c.spec.SHA256 = fmt.Sprintf("%x", sha256.Sum256(leaves[0].Raw))
+		return nil
+	}
+	if serial, issuer, ok := strings.Cut(name, "@"); ok {
+		c.spec.Serial, c.spec.Issuer = serial, issuer
+		return nil
+	}
+	c.spec.SHA256 = name
+	return nil
 }
 
 func (c *change) updateFlags(cmd *cobra.Command) {
@@ -152,6 +170,7 @@ type receipt struct {
 	EndedCount     int                `json:"endedCount"`
 	Running        []runningLease     `json:"running"`
 	RunningCount   int                `json:"runningCount"`
+	Connections    int                `json:"connections"`
 	StillGrantedBy []policy.GrantSpec `json:"stillGrantedBy"`
 	Unchanged      bool               `json:"unchanged"`
 }
@@ -218,6 +237,9 @@ func (r *receipt) printOperations(out io.Writer) {
 }
 
 func (r *receipt) printNotes(out io.Writer) {
+	if r.Connections > 0 {
+		fmt.Fprintf(out, "  closed connections: %d\n", r.Connections)
+	}
 	if r.Unchanged {
 		fmt.Fprintln(out, "  note: nothing changed, for it was so before")
 	}

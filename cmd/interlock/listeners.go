@@ -22,11 +22,13 @@ const (
 	callers = iota
 	administrators
 	operators
+	proxies // may be missing
 )
 
 // listeners are the sockets, what they serve with, and the servers once there is an engine.
 type listeners struct {
 	trust       *trust
+	proxied     *httpapi.Proxied // nil without a listener for proxies
 	mutual      *tls.Config
 	connections *httpapi.Connections
 	sockets     []net.Listener
@@ -41,7 +43,14 @@ func listen(c *config, log *slog.Logger) (*listeners, error) {
 		return nil, err
 	}
 	l := &listeners{trust: t, mutual: t.server(), connections: t.connections}
-	for _, address := range []string{c.Listen, c.AdminListen, c.OperatorListen} {
+	if l.proxied, err = c.Proxied.options(); err != nil {
+		return nil, err
+	}
+	addresses := []string{c.Listen, c.AdminListen, c.OperatorListen}
+	if l.proxied != nil {
+		addresses = append(addresses, c.Proxied.Listen)
+	}
+	for _, address := range addresses {
 		socket, err := net.Listen("tcp", address)
 		if err != nil {
 			l.stop(0)
@@ -70,13 +79,17 @@ func (l *listeners) handle(c *config, engine *actors.Engine, s *store, dev bool,
 		options.Store = s.journal
 	}
 	admin := httpapi.NewAdminAPI(options)
-	for _, o := range []httpapi.ServerOptions{
+	faults := func() error { return errors.Join(s.damage(), l.trust.fault()) }
+	for i, o := range []httpapi.ServerOptions{
 		callers:        {Handler: decisions, TLS: l.mutual},
 		administrators: {Handler: admin, TLS: l.mutual.Clone()}, // a server changes its own
-		operators:      {Handler: httpapi.NewOperatorAPI(engine, func() error { return errors.Join(s.damage(), l.trust.fault()) })},
+		operators:      {Handler: httpapi.NewOperatorAPI(engine, faults)},
+		proxies:        {Handler: decisions, TLS: l.mutual.Clone(), Proxied: l.proxied},
 	} {
-		o.Connections, o.Logger = l.connections, log
-		l.servers = append(l.servers, httpapi.NewServer(o))
+		if i < len(l.sockets) {
+			o.Connections, o.Limits, o.Logger = l.connections, c.Connections.limits(), log
+			l.servers = append(l.servers, httpapi.NewServer(o))
+		}
 	}
 	return nil
 }

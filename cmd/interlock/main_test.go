@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 // have those of this package's tests:
 //
 //	exits N COMMAND…             runs the command, which has to end with exit status N
-//	serve ARGUMENTS…             starts interlock serve on free ports, named by $CALLERS, $ADMINS and $OPERATORS
+//	serve ARGUMENTS…             starts interlock serve on free ports, named by $CALLERS, $ADMINS, $OPERATORS and $PROXIES
 //	halt                         ends it by SIGTERM and wants exit status 0; its log is the output
 //	request NAME METHOD URL BODY sends a request with the certificate of that name, - for none
 //	watch NAME URL               opens a stream with the certificate of that name and reads a line of it

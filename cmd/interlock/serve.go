@@ -134,19 +134,15 @@ func serveStore(ctx context.Context, c *config, l *listeners, s *store, dev bool
 		l.stop(0)
 		return errors.Join(err, engine.Close(context.WithoutCancel(ctx)))
 	}
-	log.Info("serving", slog.String("callers", l.url(callers)), slog.String("administrators", l.url(administrators)),
-		slog.String("operators", l.url(operators)), slog.Uint64("revision", engine.Revision()),
-		slog.String("store", s.name))
+	where := []any{slog.String("callers", l.url(callers)), slog.String("administrators", l.url(administrators)), slog.String("operators", l.url(operators))}
+	if l.proxied != nil {
+		where = append(where, slog.String("proxies", l.url(proxies)))
+	}
+	log.Info("serving", append(where, slog.Uint64("revision", engine.Revision()), slog.String("store", s.name))...)
 	failed := l.start()
-	watching := make(chan error, 1)
-	go func() {
-		if err := l.trust.watch(ctx, engine); err != nil {
-			watching <- err
-		}
-	}()
+	go l.trust.watch(ctx, engine)
 	select {
 	case err = <-failed:
-	case err = <-watching:
 	case <-ctx.Done():
 		log.Info("shutting down", slog.Duration("drain", c.Drain), slog.String("hint", "a second signal ends it at once"))
 	}

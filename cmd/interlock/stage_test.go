@@ -36,7 +36,7 @@ const patience = 20 * time.Second
 
 // serving is the line of the log by which a server says that it serves.
 type serving struct {
-	Msg, Callers, Administrators, Operators string
+	Msg, Callers, Administrators, Operators, Proxies string
 }
 
 func startServer(ts *testscript.TestScript, _ bool, args []string) {
@@ -60,6 +60,7 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Setenv("CALLERS", at.Callers)
 		ts.Setenv("ADMINS", at.Administrators)
 		ts.Setenv("OPERATORS", at.Operators)
+		ts.Setenv("PROXIES", at.Proxies)
 		checkReady(ts, at.Operators)
 	case err := <-s.ended:
 		ts.Fatalf("the server ended: %v\n%s", err, s.log.String())

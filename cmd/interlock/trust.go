@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -19,20 +18,25 @@ import (
 )
 
 // trust is by what the server is known, and whom it knows: its own certificate, the
-// authorities of its clients, their revocation lists. It is read anew when a file changes,
-// all of it or nothing.
+// authorities of its clients, their revocation lists. It is read anew when something
+// changes, all of it or nothing.
 type trust struct {
 	config      *tlsConfig
+	source      certs.Source
 	identifier  *certs.Identifier
 	connections *httpapi.Connections
 	log         *slog.Logger
 
 	mu       sync.Mutex
 	now      *standing
-	seen     [sha256.Size]byte // of the files, as they were read last
-	broken   error             // why the files are not what is in use
-	outdated []string          // authorities whose list should have been followed by another
+	seen     [2][sha256.Size]byte // what stands now: material and lists
+	broken   error                // why that is not what there is
+	outdated []string             // authorities whose list should have been followed by another
+	counts   trustCounts
 }
+
+// trustCounts are how often everything was read, by what came of it.
+type trustCounts struct{ used, unchanged, refused uint64 }
 
 // standing is what trust comes to until the next change. It is immutable.
 type standing struct {
@@ -53,13 +57,13 @@ const (
 	acceptOutdated = "accept"
 )
 
-// newTrust reads everything; a server does not start with a file that is not usable.
+// newTrust reads everything; a server does not start with what is not usable.
 func newTrust(c *config, log *slog.Logger) (*trust, error) {
-	identifier, err := certs.NewIdentifier(c.Identity...)
+	identifier, err := c.identifier()
 	if err != nil {
-		return nil, fmt.Errorf("identity: %w", err)
+		return nil, err
 	}
-	t := &trust{config: &c.TLS, identifier: identifier, connections: httpapi.NewConnections(identifier), log: log}
+	t := &trust{config: &c.TLS, source: c.TLS.files(), identifier: identifier, connections: httpapi.NewConnections(identifier), log: log}
 	return t, t.read()
 }
 
@@ -77,67 +81,72 @@ func (t *trust) current() *standing {
 }
 
 // issuers are the authorities, as a revocation names them.
-func (t *trust) issuers() []string { return t.current().authorities.Issuers() }
-
-// files are all that is read.
-func (t *trust) files() []string {
-	files := []string{t.config.Certificate, t.config.Key}
-	for _, b := range t.config.bindings() {
-		files = append(files, b.File)
-	}
-	return append(files, t.config.RevocationLists...)
+func (t *trust) issuers() []string {
+	s := t.current()
+	return append(s.authorities.Issuers(), s.lists.Issuers()...)
 }
 
-// read reads the files, and leaves everything as it was if one is not usable.
+// read reads everything, and leaves it as it was if something is not usable.
 func (t *trust) read() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	digest, err := digestOf(t.files())
-	if err == nil && t.now != nil && digest == t.seen {
-		t.broken = nil
-		return nil
-	}
-	var next *standing
-	if err == nil {
-		next, err = t.load()
-	}
+	next, seen, err := t.load()
 	t.broken = err
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+		t.counts.refused++
+	case t.now != nil && seen == t.seen:
+		t.counts.unchanged++
+	default:
+		t.counts.used++
+		t.now, t.seen = next, seen
+		t.connections.Use(t.identifier.Under(next.authorities))
 	}
-	t.now, t.seen = next, digest
-	t.connections.Use(t.identifier.Under(next.authorities))
-	return nil
+	return err
 }
 
 // load reads what follows on what stands now.
-func (t *trust) load() (*standing, error) {
-	authorities, err := certs.LoadAuthorities(t.config.bindings()...)
+func (t *trust) load() (s *standing, seen [2][sha256.Size]byte, err error) {
+	m, err := t.source.Load()
 	if err != nil {
-		return nil, err
+		return nil, seen, err
 	}
-	s := &standing{authorities: authorities, withdrawn: map[string]bool{}}
-	if s.tls, err = certs.ServerConfig(certs.ServerOptions{
-		CertFile: t.config.Certificate, KeyFile: t.config.Key, ClientCAs: authorities.Pool(),
-	}); err != nil {
-		return nil, err
+	if m.Authorities == nil {
+		return nil, seen, fmt.Errorf("%w: no client could be verified", certs.ErrNoAuthorities)
+	}
+	var before *certs.RevocationLists
+	if t.now != nil {
+		before = t.now.lists
+	}
+	s = &standing{authorities: m.Authorities, withdrawn: t.withdrawn(m.Authorities)}
+	if s.lists, err = certs.LoadRevocationLists(m.Authorities, before, t.config.RevocationLists...); err != nil {
+		return nil, seen, err
+	}
+	o := t.config.serverOptions(m.Authorities)
+	o.Certificate = m.Certificate
+	if s.tls, err = certs.ServerConfig(o); err != nil {
+		return nil, seen, err
 	}
 	// A session of before is not resumed: it was begun under other authorities.
 	var key [32]byte
 	rand.Read(key[:]) // never fails, says its contract
 	s.tls.SetSessionTicketKeys([][32]byte{key})
-	var before *certs.RevocationLists
-	if t.now != nil {
-		before = t.now.lists
-		for _, issuer := range append(t.now.authorities.Issuers(), keys(t.now.withdrawn)...) {
-			s.withdrawn[issuer] = true
-		}
+	return s, [2][sha256.Size]byte{m.Sum(), s.lists.Sum()}, nil
+}
+
+// withdrawn are the authorities that have certified once, and do not any more.
+func (t *trust) withdrawn(authorities *certs.Authorities) map[string]bool {
+	all := map[string]bool{}
+	if t.now == nil {
+		return all
+	}
+	for _, issuer := range append(t.now.authorities.Issuers(), keys(t.now.withdrawn)...) {
+		all[issuer] = true
 	}
 	for _, issuer := range authorities.Issuers() {
-		delete(s.withdrawn, issuer)
+		delete(all, issuer)
 	}
-	s.lists, err = certs.LoadRevocationLists(authorities, before, t.config.RevocationLists...)
-	return s, err
+	return all
 }
 
 func keys(set map[string]bool) []string {
@@ -146,20 +155,6 @@ func keys(set map[string]bool) []string {
 		all = append(all, key)
 	}
 	return all
-}
-
-// digestOf tells files that have changed from those that have not.
-func digestOf(paths []string) (sum [sha256.Size]byte, err error) {
-	h := sha256.New()
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return sum, err
-		}
-		one := sha256.Sum256(text)
-		h.Write(one[:])
-	}
-	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
 // fault is what an operator should know.

@@ -143,6 +143,16 @@ func isToken(name string) bool {
 // are the caller's.
 func (r *Reader) Chain(h http.Header) ([]*x509.Certificate, error) { return r.read(r, h) }
 
+// Text returns all that [Reader.Chain] reads, to tell whether it was read before: what has
+// the same text has the same chain.
+func (r *Reader) Text(h http.Header) string {
+	lines, above := h[r.header], h[r.chain]
+	if len(lines) == 1 && len(above) == 0 {
+		return lines[0]
+	}
+	return strings.Join(lines, "\x00") + "\x00\x00" + strings.Join(above, "\x00") // no header has a NUL in it
+}
+
 // malformed makes the error of a refusal: what is wrong, and the format's advice.
 func (r *Reader) malformed(header, format string, args ...any) error {
 	return &Error{Format: r.format, Header: header, Detail: fmt.Sprintf(format, args...) + "; " + r.advice}

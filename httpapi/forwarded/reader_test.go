@@ -190,3 +190,25 @@ func TestNewReaderRefuses(t *testing.T) {
 		require.Nil(t, r)
 	}
 }
+
+func TestTextTellsHeadersApart(t *testing.T) {
+	r, err := forwarded.NewReader(forwarded.RFC9440, "")
+	require.NoError(t, err)
+	seen := map[string]http.Header{}
+	for _, h := range []http.Header{
+		{},
+		{"Client-Cert": {""}},
+		{"Client-Cert": {"a"}},
+		{"Client-Cert": {"a", "b"}},
+		{"Client-Cert": {"a"}, "Client-Cert-Chain": {"b"}},
+		{"Client-Cert": {"a"}, "Client-Cert-Chain": {"b", "c"}},
+		{"Client-Cert": {"a"}, "Client-Cert-Chain": {"b, c"}},
+		{"Client-Cert-Chain": {"a"}},
+		{"Client-Cert": {"", "a"}},
+	} {
+		text := r.Text(h)
+		require.NotContains(t, seen, text, "%v and %v", h, seen[text])
+		seen[text] = h
+	}
+	require.Equal(t, "a", r.Text(http.Header{"Client-Cert": {"a"}, "Other": {"b"}}))
+}

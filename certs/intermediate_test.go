@@ -1,0 +1,190 @@
+package certs_test
+
+import (
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/certs"
+)
+
+// under makes an intermediate authority.
+func under(t *testing.T, above *certs.Authority) (*certs.Authority, string) {
+	t.Helper()
+	dir := t.TempDir()
+	made, err := certs.InitAuthority(dir, certs.AuthorityOptions{Under: above, Lifetime: 24 * time.Hour})
+	require.NoError(t, err)
+	loaded, err := certs.LoadAuthority(dir)
+	require.NoError(t, err)
+	require.Equal(t, made, loaded)
+	return loaded, dir
+}
+
+func parseAll(t *testing.T, pair certs.KeyPair) []*x509.Certificate {
+	t.Helper()
+	chain, err := certs.ParseCertificates("x", pair.CertPEM)
+	require.NoError(t, err)
+	return chain
+}
+
+func TestIntermediateAuthority(t *testing.T) {
+	root, _ := newAuthority(t)
+	middle, _ := under(t, root)
+	require.True(t, middle.Certificate().MaxPathLenZero)
+	chain := parseAll(t, issueClient(t, middle, certs.ClientLeaf{SPIFFEID: alice, Lifetime: time.Hour}))
+	require.Len(t, chain, 2, "the leaf, and what a verifier does not have")
+	intermediates := x509.NewCertPool()
+	intermediates.AddCert(chain[1])
+	verified, err := chain[0].Verify(x509.VerifyOptions{
+		Roots: root.Pool(), Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	require.NoError(t, err)
+	got, err := new(certs.Identifier).Identify(verified[0])
+	require.NoError(t, err)
+	require.Equal(t, alice, got.Name)
+
+	_, err = certs.InitAuthority(t.TempDir(), certs.AuthorityOptions{Under: middle, Lifetime: time.Hour})
+	require.ErrorIs(t, err, certs.ErrSubject, "it certifies no further authority")
+	_, err = certs.InitAuthority(t.TempDir(), certs.AuthorityOptions{Under: root, Lifetime: 1000 * 24 * time.Hour})
+	require.ErrorIs(t, err, certs.ErrLifetime, "it ends before the one above it")
+}
+
+func TestIntermediateAuthorityWhoseFileIsDamaged(t *testing.T) {
+	root, _ := newAuthority(t)
+	stranger, _ := newAuthority(t)
+	_, dir := under(t, root)
+	path := filepath.Join(dir, certs.AuthorityCertFile)
+	own := readFile(t, path)
+	block, _ := pem.Decode(own)
+	writeFile(t, path, slices.Concat(pem.EncodeToMemory(block), encode(stranger.Certificate())), 0o644)
+	_, err := certs.LoadAuthority(dir)
+	require.ErrorIs(t, err, certs.ErrDamaged)
+	require.ErrorContains(t, err, "has not signed the one before it")
+}
+
+func encode(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+}
+
+// TestIntermediateAuthoritysList: the list of an intermediate authority is verified by the
+// certificates beside it.
+func TestIntermediateAuthoritysList(t *testing.T) {
+	root, rootDir := newAuthority(t)
+	middle, _ := under(t, root)
+	chain := parseAll(t, issueClient(t, middle, certs.ClientLeaf{SPIFFEID: alice, Lifetime: time.Hour}))
+	text, err := middle.Revoke(nil, time.Hour, chain[0])
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "ca.crl")
+	writeFile(t, path, text, 0o644)
+	authorities, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(rootDir, certs.AuthorityCertFile)})
+	require.NoError(t, err)
+	lists, err := certs.LoadRevocationLists(authorities, nil, path)
+	require.NoError(t, err)
+	all, err := certs.CredentialsOf(append(chain, root.Certificate()))
+	require.NoError(t, err)
+	issuer := hex.EncodeToString(all[0].IssuerSPKI[:])
+	require.True(t, lists.Revoked(issuer, all[0].Serial))
+	require.False(t, lists.Revoked(issuer, "1234"))
+	require.Equal(t, []string{issuer}, lists.Issuers())
+
+	next, err := middle.Revoke(text, time.Hour)
+	require.NoError(t, err, "it reads its own list, with what stands beside it")
+	require.NotEqual(t, text, next)
+	writeFile(t, path, next, 0o644)
+	newer, err := certs.LoadRevocationLists(authorities, lists, path)
+	require.NoError(t, err)
+	require.True(t, newer.Revoked(issuer, all[0].Serial))
+	require.NotEqual(t, lists.Sum(), newer.Sum())
+
+	alone, _ := pem.Decode(text)
+	writeFile(t, path, pem.EncodeToMemory(alone), 0o644)
+	_, err = certs.LoadRevocationLists(authorities, nil, path)
+	require.ErrorContains(t, err, "signed by no authority of clients")
+
+	stranger, strangerDir := newAuthority(t)
+	require.NotNil(t, stranger)
+	others, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(strangerDir, certs.AuthorityCertFile)})
+	require.NoError(t, err)
+	writeFile(t, path, text, 0o644)
+	_, err = certs.LoadRevocationLists(others, nil, path)
+	require.ErrorIs(t, err, certs.ErrList)
+	require.ErrorContains(t, err, "not under an authority of clients")
+	_, err = certs.LoadRevocationLists(others, lists)
+	require.NoError(t, err, "an authority under none of ours certifies nobody: its list may go")
+	_, err = certs.LoadRevocationLists(authorities, lists)
+	require.ErrorContains(t, err, "no file holds the list")
+}
+
+func TestRenew(t *testing.T) {
+	root, _ := newAuthority(t)
+	before := parseLeaf(t, issueClient(t, root, certs.ClientLeaf{SPIFFEID: alice, Lifetime: time.Hour}))
+	pair, err := root.Renew(before, 0)
+	require.NoError(t, err)
+	after := parseLeaf(t, pair)
+	require.Equal(t, before.URIs, after.URIs)
+	require.Equal(t, before.ExtKeyUsage, after.ExtKeyUsage)
+	require.Equal(t, time.Hour, after.NotAfter.Sub(after.NotBefore))
+	require.NotEqual(t, before.PublicKey, after.PublicKey)
+	require.NotEqual(t, before.SerialNumber, after.SerialNumber)
+	pair, err = root.Renew(before, time.Minute)
+	require.NoError(t, err)
+	require.Equal(t, time.Minute, parseLeaf(t, pair).NotAfter.Sub(parseLeaf(t, pair).NotBefore))
+
+	server, err := root.IssueServer(certs.ServerLeaf{})
+	require.NoError(t, err)
+	pair, err = root.Renew(parseLeaf(t, server), 0)
+	require.NoError(t, err)
+	require.Equal(t, parseLeaf(t, server).DNSNames, parseLeaf(t, pair).DNSNames)
+	require.Len(t, parseLeaf(t, pair).IPAddresses, 2)
+
+	stranger, _ := newAuthority(t)
+	for _, of := range []*x509.Certificate{
+		parseLeaf(t, issueClient(t, stranger, certs.ClientLeaf{SPIFFEID: alice})), root.Certificate(),
+	} {
+		_, err = root.Renew(of, 0)
+		require.ErrorIs(t, err, certs.ErrSubject)
+	}
+	_, err = root.Renew(before, 31*24*time.Hour)
+	require.ErrorIs(t, err, certs.ErrLifetime)
+}
+
+// TestFoldersOfFiles: a folder stands for what is in it.
+func TestFoldersOfFiles(t *testing.T) {
+	one, oneDir := newAuthority(t)
+	two, twoDir := newAuthority(t)
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "a.crt"), readFile(t, filepath.Join(oneDir, certs.AuthorityCertFile)), 0o644)
+	writeFile(t, filepath.Join(dir, "b.pem"), readFile(t, filepath.Join(twoDir, certs.AuthorityCertFile)), 0o644)
+	for _, other := range []string{"README", "old.crt~", ".hidden.crt"} {
+		writeFile(t, filepath.Join(dir, other), []byte("no certificate"), 0o644)
+	}
+	authorities, err := certs.LoadAuthorities(certs.Binding{File: dir})
+	require.NoError(t, err)
+	require.Len(t, authorities.Issuers(), 2)
+
+	lists := t.TempDir()
+	_, err = certs.LoadRevocationLists(authorities, nil, lists)
+	require.ErrorContains(t, err, "is a folder without a file whose name ends in .crl or .pem")
+	for name, authority := range map[string]*certs.Authority{"one.crl": one, "two.crl": two} {
+		text, err := authority.Revoke(nil, time.Hour)
+		require.NoError(t, err)
+		writeFile(t, filepath.Join(lists, name), text, 0o644)
+	}
+	read, err := certs.LoadRevocationLists(authorities, nil, lists)
+	require.NoError(t, err)
+	require.Len(t, read.Issuers(), 2)
+
+	writeFile(t, filepath.Join(dir, "b.pem"), []byte("no certificate"), 0o644)
+	_, err = certs.LoadAuthorities(certs.Binding{File: dir})
+	require.ErrorContains(t, err, "b.pem", "one that is damaged refuses the whole")
+	require.NoError(t, os.RemoveAll(dir))
+	_, err = certs.LoadAuthorities(certs.Binding{File: dir})
+	require.ErrorIs(t, err, os.ErrNotExist)
+}

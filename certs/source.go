@@ -1,0 +1,128 @@
+package certs
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"fmt"
+)
+
+// Material is by what a server is known, and whom it knows.
+type Material struct {
+	// Certificate is the server's own, with its key. Without a certificate in it a source has none to give.
+	Certificate tls.Certificate
+	// Authorities are those of clients, nil if the source has none to give.
+	Authorities *Authorities
+}
+
+// Sum tells one material from another: the certificates in it, and what authorities may certify.
+func (m Material) Sum() [sha256.Size]byte {
+	h := sha256.New()
+	for _, der := range m.Certificate.Certificate {
+		fmt.Fprintf(h, "%x\n", sha256.Sum256(der))
+	}
+	if m.Authorities != nil {
+		for _, cert := range m.Authorities.all {
+			key := sha256.Sum256(cert.Raw)
+			fmt.Fprintf(h, "%x %+v\n", key, *m.Authorities.bound[key])
+		}
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// Source is where material comes from: files ([Files]), a Workload API (the package workload), or several ([Join]). It
+// is safe for concurrent use.
+type Source interface {
+	// Load gives what there is now, whole and checked, or an error that says what is wrong with it.
+	Load() (Material, error)
+	// Watch calls changed when Load may give something else, perhaps for nothing, one call at a time, until ctx is
+	// done, which is no error.
+	Watch(ctx context.Context, changed func()) error
+}
+
+// Files is the [Source] of PEM files. The zero value gives nothing.
+type Files struct {
+	// Certificate and Key are read by [LoadKeyPair]. Both may be empty.
+	Certificate, Key string
+	// Authorities are read by [LoadAuthorities]. There may be none.
+	Authorities []Binding
+}
+
+// Load implements [Source].
+func (f Files) Load() (m Material, err error) {
+	if f.Certificate != "" || f.Key != "" {
+		if m.Certificate, err = LoadKeyPair(f.Certificate, f.Key); err != nil {
+			return Material{}, err
+		}
+	}
+	if len(f.Authorities) > 0 {
+		if m.Authorities, err = LoadAuthorities(f.Authorities...); err != nil {
+			return Material{}, err
+		}
+	}
+	return m, nil
+}
+
+// Watch implements [Source]. Its errors are those of [WatchFiles].
+func (f Files) Watch(ctx context.Context, changed func()) error {
+	var paths []string
+	if f.Certificate != "" {
+		paths = append(paths, f.Certificate, f.Key)
+	}
+	for _, b := range f.Authorities {
+		paths = append(paths, b.File)
+	}
+	return WatchFiles(ctx, paths, changed)
+}
+
+// Join gives the certificate of the first source that has one, and the authorities of all.
+func Join(sources ...Source) Source { return joined(sources) }
+
+type joined []Source
+
+func (j joined) Load() (Material, error) {
+	var all Material
+	for _, source := range j {
+		m, err := source.Load()
+		if err != nil {
+			return Material{}, err
+		}
+		if all.Certificate.Certificate == nil {
+			all.Certificate = m.Certificate
+		}
+		all.Authorities = all.Authorities.with(m.Authorities)
+	}
+	return all, nil
+}
+
+func (j joined) Watch(ctx context.Context, changed func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		wake  = make(chan struct{}, 1)
+		ended = make(chan error, len(j))
+	)
+	for _, source := range j {
+		go func() {
+			ended <- source.Watch(ctx, func() {
+				select {
+				case wake <- struct{}{}:
+				default: // it will be looked at all the same
+				}
+			})
+		}()
+	}
+	for left := len(j); left > 0; {
+		select {
+		case <-wake:
+			changed()
+		case err := <-ended:
+			left--
+			if err != nil {
+				cancel()
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,198 @@
+package certs_test
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/certs"
+)
+
+// watched runs a source's Watch; each change that it tells of comes on the channel.
+func watched(t *testing.T, s certs.Source) <-chan struct{} {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	changes, ended := make(chan struct{}, 100), make(chan error, 1)
+	go func() { ended <- s.Watch(ctx, func() { changes <- struct{}{} }) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-ended)
+	})
+	return changes
+}
+
+func awaitChange(t *testing.T, changes <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-changes:
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "no change was seen")
+	}
+}
+
+// untilSeen does something until it is seen: a watch begins a moment after its start.
+func untilSeen(t *testing.T, changes <-chan struct{}, do func()) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		do()
+		select {
+		case <-changes:
+			return true
+		case <-time.After(time.Second):
+			return false
+		}
+	}, 10*time.Second, time.Millisecond)
+}
+
+func TestFilesAreASource(t *testing.T) {
+	authority, dir := newAuthority(t)
+	pair, err := authority.IssueServer(certs.ServerLeaf{})
+	require.NoError(t, err)
+	require.NoError(t, pair.Write(dir, "server", false))
+	files := certs.Files{
+		Certificate: filepath.Join(dir, "server.crt"), Key: filepath.Join(dir, "server.key"),
+		Authorities: []certs.Binding{{File: filepath.Join(dir, certs.AuthorityCertFile)}},
+	}
+	before, err := files.Load()
+	require.NoError(t, err)
+	again, err := files.Load()
+	require.NoError(t, err)
+	require.Equal(t, before.Sum(), again.Sum())
+
+	changes := watched(t, files)
+	untilSeen(t, changes, func() {
+		renewed, err := authority.Renew(before.Certificate.Leaf, 0)
+		require.NoError(t, err)
+		require.NoError(t, renewed.Write(dir, "server", true))
+	})
+	after, err := files.Load()
+	require.NoError(t, err)
+	require.NotEqual(t, before.Sum(), after.Sum())
+
+	bound := files
+	bound.Authorities = []certs.Binding{{File: files.Authorities[0].File, TrustDomains: []string{"a.example"}}}
+	narrower, err := bound.Load()
+	require.NoError(t, err)
+	require.NotEqual(t, after.Sum(), narrower.Sum(), "the same authority, for other names")
+
+	writeFile(t, files.Certificate, []byte("half"), 0o644)
+	awaitChange(t, changes)
+	_, err = files.Load()
+	require.ErrorIs(t, err, certs.ErrDamaged)
+	nothing, err := certs.Files{}.Load()
+	require.NoError(t, err)
+	require.Zero(t, nothing)
+	_, err = certs.Files{Key: "x"}.Load()
+	require.ErrorIs(t, err, certs.ErrHalfPair)
+}
+
+// TestFilesBehindLinksAreWatched has a folder as those make it who mount secrets: each file is
+// a link into ..data, which is a link that is turned.
+func TestFilesBehindLinksAreWatched(t *testing.T) {
+	dir := t.TempDir()
+	version := func(name string) {
+		authority, from := newAuthority(t)
+		require.NotNil(t, authority)
+		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o755))
+		writeFile(t, filepath.Join(dir, name, "ca.crt"), readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	}
+	turn := func(to string) {
+		require.NoError(t, os.Symlink(to, filepath.Join(dir, "..new")))
+		require.NoError(t, os.Rename(filepath.Join(dir, "..new"), filepath.Join(dir, "..data")))
+	}
+	version("..1")
+	version("..2")
+	turn("..1")
+	require.NoError(t, os.Symlink("..data/ca.crt", filepath.Join(dir, "ca.crt")))
+	for _, path := range []string{filepath.Join(dir, "ca.crt"), dir} {
+		files := certs.Files{Authorities: []certs.Binding{{File: path}}}
+		turn("..1")
+		before, err := files.Load()
+		require.NoError(t, err)
+		untilSeen(t, watched(t, files), func() { turn("..2") })
+		after, err := files.Load()
+		require.NoError(t, err)
+		require.NotEqual(t, before.Sum(), after.Sum())
+	}
+}
+
+func TestAFolderIsWatched(t *testing.T) {
+	authority, from := newAuthority(t)
+	require.NotNil(t, authority)
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "one.crt"), readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	changes := watched(t, certs.Files{Authorities: []certs.Binding{{File: dir}}})
+	untilSeen(t, changes, func() {
+		_, from := newAuthority(t)
+		writeFile(t, filepath.Join(dir, "two.crt"), readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	})
+	require.Error(t, certs.WatchFiles(t.Context(), []string{filepath.Join(dir, "nowhere", "x")}, func() {}))
+}
+
+// given is a source that a test changes.
+type given struct {
+	material certs.Material
+	err      error
+	changed  chan struct{}
+	fails    chan error
+}
+
+func (g *given) Load() (certs.Material, error) { return g.material, g.err }
+
+func (g *given) Watch(ctx context.Context, changed func()) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-g.changed:
+			changed()
+		case err := <-g.fails:
+			return err
+		}
+	}
+}
+
+func TestJoin(t *testing.T) {
+	a, aDir := newAuthority(t)
+	b, bDir := newAuthority(t)
+	pair, err := a.IssueServer(certs.ServerLeaf{})
+	require.NoError(t, err)
+	require.NoError(t, pair.Write(aDir, "server", false))
+	first := certs.Files{
+		Certificate: filepath.Join(aDir, "server.crt"), Key: filepath.Join(aDir, "server.key"),
+		Authorities: []certs.Binding{{File: filepath.Join(aDir, certs.AuthorityCertFile), TrustDomains: []string{"a.example"}}},
+	}
+	second := &given{changed: make(chan struct{}), fails: make(chan error)}
+	second.material.Authorities, err = certs.LoadAuthorities(certs.Binding{File: filepath.Join(bDir, certs.AuthorityCertFile), TrustDomains: []string{"b.example"}})
+	require.NoError(t, err)
+	both := certs.Join(first, second)
+	m, err := both.Load()
+	require.NoError(t, err)
+	require.Equal(t, pair.CertPEM, encode(m.Certificate.Leaf))
+	require.Len(t, m.Authorities.Issuers(), 2)
+	id := new(certs.Identifier).Under(m.Authorities)
+	for name, of := range map[string]*certs.Authority{"spiffe://a.example/x": a, "spiffe://b.example/x": b} {
+		for _, by := range []*certs.Authority{a, b} {
+			leaf := parseLeaf(t, issueClient(t, by, certs.ClientLeaf{SPIFFEID: name}))
+			_, err := id.Identify([]*x509.Certificate{leaf, by.Certificate()})
+			require.Equal(t, by == of, err == nil, "%s by its own alone", name)
+		}
+	}
+
+	changes := watched(t, both)
+	second.changed <- struct{}{}
+	awaitChange(t, changes)
+	second.err = errors.New("broken")
+	_, err = both.Load()
+	require.ErrorContains(t, err, "broken", "one that is not usable makes all not usable")
+
+	third := &given{fails: make(chan error, 1)}
+	third.fails <- errors.New("the end")
+	require.ErrorContains(t, certs.Join(first, third).Watch(t.Context(), func() {}), "the end")
+}
