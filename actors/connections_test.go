@@ -124,3 +124,17 @@ func TestSecurity6_ACredentialEndsWithWhatItDependsOn(t *testing.T) {
 		})
 	}
 }
+
+// TestACertificateWithoutEnd has the date of those that are meant not to end (RFC 5280,
+// section 4.1.2.5), which nanoseconds cannot count.
+func TestACertificateWithoutEnd(t *testing.T) {
+	ever := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	c := actors.NewCredential([32]byte{1}, [32]byte{}, "1", time.Date(1000, 1, 1, 0, 0, 0, 0, time.UTC), ever)
+	require.True(t, c.NotAfter().After(time.Now().AddDate(100, 0, 0)))
+	e := newEngine(t, actors.Options{}, roleOf(t, "reader", permission(policy.Allow, "orders:read", "orders/*")))
+	who := policy.MustPrincipal("user:alice")
+	grant(t, e, who, "reader")
+	lease, err := e.Admit(t.Context(), actors.Request{Principal: who, Credential: c, Action: "orders:read", Resource: "orders/1"})
+	require.NoError(t, err)
+	lease.Release()
+}

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"encoding/hex"
+	"math"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -52,8 +53,8 @@ func NewCredential(fingerprint, issuerSPKI [32]byte, serial string, notBefore, n
 	}
 	c := &Credential{
 		fingerprint: policy.CertificateID{SHA256: hex.EncodeToString(fingerprint[:])},
-		notBefore:   notBefore.UnixNano(),
-		notAfter:    notAfter.UnixNano(),
+		notBefore:   nanoseconds(notBefore),
+		notAfter:    nanoseconds(notAfter),
 	}
 	c.ids = []policy.CertificateID{c.fingerprint, {Serial: digits, Issuer: hex.EncodeToString(issuerSPKI[:])}}
 	for _, d := range dependsOn {
@@ -61,6 +62,18 @@ func NewCredential(fingerprint, issuerSPKI [32]byte, serial string, notBefore, n
 		c.notBefore, c.notAfter = max(c.notBefore, d.notBefore), min(c.notAfter, d.notAfter)
 	}
 	return c
+}
+
+// nanoseconds is Unix time, for days beyond what it can count the last that it can: those
+// certificates have that are meant not to end.
+func nanoseconds(t time.Time) int64 {
+	switch {
+	case t.After(time.Unix(0, math.MaxInt64)):
+		return math.MaxInt64
+	case t.Before(time.Unix(0, math.MinInt64)):
+		return math.MinInt64
+	}
+	return t.UnixNano()
 }
 
 // Fingerprint returns the certificate's SHA-256 fingerprint in hexadecimal.

@@ -311,12 +311,12 @@ func (l *RevocationLists) Sum() [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// NextUpdate returns the earliest moment at which a list becomes outdated, the zero time if
-// there is none.
-func (l *RevocationLists) NextUpdate() time.Time {
+// NextUpdate returns the earliest moment, of those after another, at which a list becomes
+// outdated, the zero time if there is none.
+func (l *RevocationLists) NextUpdate(after time.Time) time.Time {
 	var next time.Time
 	for _, of := range l.of {
-		if next.IsZero() || of.nextUpdate.Before(next) {
+		if of.nextUpdate.After(after) && (next.IsZero() || of.nextUpdate.Before(next)) {
 			next = of.nextUpdate
 		}
 	}

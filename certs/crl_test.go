@@ -166,7 +166,9 @@ func TestSecurity8_AnOutdatedListRefuses(t *testing.T) {
 	s.write(1, 1)
 	lists, err := s.load(nil)
 	require.NoError(t, err)
-	next := lists.NextUpdate()
+	next := lists.NextUpdate(time.Time{})
+	require.Zero(t, lists.NextUpdate(next), "none comes after the last")
+	require.Equal(t, next, lists.NextUpdate(next.Add(-time.Nanosecond)))
 	before, outdated := lists.At(next.Add(-time.Second))
 	require.Empty(t, outdated)
 	require.False(t, before.Revoked(s.issuer(), "2"))
@@ -174,7 +176,7 @@ func TestSecurity8_AnOutdatedListRefuses(t *testing.T) {
 	require.Len(t, outdated, 1)
 	require.True(t, after.Revoked(s.issuer(), "2"))
 	require.False(t, lists.Revoked(s.issuer(), "2"), "the lists themselves stay as they are")
-	require.Zero(t, (&certs.RevocationLists{}).NextUpdate())
+	require.Zero(t, (&certs.RevocationLists{}).NextUpdate(time.Time{}))
 }
 
 // FuzzCertsRevocationList: whatever stands in a file, it is refused or signed by the authority.

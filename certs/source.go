@@ -35,8 +35,8 @@ func (m Material) Sum() [sha256.Size]byte {
 type Source interface {
 	// Load gives what there is now, whole and checked, or an error that says what is wrong with it.
 	Load() (Material, error)
-	// Watch calls changed when Load may give something else, perhaps for nothing, one call at a time, until ctx is
-	// done, which is no error.
+	// Watch calls changed when it has begun, for what came before it would not see, and then when Load may give
+	// something else, perhaps for nothing, one call at a time, until ctx is done, which is no error.
 	Watch(ctx context.Context, changed func()) error
 }
 

@@ -24,6 +24,7 @@ func watched(t *testing.T, s certs.Source) <-chan struct{} {
 		cancel()
 		require.NoError(t, <-ended)
 	})
+	awaitChange(t, changes) // from now on it watches
 	return changes
 }
 
@@ -34,20 +35,6 @@ func awaitChange(t *testing.T, changes <-chan struct{}) {
 	case <-time.After(10 * time.Second):
 		require.Fail(t, "no change was seen")
 	}
-}
-
-// untilSeen does something until it is seen: a watch begins a moment after its start.
-func untilSeen(t *testing.T, changes <-chan struct{}, do func()) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		do()
-		select {
-		case <-changes:
-			return true
-		case <-time.After(time.Second):
-			return false
-		}
-	}, 10*time.Second, time.Millisecond)
 }
 
 func TestFilesAreASource(t *testing.T) {
@@ -66,11 +53,10 @@ func TestFilesAreASource(t *testing.T) {
 	require.Equal(t, before.Sum(), again.Sum())
 
 	changes := watched(t, files)
-	untilSeen(t, changes, func() {
-		renewed, err := authority.Renew(before.Certificate.Leaf, 0)
-		require.NoError(t, err)
-		require.NoError(t, renewed.Write(dir, "server", true))
-	})
+	renewed, err := authority.Renew(before.Certificate.Leaf, 0)
+	require.NoError(t, err)
+	require.NoError(t, renewed.Write(dir, "server", true))
+	awaitChange(t, changes)
 	after, err := files.Load()
 	require.NoError(t, err)
 	require.NotEqual(t, before.Sum(), after.Sum())
@@ -115,7 +101,9 @@ func TestFilesBehindLinksAreWatched(t *testing.T) {
 		turn("..1")
 		before, err := files.Load()
 		require.NoError(t, err)
-		untilSeen(t, watched(t, files), func() { turn("..2") })
+		changes := watched(t, files)
+		turn("..2")
+		awaitChange(t, changes)
 		after, err := files.Load()
 		require.NoError(t, err)
 		require.NotEqual(t, before.Sum(), after.Sum())
@@ -128,10 +116,9 @@ func TestAFolderIsWatched(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "one.crt"), readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
 	changes := watched(t, certs.Files{Authorities: []certs.Binding{{File: dir}}})
-	untilSeen(t, changes, func() {
-		_, from := newAuthority(t)
-		writeFile(t, filepath.Join(dir, "two.crt"), readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
-	})
+	_, from = newAuthority(t)
+	writeFile(t, filepath.Join(dir, "two.crt"), readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	awaitChange(t, changes)
 	require.Error(t, certs.WatchFiles(t.Context(), []string{filepath.Join(dir, "nowhere", "x")}, func() {}))
 }
 

@@ -14,28 +14,28 @@ import (
 // settle is how long files are left alone after one has changed: whoever writes several does not write them at once.
 const settle = 100 * time.Millisecond
 
-// WatchFiles calls changed, a moment after, when one of the files changes, or one in a folder among them, or a link
+// WatchFiles calls changed when it has begun to watch, for what came before it would not see, and then, a moment
+// after, when one of the files changes, or one in a folder among them, or a link
 // leads elsewhere: the file, the folder that it is in, or the link ..data beside it, which those turn who mount
-// secrets. It returns when ctx is done, which is no error; an error says which folder cannot be watched.
+// secrets. Without paths it only waits. It returns when ctx is done, which is no error; an error says which folder
+// cannot be watched.
 func WatchFiles(ctx context.Context, paths []string, changed func()) error {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("certs: watch files: %w", err)
 	}
 	defer func() { _ = watcher.Close() }()
-	for {
+	for ctx.Err() == nil {
 		matters, err := follow(watcher, paths)
 		if err != nil {
 			return err
 		}
-		if err := awaitChange(ctx, watcher, matters); err != nil {
-			return err
+		if len(paths) > 0 {
+			changed()
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		changed()
+		awaitChange(ctx, watcher, matters)
 	}
+	return nil
 }
 
 // follow watches the folders of all paths, anew each time since links may lead elsewhere by now. It returns which
@@ -63,14 +63,14 @@ func follow(watcher *fsnotify.Watcher, paths []string) (matters func(name string
 }
 
 // awaitChange returns when something that matters has changed and settled, or ctx is done.
-func awaitChange(ctx context.Context, watcher *fsnotify.Watcher, matters func(string) bool) error {
+func awaitChange(ctx context.Context, watcher *fsnotify.Watcher, matters func(string) bool) {
 	var settled <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-settled:
-			return nil
+			return
 		case e := <-watcher.Events:
 			if settled == nil && matters(e.Name) {
 				settled = time.After(settle)

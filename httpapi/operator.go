@@ -14,21 +14,34 @@ type health struct {
 	Faults []string `json:"faults,omitempty"`
 }
 
+// OperatorOptions of [NewOperatorAPI].
+type OperatorOptions struct {
+	Engine *actors.Engine
+	// Faults returns what an operator should mend besides the engine; nil if there is nothing
+	// else that can break.
+	Faults func() error
+	// Metrics answers /metrics; nil for none.
+	Metrics http.Handler
+}
+
 // NewOperatorAPI returns the handler of the operators' listener, which is plain and
 // belongs on loopback: /healthz says whether all is well, /readyz whether the server takes
-// requests. damage, which may be nil, returns what is wrong with the store.
+// requests, /metrics counts.
 //
 // A server that is not well answers /healthz with 503, and goes on with what it can answer:
 // so /healthz is for alerts, and not what a restart should hang on.
-func NewOperatorAPI(engine *actors.Engine, damage func() error) http.Handler {
+func NewOperatorAPI(o OperatorOptions) http.Handler {
 	r := NewRouter(nil)
+	if o.Metrics != nil {
+		r.Handle("/metrics", o.Metrics).Methods(http.MethodGet)
+	}
 	r.Handle("/healthz", handle(nil, func(w http.ResponseWriter, _ *http.Request) error {
 		h := health{Status: "ok"}
-		if err := engine.Failure(); err != nil {
+		if err := o.Engine.Failure(); err != nil {
 			h.Faults = append(h.Faults, err.Error())
 		}
-		if damage != nil {
-			if err := damage(); err != nil {
+		if o.Faults != nil {
+			if err := o.Faults(); err != nil {
 				h.Faults = append(h.Faults, err.Error())
 			}
 		}
@@ -39,10 +52,10 @@ func NewOperatorAPI(engine *actors.Engine, damage func() error) http.Handler {
 		return writeJSON(w, http.StatusOK, h)
 	})).Methods(http.MethodGet)
 	r.Handle("/readyz", handle(nil, func(w http.ResponseWriter, _ *http.Request) error {
-		if engine.Closing() {
+		if o.Engine.Closing() {
 			return actors.ErrClosed
 		}
-		return writeJSON(w, http.StatusOK, map[string]any{"status": "ready", "revision": engine.Revision(), "active": engine.Active()})
+		return writeJSON(w, http.StatusOK, map[string]any{"status": "ready", "revision": o.Engine.Revision(), "active": o.Engine.Active()})
 	})).Methods(http.MethodGet)
 	return r
 }

@@ -83,7 +83,7 @@ func (l *listeners) handle(c *config, engine *actors.Engine, s *store, dev bool,
 	for i, o := range []httpapi.ServerOptions{
 		callers:        {Handler: decisions, TLS: l.mutual},
 		administrators: {Handler: admin, TLS: l.mutual.Clone()}, // a server changes its own
-		operators:      {Handler: httpapi.NewOperatorAPI(engine, faults)},
+		operators:      {Handler: httpapi.NewOperatorAPI(httpapi.OperatorOptions{Engine: engine, Faults: faults, Metrics: metrics(engine, l.trust)})},
 		proxies:        {Handler: decisions, TLS: l.mutual.Clone(), Proxied: l.proxied},
 	} {
 		if i < len(l.sockets) {

@@ -32,6 +32,7 @@ type trust struct {
 	seen     [2][sha256.Size]byte // what stands now: material and lists
 	broken   error                // why that is not what there is
 	outdated []string             // authorities whose list should have been followed by another
+	looked   time.Time            // when that was found
 	counts   trustCounts
 }
 
@@ -64,7 +65,8 @@ func newTrust(c *config, log *slog.Logger) (*trust, error) {
 		return nil, err
 	}
 	t := &trust{config: &c.TLS, source: c.TLS.files(), identifier: identifier, connections: httpapi.NewConnections(identifier), log: log}
-	return t, t.read()
+	_, err = t.read()
+	return t, err
 }
 
 // server is the configuration for listeners: each handshake sees what stands then.
@@ -86,8 +88,9 @@ func (t *trust) issuers() []string {
 	return append(s.authorities.Issuers(), s.lists.Issuers()...)
 }
 
-// read reads everything, and leaves it as it was if something is not usable.
-func (t *trust) read() error {
+// read reads everything, and leaves it as it was if something is not usable. It reports
+// whether anything has changed.
+func (t *trust) read() (changed bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	next, seen, err := t.load()
@@ -95,14 +98,15 @@ func (t *trust) read() error {
 	switch {
 	case err != nil:
 		t.counts.refused++
+		return false, err
 	case t.now != nil && seen == t.seen:
 		t.counts.unchanged++
-	default:
-		t.counts.used++
-		t.now, t.seen = next, seen
-		t.connections.Use(t.identifier.Under(next.authorities))
+		return false, nil
 	}
-	return err
+	t.counts.used++
+	t.now, t.seen = next, seen
+	t.connections.Use(t.identifier.Under(next.authorities))
+	return true, nil
 }
 
 // load reads what follows on what stands now.
@@ -157,6 +161,20 @@ func keys(set map[string]bool) []string {
 	return all
 }
 
+// overdue is when the next list becomes outdated, the zero time for never.
+func (t *trust) overdue() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.now.lists.NextUpdate(t.looked)
+}
+
+// health is what metrics say of it.
+func (t *trust) health() (counts trustCounts, broken bool, outdated int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.counts, t.broken != nil, len(t.outdated)
+}
+
 // fault is what an operator should know.
 func (t *trust) fault() error {
 	t.mu.Lock()
@@ -179,7 +197,8 @@ const patienceForEnds = time.Minute
 func (t *trust) use(ctx context.Context, engine *actors.Engine) error {
 	t.mu.Lock()
 	s := *t.now
-	lists, outdated := s.lists.At(time.Now())
+	t.looked = time.Now()
+	lists, outdated := s.lists.At(t.looked)
 	fresh := !slices.Equal(outdated, t.outdated)
 	t.outdated = outdated
 	t.mu.Unlock()

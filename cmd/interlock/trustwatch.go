@@ -40,9 +40,16 @@ func (t *trust) watch(ctx context.Context, engine *actors.Engine) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	for t.wait(ctx, changes, hangup) == nil {
-		if err := t.read(); err != nil {
+	for {
+		overdue := t.wait(ctx, changes, hangup)
+		if ctx.Err() != nil {
+			return
+		}
+		changed, err := t.read()
+		if err != nil {
 			t.log.Error("a file is not usable; certificates, authorities and revocation lists stay as they were", slog.Any("error", err))
+		}
+		if !changed && !overdue {
 			continue
 		}
 		if err := t.use(ctx, engine); err != nil && ctx.Err() == nil {
@@ -51,26 +58,27 @@ func (t *trust) watch(ctx context.Context, engine *actors.Engine) {
 	}
 }
 
-// wait returns when there is something to look at, or with the error of ctx.
-func (t *trust) wait(ctx context.Context, changes <-chan struct{}, hangup <-chan os.Signal) error {
-	next := t.current().lists.NextUpdate()
+// wait returns when there is something to look at, or ctx is done. It reports whether a list
+// has become outdated.
+func (t *trust) wait(ctx context.Context, changes <-chan struct{}, hangup <-chan os.Signal) (overdue bool) {
+	next := t.overdue()
 	due := time.NewTimer(time.Until(next))
 	defer due.Stop()
-	if next.IsZero() || !next.After(time.Now()) {
-		due.Stop() // there is none, or it is known to be outdated
+	if next.IsZero() {
+		due.Stop()
 	}
 	day := time.NewTimer(anew)
 	defer day.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
 	case <-day.C:
 		t.forget()
 	case <-due.C:
+		return true
 	case <-changes:
 	case <-hangup:
 	}
-	return nil
+	return false
 }
 
 // forget has everything taken over anew, although nothing has changed.

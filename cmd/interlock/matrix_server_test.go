@@ -1,0 +1,289 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/goccy/go-yaml"
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+// echoPolicy lets everybody who is somebody read.
+const echoPolicy = `
+roles:
+  reader:
+    permissions:
+      - actions: [orders:read]
+        resources: ["**"]
+grants:
+  - {principals: "spiffe://a.example/**", role: reader}
+  - {principals: "spiffe://b.example/**", role: reader}
+  - {principals: "dns:**", role: reader}
+  - {principals: "email:**", role: reader}
+  - {principals: "uri:**", role: reader}
+  - {principals: "cn:**", role: reader}
+`
+
+// echo is a server whose guarded handler answers with the caller's identity. Certificates,
+// authorities, lists and rules are those of a configuration file, as for interlock serve.
+type echo struct {
+	config  string // the file
+	address string
+	roots   *x509.CertPool // who certifies the server itself
+	log     *sharedText
+}
+
+// sharedText is a log that can be read while it is written.
+type sharedText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *sharedText) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *sharedText) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+func (s *sharedText) logger() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(s, nil))
+}
+
+// newEcho serves with the authorities, lists and rules of c; its own certificate is made.
+func newEcho(t testing.TB, c config, alter ...func(*tls.Config)) *echo {
+	t.Helper()
+	dir := t.TempDir()
+	own, err := certs.InitAuthority(filepath.Join(dir, "own"), certs.AuthorityOptions{})
+	require.NoError(t, err)
+	pair, err := own.IssueServer(certs.ServerLeaf{})
+	require.NoError(t, err)
+	require.NoError(t, pair.Write(dir, "server", false))
+	c.TLS.Certificate, c.TLS.Key = filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
+	e := &echo{config: filepath.Join(dir, "interlock.yaml"), roots: own.Pool(), log: &sharedText{}}
+	require.NoError(t, os.WriteFile(e.config, must(yaml.Marshal(c)), 0o600))
+	e.serve(t, &c, alter)
+	return e
+}
+
+func (e *echo) serve(t testing.TB, c *config, alter []func(*tls.Config)) {
+	t.Helper()
+	authorities, err := certs.LoadAuthorities(c.TLS.bindings()...)
+	require.NoError(t, err)
+	lists, err := certs.LoadRevocationLists(authorities, nil, c.TLS.RevocationLists...)
+	require.NoError(t, err)
+	if c.TLS.OutdatedLists != acceptOutdated {
+		lists, _ = lists.At(time.Now())
+	}
+	identifier, err := certs.NewIdentifier(c.Identity...)
+	require.NoError(t, err)
+	mutual, err := certs.ServerConfig(c.TLS.serverOptions(authorities))
+	require.NoError(t, err)
+	for _, f := range alter {
+		f(mutual)
+	}
+	connections, log := httpapi.NewConnections(identifier.Under(authorities)), e.log.logger()
+	engine := newEchoEngine(t, lists)
+	router := httpapi.NewRouter(log)
+	router.Handle("/orders/{id}", httpapi.NewGuard(engine, connections, log).Protect(
+		httpapi.Rule{Action: "orders:read", Resource: "orders/{id}"}, http.HandlerFunc(sayWho)))
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	e.address = socket.Addr().String()
+	server := httpapi.NewServer(httpapi.ServerOptions{Handler: router, TLS: mutual, Connections: connections, Logger: log})
+	ended := make(chan error, 1)
+	go func() { ended <- server.ServeTLS(socket, "", "") }()
+	t.Cleanup(func() {
+		require.NoError(t, server.Close())
+		require.ErrorIs(t, <-ended, http.ErrServerClosed)
+	})
+}
+
+func newEchoEngine(t testing.TB, lists actors.RevocationLists) *actors.Engine {
+	t.Helper()
+	file, err := policy.ParseFile("echo.yaml", []byte(echoPolicy))
+	require.NoError(t, err)
+	var roles []*policy.Role
+	for r := range file.AllRoles() {
+		roles = append(roles, r)
+	}
+	memory, err := actors.NewMemoryWith(roles, file.Grants)
+	require.NoError(t, err)
+	engine, err := actors.New(actors.Options{Log: memory, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, engine.Close(context.Background())) })
+	_, err = engine.UseLists(context.Background(), lists)
+	require.NoError(t, err)
+	return engine
+}
+
+func sayWho(w http.ResponseWriter, r *http.Request) {
+	caller, _ := httpapi.CallerOf(r.Context())
+	fmt.Fprint(w, caller.Principal)
+}
+
+// The protocols, by their names in ALPN.
+const (
+	http1 = "http/1.1"
+	http2 = "h2"
+)
+
+var protocols = []string{http1, http2}
+
+// sessions is a client's cache of sessions that says when one comes.
+type sessions struct {
+	tls.ClientSessionCache
+	came chan struct{}
+}
+
+func newSessions() *sessions {
+	return &sessions{tls.NewLRUClientSessionCache(1), make(chan struct{}, 16)}
+}
+
+func (s *sessions) Put(key string, state *tls.ClientSessionState) {
+	s.ClientSessionCache.Put(key, state)
+	select {
+	case s.came <- struct{}{}:
+	default: // nobody waits for so many
+	}
+}
+
+// client is the configuration of a client with that chain, empty for none. It sends the
+// chain whatever the server says.
+func (e *echo) client(chain tls.Certificate, protocol string, cache *sessions) *tls.Config {
+	return &tls.Config{
+		RootCAs: e.roots, ServerName: "localhost", NextProtos: []string{protocol}, ClientSessionCache: cache,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &chain, nil },
+	}
+}
+
+// handshake is how one went: what the client was told, and what the server has logged.
+type handshake struct {
+	refused     bool
+	alert, said string
+}
+
+// shake makes a connection and waits until the server has taken the certificate or
+// refused it, which a client learns in TLS 1.3 only after its own part is done.
+func (e *echo) shake(t testing.TB, config *tls.Config) handshake {
+	t.Helper()
+	socket, err := net.DialTimeout("tcp", e.address, patience)
+	require.NoError(t, err)
+	defer socket.Close()
+	conn := tls.Client(socket, config)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, conn) // shakes hands first
+		failed <- err
+	}()
+	select {
+	case <-config.ClientSessionCache.(*sessions).came:
+		return handshake{}
+	case err := <-failed:
+		require.Error(t, err, "the server has ended the connection without a word")
+		return handshake{true, alertOf(t, err), e.failure(t, socket.LocalAddr())}
+	case <-time.After(patience):
+		require.Fail(t, "the server neither takes nor refuses the certificate")
+		return handshake{}
+	}
+}
+
+// alertOf is the alert that a server has sent, empty if it was lost with the connection.
+func alertOf(t testing.TB, err error) string {
+	t.Helper()
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return ""
+	}
+	_, alert, found := strings.Cut(err.Error(), "remote error: tls: ")
+	require.True(t, found, err)
+	return alert
+}
+
+// failure is what the server has logged about the connection from there.
+func (e *echo) failure(t testing.TB, from net.Addr) string {
+	t.Helper()
+	said := ""
+	require.Eventually(t, func() bool {
+		for line := range strings.Lines(e.log.String()) {
+			var record struct {
+				Detail string `json:"detail"`
+			}
+			if json.Unmarshal([]byte(line), &record) != nil {
+				continue
+			}
+			if _, text, found := strings.Cut(record.Detail, "handshake error from "+from.String()+": "); found {
+				said = text
+				return true
+			}
+		}
+		return false
+	}, patience, time.Millisecond)
+	return said
+}
+
+// response is what a request was answered with.
+type response struct {
+	*http.Response
+	body string
+}
+
+// verdict is the identity that was echoed, or the status and the reason in one word.
+func (r response) verdict(t testing.TB) string {
+	t.Helper()
+	if r.StatusCode == http.StatusOK {
+		return r.body
+	}
+	var problem struct {
+		Detail string `json:"detail"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(r.body), &problem), r.body)
+	reason, _, found := strings.Cut(problem.Detail, ": ")
+	require.True(t, found, r.body)
+	return fmt.Sprintf("%d %s", r.StatusCode, reason)
+}
+
+// get sends one request over a connection of its own.
+func (e *echo) get(config *tls.Config, header http.Header) (response, error) {
+	transport := &http.Transport{TLSClientConfig: config, Protocols: &http.Protocols{}}
+	defer transport.CloseIdleConnections()
+	transport.Protocols.SetHTTP1(config.NextProtos[0] == http1)
+	transport.Protocols.SetHTTP2(config.NextProtos[0] == http2)
+	request, err := http.NewRequest(http.MethodGet, "https://"+e.address+"/orders/1", nil)
+	if err != nil {
+		return response{}, err
+	}
+	request.Header = header.Clone()
+	resp, err := (&http.Client{Transport: transport, Timeout: patience}).Do(request)
+	if err != nil {
+		return response{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return response{resp, string(body)}, err
+}
