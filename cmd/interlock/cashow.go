@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -12,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -44,7 +46,7 @@ which identity a server sees in it, or why none and what to do. FILE begins with
 intermediate ones may follow. Exit status 1 means that it has no identity.`,
 		Example: "  interlock ca show .interlock/alice.crt\n  interlock ca show client.crt --config interlock.yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.run(cmd.OutOrStdout(), args[0])
+			return s.run(cmd.Context(), cmd.OutOrStdout(), args[0])
 		},
 	}
 	f := cmd.Flags()
@@ -57,7 +59,7 @@ intermediate ones may follow. Exit status 1 means that it has no identity.`,
 	return cmd
 }
 
-func (s *show) run(out io.Writer, path string) error {
+func (s *show) run(ctx context.Context, out io.Writer, path string) error {
 	at := time.Now()
 	if s.at != "" {
 		var err error
@@ -65,7 +67,7 @@ func (s *show) run(out io.Writer, path string) error {
 			return fmt.Errorf("--at %q is no time of the form 2027-01-31T12:00:00Z", s.at)
 		}
 	}
-	server, err := s.server(at)
+	server, err := s.server(ctx, at)
 	if err != nil {
 		return err
 	}
@@ -91,8 +93,24 @@ type viewer struct {
 	outdated    []string               // authorities all of whose certificates are refused for it
 }
 
+// authorities are those of clients.
+func (s *show) authorities(ctx context.Context, c *tlsConfig) (*certs.Authorities, error) {
+	source, end, err := c.WorkloadAPI.beside(ctx, certs.Files{Authorities: c.bindings()}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	m, err := source.Load()
+	if errors.Is(err, fs.ErrNotExist) {
+		err = hint(err, "name the file of the clients' authorities with --ca, or a server's configuration with --config")
+	}
+	if err == nil && m.Authorities == nil {
+		err = fmt.Errorf("%w: the configuration names none", certs.ErrNoAuthorities)
+	}
+	return m.Authorities, errors.Join(err, end())
+}
+
 // server is who would identify the certificate, at that moment.
-func (s *show) server(at time.Time) (*viewer, error) {
+func (s *show) server(ctx context.Context, at time.Time) (*viewer, error) {
 	c := defaultConfig()
 	if s.config != "" {
 		if err := c.load(s.config); err != nil {
@@ -108,10 +126,7 @@ func (s *show) server(at time.Time) (*viewer, error) {
 	if err != nil {
 		return nil, err
 	}
-	authorities, err := certs.LoadAuthorities(c.TLS.bindings()...)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint(err, "name the file of the clients' authorities with --ca, or a server's configuration with --config")
-	}
+	authorities, err := s.authorities(ctx, &c.TLS)
 	if err != nil {
 		return nil, err
 	}

@@ -122,21 +122,25 @@ type tlsConfig struct {
 	ClientCA    string `yaml:"client-ca"`
 	// ClientAuthorities are bound to names; the authorities of ClientCA are not.
 	ClientAuthorities []certs.Binding `yaml:"client-authorities"`
-	RevocationLists   []string        `yaml:"revocation-lists"`
-	OutdatedLists     string          `yaml:"outdated-lists"`
+	// WorkloadAPI stands in place of Certificate, Key and ClientCA.
+	WorkloadAPI     workloadConfig `yaml:"workload-api"`
+	RevocationLists []string       `yaml:"revocation-lists"`
+	OutdatedLists   string         `yaml:"outdated-lists"`
 }
 
-// bindings are all authorities of clients.
+// workloadConfig is a SPIFFE Workload API to ask; none if there is no address.
+type workloadConfig struct {
+	Address      string   `yaml:"address"`
+	SPIFFEID     string   `yaml:"spiffe-id"`
+	TrustDomains []string `yaml:"trust-domains"`
+}
+
+// bindings are all authorities of clients in files.
 func (c *tlsConfig) bindings() []certs.Binding {
 	if c.ClientCA == "" {
 		return c.ClientAuthorities
 	}
 	return append([]certs.Binding{{File: c.ClientCA}}, c.ClientAuthorities...)
-}
-
-// files are where the server's certificate and the authorities are.
-func (c *tlsConfig) files() certs.Files {
-	return certs.Files{Certificate: c.Certificate, Key: c.Key, Authorities: c.bindings()}
 }
 
 // minVersions are the versions of TLS that can be the oldest, by their names in a
@@ -194,6 +198,10 @@ tls:
       names: [partner.example]          # of DNS names and mail addresses, and what ends in .partner.example
   revocation-lists: [/etc/interlock/ca.crl]  # of these authorities; read anew when they change, and at SIGHUP
   outdated-lists: refuse    # or accept: the certificates of an authority whose next list is overdue
+  # workload-api:           # a SPIFFE Workload API, in place of certificate, key and client-ca
+  #   address: unix:///run/spire/agent.sock
+  #   spiffe-id: ""         # which SVID; the first
+  #   trust-domains: []     # whose clients; all that it gives authorities of
 identity: [dns, email]   # after the SPIFFE ID: dns, email, uri, sha256, spki, cn, in this order
 fingerprints:            # principals of single certificates, by their SHA-256, before all else
   # 5f0c…9a: spiffe://example.org/legacy
@@ -232,14 +240,31 @@ func (c *config) load(path string) error {
 	return hint(fmt.Errorf("%s: %s", place, text), "interlock serve --help shows a whole example")
 }
 
+// check refuses a server without a certificate, or with two, and without authorities.
+func (c *tlsConfig) check() error {
+	needed := []struct{ name, value string }{
+		{"tls.certificate", c.Certificate}, {"tls.key", c.Key}, {"tls.client-ca", c.firstAuthority()},
+	}
+	if c.WorkloadAPI.Address == "" {
+		for _, n := range needed {
+			if n.value == "" {
+				return hint(fmt.Errorf("%s is not set", n.name), "interlock serve --dev makes certificates to try it with; interlock serve --help shows a whole configuration")
+			}
+		}
+		return nil
+	}
+	for _, n := range needed[:2] {
+		if n.value != "" {
+			return fmt.Errorf("%s and tls.workload-api.address are both set; leave one out", n.name)
+		}
+	}
+	return nil
+}
+
 // check refuses what cannot work, before anything is opened.
 func (c *config) check() error {
-	for _, needed := range []struct{ name, value string }{
-		{"tls.certificate", c.TLS.Certificate}, {"tls.key", c.TLS.Key}, {"tls.client-ca", c.TLS.firstAuthority()},
-	} {
-		if needed.value == "" {
-			return hint(fmt.Errorf("%s is not set", needed.name), "interlock serve --dev makes certificates to try it with; interlock serve --help shows a whole configuration")
-		}
+	if err := c.TLS.check(); err != nil {
+		return err
 	}
 	_, known := minVersions[c.TLS.MinVersion]
 	switch {

@@ -64,11 +64,9 @@ func setUpDev(dir string, c *config, out io.Writer) error {
 		}
 		c.Policy = path
 	}
-	if c.TLS.Certificate+c.TLS.Key+c.TLS.firstAuthority() == "" {
-		c.TLS = tlsConfig{
-			Certificate: filepath.Join(dir, "server.crt"), Key: filepath.Join(dir, "server.key"),
-			ClientCA: filepath.Join(dir, certs.AuthorityCertFile),
-		}
+	if c.TLS.Certificate+c.TLS.Key+c.TLS.firstAuthority()+c.TLS.WorkloadAPI.Address == "" {
+		c.TLS.Certificate, c.TLS.Key = filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
+		c.TLS.ClientCA = filepath.Join(dir, certs.AuthorityCertFile)
 	}
 	return nil
 }

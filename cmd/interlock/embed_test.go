@@ -23,7 +23,7 @@ import (
 
 // The functions down to the example stand in the README too, word for word.
 
-func newEngine(policyText []byte) (*actors.Engine, error) {
+func newEngine(policyText []byte, callers *httpapi.Connections) (*actors.Engine, error) {
 	file, err := policy.ParseFile("policy.yaml", policyText)
 	if err != nil {
 		return nil, err
@@ -32,11 +32,10 @@ func newEngine(policyText []byte) (*actors.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return actors.New(actors.Options{Log: memory})
+	return actors.New(actors.Options{Log: memory, Connections: callers}) // closes those of revoked certificates
 }
 
-func newServer(engine *actors.Engine, mutual *tls.Config, putOrder, watchOrder http.Handler) *http.Server {
-	callers := httpapi.NewConnections(nil) // by the SPIFFE ID of the verified certificate
+func newServer(engine *actors.Engine, callers *httpapi.Connections, mutual *tls.Config, putOrder, watchOrder http.Handler) *http.Server {
 	guard := httpapi.NewGuard(engine, callers, nil)
 	router := httpapi.NewRouter(nil) // a mux.Router of gorilla/mux
 	router.Handle("/orders/{id}", guard.Protect(httpapi.Rule{
@@ -91,7 +90,7 @@ grants:
 
 func Example() {
 	ctx := context.Background()
-	engine, err := newEngine([]byte(embedPolicy))
+	engine, err := newEngine([]byte(embedPolicy), httpapi.NewConnections(nil))
 	if err != nil {
 		panic(err)
 	}
@@ -119,10 +118,11 @@ func Example() {
 }
 
 func TestNewServer(t *testing.T) {
-	engine, err := newEngine([]byte(embedPolicy))
+	callers := httpapi.NewConnections(nil)
+	engine, err := newEngine([]byte(embedPolicy), callers)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, engine.Close(context.Background())) })
-	require.NotNil(t, newServer(engine, nil, http.NotFoundHandler(), http.NotFoundHandler()).Handler)
+	require.NotNil(t, newServer(engine, callers, nil, http.NotFoundHandler(), http.NotFoundHandler()).Handler)
 }
 
 // TestOpenEngine checks that what an engine was told is there when it is opened again.

@@ -37,15 +37,16 @@ type listeners struct {
 
 // listen opens the sockets, all or none. Whatever is wrong with the configuration is found
 // here, before a new store is given its first policy.
-func listen(c *config, log *slog.Logger) (*listeners, error) {
-	t, err := newTrust(c, log)
+func listen(ctx context.Context, c *config, log *slog.Logger) (*listeners, error) {
+	proxied, err := c.Proxied.options()
 	if err != nil {
 		return nil, err
 	}
-	l := &listeners{trust: t, mutual: t.server(), connections: t.connections}
-	if l.proxied, err = c.Proxied.options(); err != nil {
+	t, err := newTrust(ctx, c, log)
+	if err != nil {
 		return nil, err
 	}
+	l := &listeners{trust: t, proxied: proxied, mutual: t.server(), connections: t.connections}
 	addresses := []string{c.Listen, c.AdminListen, c.OperatorListen}
 	if l.proxied != nil {
 		addresses = append(addresses, c.Proxied.Listen)
@@ -156,4 +157,5 @@ func (l *listeners) stop(patience time.Duration) {
 	for _, socket := range l.sockets {
 		_ = socket.Close() // closed already, unless it never served
 	}
+	_ = l.trust.close() // it has only listened
 }

@@ -46,7 +46,8 @@ func newRunning(t testing.TB, alter ...func(*config)) *running {
 		f(&c)
 	}
 	require.NoError(t, c.check())
-	s.start(t, &c)
+	s.serve(t, &c)
+	s.watched(t)
 	return s
 }
 
@@ -70,7 +71,7 @@ func (s *running) config() config {
 	return c
 }
 
-func (s *running) start(t testing.TB, c *config) {
+func (s *running) serve(t testing.TB, c *config) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -90,7 +91,6 @@ func (s *running) start(t testing.TB, c *config) {
 		}
 		return s.address != ""
 	})
-	s.watched(t)
 }
 
 // eventually waits for what nothing signals but the server's log, or its answers.

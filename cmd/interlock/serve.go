@@ -105,7 +105,7 @@ func overrideFlags(cmd *cobra.Command, c, over *config) {
 
 // serve runs the server until ctx is done, then drains it.
 func serve(ctx context.Context, c *config, dev bool, log *slog.Logger) error {
-	l, err := listen(c, log)
+	l, err := listen(ctx, c, log)
 	if err != nil {
 		return err
 	}

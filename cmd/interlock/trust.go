@@ -14,6 +14,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/workload"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -26,6 +27,7 @@ type trust struct {
 	identifier  *certs.Identifier
 	connections *httpapi.Connections
 	log         *slog.Logger
+	close       func() error
 
 	mu       sync.Mutex
 	now      *standing
@@ -58,15 +60,41 @@ const (
 	acceptOutdated = "accept"
 )
 
-// newTrust reads everything; a server does not start with what is not usable.
-func newTrust(c *config, log *slog.Logger) (*trust, error) {
+// patienceForAgent bounds the wait for a Workload API at the start.
+const patienceForAgent = time.Minute
+
+// newTrust reads everything; a server does not start with what is not usable. Whoever has a
+// trust closes it.
+func newTrust(ctx context.Context, c *config, log *slog.Logger) (*trust, error) {
 	identifier, err := c.identifier()
 	if err != nil {
 		return nil, err
 	}
-	t := &trust{config: &c.TLS, source: c.TLS.files(), identifier: identifier, connections: httpapi.NewConnections(identifier), log: log}
-	_, err = t.read()
-	return t, err
+	t := &trust{config: &c.TLS, identifier: identifier, connections: httpapi.NewConnections(identifier), log: log}
+	files := certs.Files{Certificate: c.TLS.Certificate, Key: c.TLS.Key, Authorities: c.TLS.bindings()}
+	if t.source, t.close, err = c.TLS.WorkloadAPI.beside(ctx, files, log); err != nil {
+		return nil, err
+	}
+	if _, err := t.read(); err != nil {
+		return nil, errors.Join(err, t.close())
+	}
+	return t, nil
+}
+
+// beside gives a Workload API as a source beside another, if one is configured, and what
+// closes it.
+func (c *workloadConfig) beside(ctx context.Context, other certs.Source, log *slog.Logger) (certs.Source, func() error, error) {
+	if c.Address == "" {
+		return other, func() error { return nil }, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patienceForAgent)
+	defer cancel()
+	log.Info("asking the Workload API", slog.String("address", c.Address))
+	agent, err := workload.New(ctx, workload.Options{Address: c.Address, SPIFFEID: c.SPIFFEID, TrustDomains: c.TrustDomains, Logger: log})
+	if err != nil {
+		return nil, nil, fmt.Errorf("tls.workload-api: %w", err)
+	}
+	return certs.Join(agent, other), agent.Close, nil
 }
 
 // server is the configuration for listeners: each handshake sees what stands then.

@@ -1,0 +1,108 @@
+package workload
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
+
+	"github.com/interlock-authz/interlock/certs"
+)
+
+// ErrUnusable is what is wrong with the newest answer of the Workload API.
+var ErrUnusable = errors.New("workload: what the Workload API gives cannot be used")
+
+// material checks a whole answer, as it is at this moment, and takes what counts.
+func (c choice) material(answer *workloadapi.X509Context) (certs.Material, error) {
+	svid, err := c.svid(answer)
+	if err != nil {
+		return certs.Material{}, err
+	}
+	if own, given := answer.Bundles.Get(svid.ID.TrustDomain()); !given || own.Empty() {
+		return certs.Material{}, fmt.Errorf("%w: %w: the bundle of %s is empty; see that the agent has one", ErrUnusable, certs.ErrNoAuthorities, svid.ID.TrustDomain())
+	}
+	if _, _, err := x509svid.Verify(svid.Certificates, answer.Bundles); err != nil {
+		return certs.Material{}, fmt.Errorf("%w: the SVID %s does not verify under the bundle of its trust domain: %w; see that the agent renews both and the clocks are right",
+			ErrUnusable, svid.ID, err)
+	}
+	authorities, err := c.authorities(answer)
+	if err != nil {
+		return certs.Material{}, err
+	}
+	return certs.Material{Certificate: certificate(svid), Authorities: authorities}, nil
+}
+
+// svid is the one by which the server is known.
+func (c choice) svid(answer *workloadapi.X509Context) (*x509svid.SVID, error) {
+	if c.id.IsZero() {
+		return answer.DefaultSVID(), nil
+	}
+	i := slices.IndexFunc(answer.SVIDs, func(s *x509svid.SVID) bool { return s.ID == c.id })
+	if i < 0 {
+		return nil, fmt.Errorf("%w: there is no SVID %s among the %d; register the workload for it, or name another",
+			ErrUnusable, c.id, len(answer.SVIDs))
+	}
+	return answer.SVIDs[i], nil
+}
+
+func certificate(svid *x509svid.SVID) tls.Certificate {
+	pair := tls.Certificate{PrivateKey: svid.PrivateKey, Leaf: svid.Certificates[0]}
+	for _, cert := range svid.Certificates {
+		pair.Certificate = append(pair.Certificate, cert.Raw)
+	}
+	return pair
+}
+
+// authorities binds those of each trust domain to it. An empty bundle is one that has been taken away.
+func (c choice) authorities(answer *workloadapi.X509Context) (*certs.Authorities, error) {
+	var each []certs.Source
+	for _, bundle := range answer.Bundles.Bundles() {
+		if bundle.Empty() || !c.counts(bundle) {
+			continue
+		}
+		bound, err := certs.BindAuthorities(bundle.TrustDomain(), bundle.X509Authorities()...)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
+		}
+		each = append(each, given{authorities: bound})
+	}
+	if len(each) == 0 {
+		return nil, fmt.Errorf("%w: %w: no bundle is left of %v; federate with one, or list another", ErrUnusable, certs.ErrNoAuthorities, c.domains)
+	}
+	all, err := certs.Join(each...).Load()
+	return all.Authorities, err
+}
+
+func (c choice) counts(bundle *x509bundle.Bundle) bool {
+	return len(c.domains) == 0 || slices.Contains(c.domains, bundle.TrustDomain())
+}
+
+// missing are the trust domains that certify nobody, though they are named, here or in the answer.
+func (c choice) missing(answer *workloadapi.X509Context) []spiffeid.TrustDomain {
+	var none []spiffeid.TrustDomain
+	for _, domain := range c.domains {
+		if !answer.Bundles.Has(domain) {
+			none = append(none, domain)
+		}
+	}
+	for _, bundle := range answer.Bundles.Bundles() {
+		if bundle.Empty() && c.counts(bundle) {
+			none = append(none, bundle.TrustDomain())
+		}
+	}
+	return none
+}
+
+// given is a source of authorities that are known already. Nobody watches it.
+type given struct {
+	certs.Source
+	authorities *certs.Authorities
+}
+
+// Load implements [certs.Source].
+func (g given) Load() (certs.Material, error) { return certs.Material{Authorities: g.authorities}, nil }

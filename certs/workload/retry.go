@@ -1,0 +1,43 @@
+package workload
+
+import (
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+)
+
+// How long to wait before the next attempt: an attempt at a socket of this machine costs next to nothing, while gRPC's
+// own patience, of two minutes, would leave an agent unseen for as long after it has come back.
+const (
+	firstRetry = 200 * time.Millisecond
+	lastRetry  = 5 * time.Second
+)
+
+// retrying implements [workloadapi.BackoffStrategy].
+type retrying struct{}
+
+// NewBackoff implements [workloadapi.BackoffStrategy].
+func (retrying) NewBackoff() workloadapi.Backoff { return &patience{firstRetry} }
+
+// patience implements [workloadapi.Backoff], and is for one goroutine.
+type patience struct{ next time.Duration }
+
+// Next implements [workloadapi.Backoff].
+func (p *patience) Next() time.Duration {
+	wait := p.next
+	p.next = min(2*wait, lastRetry)
+	return wait
+}
+
+// Reset implements [workloadapi.Backoff].
+func (p *patience) Reset() { p.next = firstRetry }
+
+// reconnecting has gRPC wait no longer than we do.
+func reconnecting() grpc.DialOption {
+	return grpc.WithConnectParams(grpc.ConnectParams{
+		Backoff:           backoff.Config{BaseDelay: firstRetry, Multiplier: 2, Jitter: 0.2, MaxDelay: lastRetry},
+		MinConnectTimeout: lastRetry,
+	})
+}
