@@ -32,6 +32,9 @@ func dialHTTP1(ctx context.Context, address string, config *tls.Config, q questi
 func newHTTP1(conn net.Conn, q question) *http1 {
 	var request strings.Builder
 	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\n", q.method, q.path, serverName)
+	if q.header != "" {
+		request.WriteString(q.header + "\r\n")
+	}
 	if q.body != "" {
 		fmt.Fprintf(&request, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(q.body))
 	}

@@ -31,6 +31,9 @@ func dialHTTP2(ctx context.Context, address string, config *tls.Config, q questi
 		return nil, errors.Join(err, conn.Close())
 	}
 	r.Header.Set("User-Agent", "") // sends none
+	if name, value, ok := strings.Cut(q.header, ": "); ok {
+		r.Header.Set(name, value)
+	}
 	if q.body != "" {
 		r.Header.Set("Content-Type", "application/json")
 		r.ContentLength = int64(len(q.body))

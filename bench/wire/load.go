@@ -55,7 +55,11 @@ type figures struct{ rate, p50, p99, cpu []float64 }
 // connect opens a connection for each caller of the site, up to n.
 func (s *side) connect(ctx context.Context, p *protocol, at *site, n int) error {
 	for i := range n {
-		conn, err := p.dial(ctx, s.child.address, at.client(at.callers[i]), s.question(principal(i)))
+		present, q := at.callers[i], s.question(principal(i))
+		if s.name == proxied {
+			present, q.header = at.ingress, forwardedHeader(present)
+		}
+		conn, err := p.dial(ctx, s.child.address, at.client(present), q)
 		if err != nil {
 			return fmt.Errorf("%s: connecting: %w", s.title, err)
 		}

@@ -30,7 +30,7 @@ func TestMeasure(t *testing.T) {
 		require.NotEmpty(t, section.Notes)
 		for i, row := range section.Rows {
 			require.Equal(t, servers[i].title, row.Name)
-			requireMetrics(t, row, strings.HasPrefix(row.Name, "Guard"))
+			requireMetrics(t, row, servers[i].beside)
 		}
 	}
 	require.Equal(t, 4, strings.Count(progress.String(), "\n"), progress.String())
@@ -40,12 +40,16 @@ func TestMeasure(t *testing.T) {
 	require.Empty(t, left, "the folder is gone")
 }
 
-func requireMetrics(t *testing.T, row *results.Row, guarded bool) {
+func requireMetrics(t *testing.T, row *results.Row, beside string) {
 	t.Helper()
 	units := map[string]string{"requests/s": "1/s", "p50": "s", "p99": "s", "CPU a request": "s"}
-	if guarded {
+	switch beside {
+	case routed:
 		units["CPU beside mux and identity"] = ""
 		require.Equal(t, &results.Target{Limit: 1.05}, row.Metric("CPU beside mux and identity").Target)
+	case execute:
+		units["CPU beside Guard, Execute"] = ""
+		require.Nil(t, row.Metric("CPU beside Guard, Execute").Target)
 	}
 	require.Len(t, row.Metrics, len(units))
 	for name, unit := range units {

@@ -18,14 +18,6 @@ const (
 	mostBesideOPA = 1.0 / 3
 )
 
-// beside names the server that this one is compared with; empty for none.
-func (s *server) beside() string {
-	if s.name == execute || s.name == admit {
-		return routed
-	}
-	return ""
-}
-
 // report adds the section.
 func (g *group) report(sides []*side, o *Options, d *results.Document) {
 	section := d.Add(g.name())
@@ -40,11 +32,12 @@ func (g *group) report(sides []*side, o *Options, d *results.Document) {
 			&results.Metric{Name: "p99", Unit: "s", Samples: s.p99},
 			&results.Metric{Name: "CPU a request", Unit: "s", Samples: s.cpu},
 		)
-		if other := byName[s.beside()]; other != nil {
-			row.Add(&results.Metric{
-				Name: "CPU beside mux and identity", Samples: ratios(s.cpu, other.cpu),
-				Target: &results.Target{Limit: mostBesideMux},
-			})
+		if other := byName[s.beside]; other != nil {
+			m := &results.Metric{Name: "CPU beside " + other.title, Samples: ratios(s.cpu, other.cpu)}
+			if s.beside == routed {
+				m.Target = &results.Target{Limit: mostBesideMux}
+			}
+			row.Add(m)
 		}
 		if s.name == authzen && g.besideOPA() {
 			row.Add(&results.Metric{

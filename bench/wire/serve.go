@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -11,10 +12,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -27,8 +30,12 @@ func Serve(ctx context.Context, name, dir string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	by, err := identifier(dir)
+	if err != nil {
+		return err
+	}
 	p := parts{
-		connections: httpapi.NewConnections(nil),
+		connections: httpapi.NewConnections(by),
 		log:         slog.New(slog.NewTextHandler(os.Stderr, nil)), // as interlock serve does
 	}
 	if s.engine {
@@ -37,6 +44,59 @@ func Serve(ctx context.Context, name, dir string, out io.Writer) error {
 		}
 	}
 	return errors.Join(s.run(ctx, p, dir, out), closeEngine(p.engine))
+}
+
+// identifier finds callers under the authority of the site.
+func identifier(dir string) (*certs.Identifier, error) {
+	authorities, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
+	if err != nil {
+		return nil, err
+	}
+	return new(certs.Identifier).Under(authorities), nil
+}
+
+// exchangeEvery is how often certificates are exchanged where they are.
+const exchangeEvery = 100 * time.Millisecond
+
+// exchange takes over everything anew until ctx is done, as interlock serve does when files
+// change: what stands in them is read and checked, sessions of before are not resumed, each
+// caller is identified anew, and every principal looks at the lists.
+func (p parts) exchange(ctx context.Context, dir string, config *tls.Config) {
+	var now atomic.Pointer[tls.Config]
+	now.Store(config.Clone())
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return now.Load(), nil }
+	go func() {
+		var lists *certs.RevocationLists
+		for tick := time.NewTicker(exchangeEvery); ctx.Err() == nil; <-tick.C {
+			next, used, err := p.takeOver(ctx, dir, lists)
+			if err != nil {
+				if ctx.Err() == nil {
+					p.log.Error("certificates were not exchanged", slog.Any("error", err))
+				}
+				continue
+			}
+			now.Store(next)
+			lists = used
+		}
+	}()
+}
+
+func (p parts) takeOver(ctx context.Context, dir string, before *certs.RevocationLists) (*tls.Config, *certs.RevocationLists, error) {
+	config, err := serverConfig(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	authorities, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
+	if err != nil {
+		return nil, nil, err
+	}
+	lists, err := certs.LoadRevocationLists(authorities, before, filepath.Join(dir, listFile))
+	if err != nil {
+		return nil, nil, err
+	}
+	p.connections.Use(new(certs.Identifier).Under(authorities))
+	_, err = p.engine.UseLists(ctx, lists)
+	return config, lists, err
 }
 
 func openEngine(dir string, log *slog.Logger) (*actors.Engine, error) {
@@ -81,6 +141,9 @@ func (s *server) run(ctx context.Context, p parts, dir string, out io.Writer) er
 	}
 	if _, err := fmt.Fprintln(out, listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close())
+	}
+	if s.name == exchange {
+		p.exchange(ctx, dir, config)
 	}
 	served := make(chan error, 1)
 	running := s.serve(httpapi.ServerOptions{Handler: handler, TLS: config, Connections: p.connections, Logger: p.log})

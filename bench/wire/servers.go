@@ -7,16 +7,20 @@ import (
 	"net/http"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/forwarded"
 )
 
 // The servers, by the names that their children are started with.
 const (
-	bare    = "bare"
-	routed  = "mux"
-	execute = "execute"
-	admit   = "admit"
-	authzen = "authzen"
+	bare     = "bare"
+	routed   = "mux"
+	execute  = "execute"
+	admit    = "admit"
+	authzen  = "authzen"
+	proxied  = "proxied"
+	exchange = "exchange"
 )
 
 // server is one of what is compared.
@@ -29,6 +33,8 @@ type server struct {
 	serve   func(httpapi.ServerOptions) *http.Server
 	// question is what the caller of that principal asks.
 	question func(who string) question
+	// beside names the server that it is compared with; empty for none.
+	beside string
 }
 
 // parts are what a handler is made of.
@@ -38,15 +44,18 @@ type parts struct {
 	log         *slog.Logger
 }
 
-// question is what a connection asks again and again, and the only answer that counts.
-type question struct{ method, path, body, answer string }
+// question is what a connection asks again and again, and the only answer that counts. The
+// header is in the form "Name: value", empty for none.
+type question struct{ method, path, header, body, answer string }
 
 var servers = []*server{
-	{bare, "net/http", false, bareHandler, bareServer, readOrder},
-	{routed, "mux and identity", false, routedHandler, httpapi.NewServer, readOrder},
-	{execute, "Guard, Execute", true, guardedHandler(httpapi.Execute), httpapi.NewServer, readOrder},
-	{admit, "Guard, Admit", true, guardedHandler(httpapi.Admit), httpapi.NewServer, readOrder},
-	{authzen, "AuthZEN", true, decisionHandler, httpapi.NewServer, askDecision},
+	{bare, "net/http", false, bareHandler, bareServer, readOrder, ""},
+	{routed, "mux and identity", false, routedHandler, httpapi.NewServer, readOrder, ""},
+	{execute, "Guard, Execute", true, guardedHandler(httpapi.Execute), httpapi.NewServer, readOrder, routed},
+	{admit, "Guard, Admit", true, guardedHandler(httpapi.Admit), httpapi.NewServer, readOrder, routed},
+	{authzen, "AuthZEN", true, decisionHandler, httpapi.NewServer, askDecision, ""},
+	{proxied, "Guard, Execute, behind a proxy", true, guardedHandler(httpapi.Execute), proxiedServer, readOrder, execute},
+	{exchange, "Guard, Execute, certificates exchanged 10 times a second", true, guardedHandler(httpapi.Execute), httpapi.NewServer, readOrder, execute},
 }
 
 func serverNamed(name string) (*server, error) {
@@ -77,6 +86,16 @@ func bareServer(o httpapi.ServerOptions) *http.Server {
 	s := httpapi.NewServer(o)
 	s.Handler, s.ConnContext, s.ConnState = o.Handler, nil, nil
 	return s
+}
+
+// proxiedServer believes the ingress of the site.
+func proxiedServer(o httpapi.ServerOptions) *http.Server {
+	reader, err := forwarded.NewReader(forwarded.RFC9440, "")
+	if err != nil {
+		panic(err) // the format's own header
+	}
+	o.Proxied = &httpapi.Proxied{Reader: reader, Proxies: []policy.Principal{policy.MustPrincipal(ingress)}}
+	return httpapi.NewServer(o)
 }
 
 func routedHandler(p parts) (http.Handler, error) {

@@ -49,6 +49,7 @@ func TestServersAnswerAsTheyShould(t *testing.T) {
 		{execute, 401, 403, ""},
 		{admit, 401, 403, ""},
 		{authzen, 401, 200, "{\"decision\":false}\n"},
+		{exchange, 401, 403, ""},
 	} {
 		c := start(t, at, test.name)
 		s, err := serverNamed(test.name)
@@ -86,7 +87,7 @@ func TestLoadRefusesOtherAnswers(t *testing.T) {
 func TestOneWrongAnswerEndsAll(t *testing.T) {
 	at := newTestSite(t, 2)
 	for _, p := range protocols {
-		s := &side{server: servers[len(servers)-1], child: start(t, at, authzen)}
+		s := &side{server: must(serverNamed(authzen)), child: start(t, at, authzen)}
 		require.NoError(t, s.connect(t.Context(), p, at, 2))
 		s.callers[1].connection = mistaken{s.callers[1].connection}
 		require.ErrorIs(t, s.measure(t.Context(), mostEach), ErrAnswer, "and long before the interval is over")
@@ -120,3 +121,27 @@ type silent struct {
 
 func (s *silent) ask() error   { <-s.closed; return net.ErrClosed }
 func (s *silent) Close() error { s.once.Do(func() { close(s.closed) }); return nil }
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// Behind a proxy the caller is whom the ingress names, and nobody else is believed.
+func TestProxiedServerBelievesTheIngressAlone(t *testing.T) {
+	at := newTestSite(t, 1)
+	c := start(t, at, proxied)
+	q := readOrder(principal(0))
+	for _, p := range protocols {
+		got, _ := status(t, p, c.address, at.client(at.ingress), q)
+		require.Equal(t, 401, got, "no certificate is sent on")
+		got, _ = status(t, p, c.address, at.client(at.callers[0]), q)
+		require.Equal(t, 401, got, "no proxy")
+		s := &side{server: must(serverNamed(proxied)), child: c}
+		require.NoError(t, s.connect(t.Context(), p, at, 1))
+		require.NoError(t, s.callers[0].ask())
+		s.hangUp()
+	}
+}

@@ -2,11 +2,14 @@ package wire
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/interlock-authz/interlock/certs"
 )
@@ -22,6 +25,15 @@ type site struct {
 	dir       string
 	authority *certs.Authority
 	callers   []tls.Certificate
+	ingress   tls.Certificate // of the proxy
+}
+
+// ingress is the proxy that clients come through.
+const ingress = "spiffe://bench.test/ingress"
+
+// forwardedHeader is what the proxy says of a client, by RFC 9440.
+func forwardedHeader(client tls.Certificate) string {
+	return "Client-Cert: :" + base64.StdEncoding.EncodeToString(client.Certificate[0]) + ":"
 }
 
 // principal is who calls by the n-th connection.
@@ -50,6 +62,12 @@ func newSite(callers int) (_ *site, err error) {
 	if err := pair.Write(dir, "server", false); err != nil {
 		return nil, err
 	}
+	if err := s.writeList(); err != nil {
+		return nil, err
+	}
+	if s.ingress, err = s.issue(ingress); err != nil {
+		return nil, err
+	}
 	for n := range callers {
 		caller, err := s.issue(principal(n))
 		if err != nil {
@@ -58,6 +76,24 @@ func newSite(callers int) (_ *site, err error) {
 		s.callers = append(s.callers, caller)
 	}
 	return s, os.WriteFile(filepath.Join(dir, policyFile), policyText(callers), 0o600)
+}
+
+// listFile is the authority's revocation list, beside its certificate.
+const listFile = "ca.crl"
+
+// listed is how many certificates it revokes.
+const listed = 1000
+
+func (s *site) writeList() error {
+	serials := make([]*big.Int, listed)
+	for i := range serials {
+		serials[i] = big.NewInt(int64(i))
+	}
+	text, err := s.authority.SignList(big.NewInt(1), serials, time.Now().Add(-time.Minute), time.Now().Add(24*time.Hour))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(s.dir, listFile), text, 0o600)
 }
 
 func (s *site) close() error { return os.RemoveAll(s.dir) }
