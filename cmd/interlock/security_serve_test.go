@@ -27,6 +27,7 @@ type running struct {
 	authority *certs.Authority // its own; the clients' are others
 	clients   *minter
 	address   string
+	operated  string // the URL of the operators' listener
 	log       *sharedText
 }
 
@@ -83,10 +84,11 @@ func (s *running) serve(t testing.TB, c *config) {
 	s.eventually(t, func() bool {
 		for line := range strings.Lines(s.log.String()) {
 			var said struct {
-				Callers string `json:"callers"`
+				Callers   string `json:"callers"`
+				Operators string `json:"operators"`
 			}
 			if json.Unmarshal([]byte(line), &said) == nil && said.Callers != "" {
-				s.address = strings.TrimPrefix(said.Callers, "https://")
+				s.address, s.operated = strings.TrimPrefix(said.Callers, "https://"), said.Operators
 			}
 		}
 		return s.address != ""
