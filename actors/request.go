@@ -33,13 +33,13 @@ type Func func(context.Context) error
 // and its validity, and those of the certificates without which it is worth nothing. It is
 // immutable and safe to share; make one for each connection and use it for all its requests.
 type Credential struct {
-	fingerprint policy.CertificateID
-	// ids name the certificate, and then those that it depends on.
-	ids       []policy.CertificateID
-	notBefore int64
+	notBefore int64 // what each turn reads lies together
 	notAfter  int64
 	// clear is the set of revocations in which this credential was last not found.
 	clear atomic.Pointer[revocations]
+	// ids name the certificate, by fingerprint and by serial number, and then those that it
+	// depends on.
+	ids []policy.CertificateID
 }
 
 // NewCredential describes a certificate by its SHA-256 fingerprint, the SHA-256 of its
@@ -51,12 +51,9 @@ func NewCredential(fingerprint, issuerSPKI [32]byte, serial string, notBefore, n
 	if digits == "" {
 		digits = "0"
 	}
-	c := &Credential{
-		fingerprint: policy.CertificateID{SHA256: hex.EncodeToString(fingerprint[:])},
-		notBefore:   nanoseconds(notBefore),
-		notAfter:    nanoseconds(notAfter),
-	}
-	c.ids = []policy.CertificateID{c.fingerprint, {Serial: digits, Issuer: hex.EncodeToString(issuerSPKI[:])}}
+	c := &Credential{notBefore: nanoseconds(notBefore), notAfter: nanoseconds(notAfter), ids: []policy.CertificateID{
+		{SHA256: hex.EncodeToString(fingerprint[:])}, {Serial: digits, Issuer: hex.EncodeToString(issuerSPKI[:])},
+	}}
 	for _, d := range dependsOn {
 		c.ids = append(c.ids, d.ids...)
 		c.notBefore, c.notAfter = max(c.notBefore, d.notBefore), min(c.notAfter, d.notAfter)
@@ -77,7 +74,7 @@ func nanoseconds(t time.Time) int64 {
 }
 
 // Fingerprint returns the certificate's SHA-256 fingerprint in hexadecimal.
-func (c *Credential) Fingerprint() string { return c.fingerprint.SHA256 }
+func (c *Credential) Fingerprint() string { return c.ids[0].SHA256 }
 
 // IDs returns the names by which a revocation can mean the certificate, or one that it
 // depends on. The caller only reads them.

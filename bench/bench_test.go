@@ -19,8 +19,12 @@ func BenchmarkExecute1000(b *testing.B)      { benchmark(b, executeSide("", eigh
 func BenchmarkRWMutex1000(b *testing.B)      { benchmark(b, rwMutexSide("", eightPermissions(1000))) }
 func BenchmarkExecute10000(b *testing.B)     { benchmark(b, executeSide("", eightPermissions(10000))) }
 func BenchmarkRWMutex10000(b *testing.B)     { benchmark(b, rwMutexSide("", eightPermissions(10000))) }
-func BenchmarkAdmit1000(b *testing.B)        { benchmark(b, admitSide("", eightPermissions(1000))) }
-func BenchmarkExecuteBaseline(b *testing.B)  { benchmark(b, executeSide("", random(1000, 50, 20, 3))) }
+func BenchmarkExecuteCertified1000(b *testing.B) {
+	benchmark(b, certifiedSide("", eightPermissions(1000), 1_000_000))
+}
+
+func BenchmarkAdmit1000(b *testing.B)       { benchmark(b, admitSide("", eightPermissions(1000))) }
+func BenchmarkExecuteBaseline(b *testing.B) { benchmark(b, executeSide("", random(1000, 50, 20, 3))) }
 func BenchmarkRWMutexMapBaseline(b *testing.B) {
 	benchmark(b, mapSide("", random(1000, 50, 20, 3)))
 }

@@ -3,14 +3,18 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"runtime"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
 )
 
 func discard(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -45,8 +49,9 @@ func mustDecide(err error) {
 }
 
 // executeSide runs empty operations through Execute.
-func executeSide(name string, w *world) side {
-	e := w.engine()
+func executeSide(name string, w *world) side { return executeOn(w.engine(), name, w) }
+
+func executeOn(e *actors.Engine, name string, w *world) side {
 	drawn := order(w)
 	ctx := context.Background()
 	for i := range drawn { // everybody is active
@@ -58,6 +63,40 @@ func executeSide(name string, w *world) side {
 			mustDecide(e.Execute(ctx, drawn[i&(1<<14-1)], nothing))
 		}
 	}, func() { _ = e.Close(ctx) }}
+}
+
+// certifiedSide is executeSide for callers with a certificate each, in an engine that knows
+// of as many others which are revoked: each turn looks at dates and revocation.
+func certifiedSide(name string, w *world, revoked int) side {
+	lists := make(revokedSerials, revoked)
+	for i := range revoked {
+		lists[uint64(i)] = struct{}{}
+	}
+	e := w.engine()
+	if _, err := e.UseLists(context.Background(), lists); err != nil {
+		panic(err)
+	}
+	certificates := map[policy.Principal]*actors.Credential{}
+	for i := range w.queries {
+		who := w.queries[i].Principal
+		if certificates[who] == nil {
+			n := len(certificates)
+			certificates[who] = actors.NewCredential([32]byte{byte(n), byte(n >> 8)}, [32]byte{1}, fmt.Sprintf("%x", revoked+n),
+				time.Now().Add(-time.Minute), time.Now().Add(time.Hour))
+		}
+		w.queries[i].Credential = certificates[who]
+	}
+	return executeOn(e, name, w)
+}
+
+// revokedSerials are revocation lists of one authority.
+type revokedSerials map[uint64]struct{}
+
+// Revoked implements [actors.RevocationLists].
+func (r revokedSerials) Revoked(_, serial string) bool {
+	number, err := strconv.ParseUint(serial, 16, 64)
+	_, revoked := r[number]
+	return revoked || err != nil
 }
 
 // admitSide admits and releases.

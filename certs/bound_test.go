@@ -1,6 +1,7 @@
 package certs_test
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"path/filepath"
@@ -105,4 +106,20 @@ func TestWrongBindings(t *testing.T) {
 		require.ErrorIs(t, err, certs.ErrBinding, "%v", b)
 		require.ErrorContains(t, err, file)
 	}
+}
+
+// TestMappedNamesAreTheOperators: no authority need be bound to them, but one must have issued
+// the certificate.
+func TestMappedNamesAreTheOperators(t *testing.T) {
+	authority, dir := newAuthority(t)
+	authorities, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile), TrustDomains: []string{"a.example"}})
+	require.NoError(t, err)
+	leaf := parseLeaf(t, issueClient(t, authority, certs.ClientLeaf{SPIFFEID: "spiffe://b.example/x"}))
+	chain := []*x509.Certificate{leaf, authority.Certificate()}
+	id := new(certs.Identifier).Under(authorities)
+	got, err := id.Identify(chain)
+	requireRefused(t, certs.ReasonNotBound, got, err)
+	got, err = id.Mapping(map[[sha256.Size]byte]string{sha256.Sum256(leaf.Raw): "user:legacy"}).Identify(chain)
+	require.NoError(t, err)
+	require.Equal(t, "user:legacy", got.Name)
 }

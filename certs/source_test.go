@@ -110,6 +110,26 @@ func TestFilesBehindLinksAreWatched(t *testing.T) {
 	}
 }
 
+// TestFilesInALinkedFolderAreWatched has a folder that is a link itself.
+func TestFilesInALinkedFolderAreWatched(t *testing.T) {
+	dir := t.TempDir()
+	live := filepath.Join(dir, "live")
+	for _, version := range []string{"1", "2"} {
+		_, from := newAuthority(t)
+		require.NoError(t, os.Mkdir(filepath.Join(dir, version), 0o755))
+		writeFile(t, filepath.Join(dir, version, "ca.crt"), readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	}
+	require.NoError(t, os.Symlink("1", live))
+	files := certs.Files{Authorities: []certs.Binding{{File: filepath.Join(live, "ca.crt")}}}
+	changes := watched(t, files)
+	require.NoError(t, os.Symlink("2", live+".new"))
+	require.NoError(t, os.Rename(live+".new", live))
+	awaitChange(t, changes)
+	_, from := newAuthority(t)
+	writeFile(t, filepath.Join(dir, "2", "ca.crt"), readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	awaitChange(t, changes) // where the link leads now
+}
+
 func TestAFolderIsWatched(t *testing.T) {
 	authority, from := newAuthority(t)
 	require.NotNil(t, authority)
