@@ -104,6 +104,7 @@ type door struct {
 	open    atomic.Int64
 
 	refused, aged, ended atomic.Uint64
+	warned               atomic.Int64 // when the log spoke of refused ones last
 
 	mu sync.Mutex
 	of map[policy.Principal]int
@@ -119,6 +120,7 @@ type connection struct {
 	found  atomic.Pointer[finding]
 	fate   atomic.Int32
 	busy   atomic.Bool // a request is under way
+	met    bool        // the server\'s own goroutine for the connection alone uses it
 	once   sync.Once   // closes it
 	aging  *time.Timer
 	behind sightings // the clients of a proxy
@@ -146,13 +148,25 @@ func connectionOf(ctx context.Context) *connection {
 func (d *door) enter(ctx context.Context, conn net.Conn) context.Context {
 	c := &connection{door: d, conn: conn}
 	if d.open.Add(1) > int64(d.limits.Max) {
-		d.refused.Add(1)
-		d.log.Warn("connection refused: there are too many", slog.Int("limit", d.limits.Max), slog.String("peer", conn.RemoteAddr().String()))
+		d.refuse("connections are refused: there are too many", slog.Int("limit", d.limits.Max), slog.String("peer", conn.RemoteAddr().String()))
 		_ = conn.Close() // the server finds out at the handshake
 	}
 	c.aging = time.AfterFunc(jittered(d.limits.Age), c.age)
 	d.conns.Store(conn, c)
 	return context.WithValue(ctx, connectionKey{}, c)
+}
+
+// warnEvery is how often the log speaks of refused connections: whoever attacks by them is
+// not to fill it.
+const warnEvery = 10 * time.Second
+
+// refuse counts a connection that is one too many.
+func (d *door) refuse(why string, attrs ...any) {
+	total := d.refused.Add(1)
+	now, last := time.Now().UnixNano(), d.warned.Load()
+	if now-last >= int64(warnEvery) && d.warned.CompareAndSwap(last, now) {
+		d.log.Warn(why, append(attrs, slog.Uint64("refused so far", total))...)
+	}
 }
 
 // jittered returns a duration, more or less by a tenth.
@@ -170,7 +184,8 @@ func (d *door) changed(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateActive:
 		c.busy.Store(true)
-		if c.found.Load() == nil {
+		if !c.met {
+			c.met = true
 			c.meet()
 		}
 	case http.StateIdle:
@@ -219,9 +234,8 @@ func (c *connection) meet() {
 	}
 	if !c.count(found.caller) {
 		c.doom(crowded)
-		c.door.refused.Add(1)
-		c.door.log.Warn("a principal has too many connections", slog.String("principal", found.caller.Principal.String()),
-			slog.Int("limit", c.door.limits.PerPrincipal))
+		c.door.refuse("a principal has too many connections", slog.Int("limit", c.door.limits.PerPrincipal),
+			slog.String("principal", found.caller.Principal.String()))
 	}
 	if ended := c.door.callers.ended.Load(); ended != nil {
 		c.closeIf(*ended)
