@@ -1,0 +1,130 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+// endless is a body of which it is counted how much was asked for.
+type endless struct {
+	text string // again and again
+	sent atomic.Int64
+}
+
+func (b *endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = b.text[i%len(b.text)]
+	}
+	b.sent.Add(int64(len(p)))
+	return len(p), nil
+}
+
+// target is where a body can be sent to.
+type target struct {
+	name, who, method, path, media string
+	station                        *station
+}
+
+// targets are all that read bodies: a guarded handler in its turn, the decision API and the
+// admin API, each with a limit of 1 MiB.
+func targets(t *testing.T) []target {
+	t.Helper()
+	guarded := newGuardStation(t)
+	guarded.protect("execute", httpapi.Rule{Action: "orders:read", Mode: httpapi.Execute}, nothing)
+	decides := newDecisionStation(t)
+	admin := newAdminStation(t, func(o *httpapi.AdminOptions) { o.BodyLimit, o.LinesLimit = 1<<20, 1<<20 }).station
+	return []target{
+		{"Execute", "bob", http.MethodPut, "/execute/1", "application/json", guarded.station},
+		{"decision", "pep", http.MethodPost, evaluation, "application/json", decides},
+		{"decisions", "pep", http.MethodPost, "/access/v1/evaluations", "application/json", decides},
+		{"changes", "admin", http.MethodPost, "/v1/changes", "application/json", admin},
+		{"policy in JSON", "admin", http.MethodPut, "/v1/policy", "application/json", admin},
+		{"policy in YAML", "admin", http.MethodPut, "/v1/policy", "application/yaml", admin},
+		{"policy in lines", "admin", http.MethodPut, "/v1/policy", "application/x-ndjson", admin},
+	}
+}
+
+func (to target) request(body string) *http.Request {
+	r := to.station.request(to.method, to.path, body)
+	r.Header.Set("Content-Type", to.media)
+	r.Header.Set("If-Match", "*")
+	return r
+}
+
+// TestSecurity10_GiantBodies sends 1 GiB, announced or not, with a certificate and without.
+// The answer comes without the server's having read it, or held more than its limit of it.
+func TestSecurity10_GiantBodies(t *testing.T) {
+	all := targets(t)
+	honest := func(to target, speaks wire) *http.Client {
+		return to.station.client(speaks, to.station.issue("spiffe://interlock.test/"+to.who))
+	}
+	stranger := func(to target, speaks wire) *http.Client { return to.station.client(speaks) }
+	for _, to := range all {
+		for _, speaks := range wires {
+			for _, announced := range []bool{true, false} {
+				for status, client := range map[int]func(target, wire) *http.Client{413: honest, 401: stranger} {
+					name := fmt.Sprint(to.name, " ", speaks, " announced: ", announced, " for ", status)
+					body, grown, began := &endless{text: " "}, peak(), time.Now()
+					r := to.request("x")
+					r.Body, r.ContentLength = io.NopCloser(io.LimitReader(body, 1<<30)), -1
+					if announced {
+						r.ContentLength = 1 << 30
+					}
+					c := client(to, speaks)
+					got, err := to.station.try(c, r)
+					if err == nil { // else it was cut off while it was sending
+						require.Equal(t, status, got.StatusCode, "%s: %s", name, got.body)
+					}
+					c.CloseIdleConnections()
+					require.Less(t, body.sent.Load(), int64(32<<20), name)
+					require.Less(t, grown(), uint64(affordable), name)
+					require.Less(t, time.Since(began), patience, name)
+				}
+			}
+		}
+	}
+}
+
+// laughs is YAML of which each line stands for ten of the one before.
+func laughs(lines int) string {
+	var text strings.Builder
+	text.WriteString("a0: &a0 [x]\n")
+	for i := range lines {
+		alias := fmt.Sprintf("*a%d, ", i)
+		fmt.Fprintf(&text, "a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(alias, 10), ", "))
+	}
+	return text.String()
+}
+
+// TestSecurity10_DeepBodies nests 100,000 levels, and more of what costs little to send.
+func TestSecurity10_DeepBodies(t *testing.T) {
+	const levels = 100_000
+	for _, to := range targets(t)[1:] {
+		c := to.station.client(http2, to.station.issue("spiffe://interlock.test/"+to.who))
+		for name, body := range map[string]string{
+			"arrays":        strings.Repeat("[", levels) + strings.Repeat("]", levels),
+			"open arrays":   strings.Repeat("[", levels),
+			"objects":       strings.Repeat(`{"a":`, levels) + "1" + strings.Repeat("}", levels),
+			"deep inside":   `{"roles":[{"name":"r","permissions":` + strings.Repeat("[", levels) + strings.Repeat("]", levels) + `}]}`,
+			"many names":    "{" + strings.Repeat(`"a":1,`, levels/4) + `"a":1}`,
+			"blocks":        strings.Repeat("- ", levels) + "a",
+			"aliases":       laughs(30),
+			"a long number": `{"changes":` + strings.Repeat("9", 9*levels) + `}`,
+		} {
+			grown, began := peak(), time.Now()
+			got := to.station.send(c, to.request(body))
+			require.Contains(t, []int{400, 413, 422}, got.StatusCode, "%s, %s: %s", to.name, name, got.body)
+			require.Less(t, time.Since(began), patience/2, "%s, %s", to.name, name)
+			require.Less(t, grown(), uint64(2*affordable), "%s, %s", to.name, name)
+		}
+	}
+}
