@@ -11,8 +11,8 @@ import (
 type Connections interface {
 	// CloseEnded closes all connections that were made with a credential which has ended: those
 	// that are idle now, the others after what is under way on them. It returns how many they
-	// are. Whoever makes a connection meanwhile, or later, asks ended himself: it can be
-	// called for as long as the engine lives, from anywhere.
+	// are. Whoever makes a connection meanwhile, or later, asks ended himself, which is
+	// [Engine.Ended]: so the engine calls it at its start too.
 	CloseEnded(ended func(*Credential) bool) int
 }
 
@@ -31,12 +31,17 @@ func (e *Engine) closeConnections(t *tracker) {
 			}
 			t.closedConnections(closed)
 		}()
-		closed = e.doors.CloseEnded(e.ended)
+		closed = e.doors.CloseEnded(e.Ended)
 	}()
 }
 
-// ended reports whether a credential is not good at this moment, and will never be again.
-func (e *Engine) ended(c *Credential) bool {
+// Ended reports whether a credential has ended, by date or by revocation, so that no turn from
+// now on takes it. It is for what has no turn: connections, and preconditions of updates. A
+// nil credential never ends.
+func (e *Engine) Ended(c *Credential) bool {
+	if c == nil {
+		return false
+	}
 	var at moment
 	e.now(&at)
 	return at.now >= c.notAfter || (at.revoked != nil && at.revoked.has(c))

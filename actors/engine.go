@@ -104,6 +104,9 @@ func New(o Options) (*Engine, error) {
 	if len(opening.Revoked) > 0 {
 		e.shared.revoked.Store((*revocations)(nil).with(opening.Revoked))
 	}
+	if o.Connections != nil {
+		o.Connections.CloseEnded(e.Ended)
+	}
 	go e.ticker.run()
 	return e, nil
 }

@@ -1,6 +1,10 @@
 package actors
 
-import "context"
+import (
+	"context"
+
+	"github.com/interlock-authz/interlock/actors/policy"
+)
 
 // RevocationLists are what authorities say of the certificates that they have issued. They
 // are immutable, and safe for concurrent use.
@@ -14,14 +18,29 @@ type RevocationLists interface {
 
 // UseLists takes over revocation lists, in place of those before. They are looked at in
 // every turn from then on. Then every lease is looked at anew: UseLists returns, with a
-// receipt, when none is left that came by a certificate which is revoked now (G2). Errors
-// and receipt are those of [Engine.Update]; the receipt has the revision of the policy, which
-// lists do not change.
+// receipt, when none is left that came by a certificate which is revoked now (G2), and every
+// update has been delivered whose author may have come by one. Errors and receipt are those
+// of [Engine.Update]; the receipt has the revision of the policy, which lists do not change.
 //
 // Whoever calls it sees to it that nothing which was revoked is good again.
 func (e *Engine) UseLists(ctx context.Context, lists RevocationLists) (Receipt, error) {
 	if err := e.admissible(ctx); err != nil {
 		return Receipt{}, err
+	}
+	wait, err := e.PublishLists(lists)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return wait(ctx)
+}
+
+// PublishLists is the first half of [Engine.UseLists]: when it returns the lists are looked at
+// in every turn, and every principal has been told. wait is the other half: it waits for what
+// has lost its authority, under the context that it is given, and may be called again. The
+// error is [ErrClosed].
+func (e *Engine) PublishLists(lists RevocationLists) (wait func(context.Context) (Receipt, error), err error) {
+	if e.shared.closing.Load() {
+		return nil, ErrClosed
 	}
 	e.revise(func(r *revocations) *revocations { return r.under(lists) })
 	t := newTracker(e.Revision())
@@ -31,7 +50,13 @@ func (e *Engine) UseLists(ctx context.Context, lists RevocationLists) (Receipt, 
 	})
 	e.closeConnections(t)
 	t.applied()
-	return await(ctx, t)
+	return func(ctx context.Context) (Receipt, error) {
+		// What the log has taken before may be the word of an author who has no authority now.
+		if err := e.View(ctx, func(policy.View) {}); err != nil && ctx.Err() != nil {
+			return t.receipt(), &NotQuiescedError{Receipt: t.receipt(), Cause: err}
+		}
+		return await(ctx, t)
+	}, nil
 }
 
 // revise changes the set of revocations. Updates and lists change it at the same time.

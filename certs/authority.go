@@ -10,16 +10,19 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
 	"time"
 )
 
-// The files of an authority, in its folder.
+// The files of an authority, in its folder. The certificates of the authorities that an intermediate one is under have a
+// file of their own: whoever trusts the authority's own file trusts nobody else.
 const (
-	AuthorityCertFile = "ca.crt"
-	AuthorityKeyFile  = "ca.key"
+	AuthorityCertFile  = "ca.crt"
+	AuthorityKeyFile   = "ca.key"
+	AuthorityAboveFile = "above.crt"
 )
 
 // DefaultAuthorityLifetime is how long a new authority stands unless it is told otherwise.
@@ -75,13 +78,41 @@ func InitAuthority(dir string, opts AuthorityOptions) (*Authority, error) {
 		return nil, err
 	}
 	certPath, keyPath := authorityPaths(dir)
+	if err := opts.Under.writeAbove(dir, opts.Force); err != nil {
+		return nil, err
+	}
 	if err := pair.write(dir, certPath, keyPath, opts.Force); err != nil {
 		return nil, err
 	}
-	return parseAuthority(certPath, pair.CertPEM, keyPath, pair.KeyPEM)
+	return LoadAuthority(dir)
 }
 
-// certifyAuthority signs an intermediate authority. Its file holds all authorities above it.
+// writeAbove writes the authority's certificate, and those above it, for one that is under it. For none that there is, it
+// takes the file of an earlier one away.
+func (a *Authority) writeAbove(dir string, force bool) error {
+	path := filepath.Join(dir, AuthorityAboveFile)
+	if a == nil {
+		if err := os.Remove(path); force && err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("certs: %w", err)
+		}
+		return nil
+	}
+	if err := makeFolder(dir); err != nil {
+		return err
+	}
+	var text []byte
+	for _, cert := range append([]*x509.Certificate{a.cert}, a.above...) {
+		text = append(text, encodeCertificate(cert.Raw)...)
+	}
+	s, err := stage(file{path: path, data: text, mode: modeCert})
+	if err != nil {
+		return err
+	}
+	defer s.discard()
+	return s.publish(force)
+}
+
+// certifyAuthority signs an intermediate authority.
 func (a *Authority) certifyAuthority(template *x509.Certificate, key *ecdsa.PrivateKey) (KeyPair, error) {
 	if a.cert.MaxPathLen == 0 {
 		return KeyPair{}, fmt.Errorf("%w: the authority %.120q may certify no other authority; take the one that it is under", ErrSubject, a.cert.Subject.String())
@@ -90,11 +121,7 @@ func (a *Authority) certifyAuthority(template *x509.Certificate, key *ecdsa.Priv
 		return KeyPair{}, err
 	}
 	template.MaxPathLen, template.MaxPathLenZero = 0, true
-	pair, err := sign(template, a.cert, key, a.key)
-	for _, cert := range append([]*x509.Certificate{a.cert}, a.above...) {
-		pair.CertPEM = append(pair.CertPEM, encodeCertificate(cert.Raw)...)
-	}
-	return pair, err
+	return sign(template, a.cert, key, a.key)
 }
 
 // LoadAuthority opens the authority that [InitAuthority] made in dir. A file that is damaged, unsafe, or does not
@@ -109,7 +136,15 @@ func LoadAuthority(dir string) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseAuthority(certPath, certPEM, keyPath, keyPEM)
+	abovePath := filepath.Join(dir, AuthorityAboveFile)
+	above, err := readCertFile(abovePath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return parseAuthority(certPath, certPEM, keyPath, keyPEM, abovePath, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseAuthority(certPath, certPEM, keyPath, keyPEM, abovePath, above)
 }
 
 // Certificate gives the authority's own certificate, which the caller only reads.
@@ -126,20 +161,35 @@ func authorityPaths(dir string) (certPath, keyPath string) {
 	return filepath.Join(dir, AuthorityCertFile), filepath.Join(dir, AuthorityKeyFile)
 }
 
-func parseAuthority(certPath string, certPEM []byte, keyPath string, keyPEM []byte) (*Authority, error) {
+func parseAuthority(certPath string, certPEM []byte, keyPath string, keyPEM []byte, abovePath string, abovePEM []byte) (*Authority, error) {
 	parsed, key, err := parsePair(certPath, certPEM, keyPath, keyPEM)
 	if err != nil {
 		return nil, err
 	}
-	for i, cert := range parsed {
-		if err := checkAuthority(certPath, cert); err != nil {
+	if len(parsed) != 1 {
+		return nil, damaged(certPath, "has %d certificates; an authority's file holds its own alone, and %s those above it", len(parsed), AuthorityAboveFile)
+	}
+	if err := checkAuthority(certPath, parsed[0]); err != nil {
+		return nil, err
+	}
+	a := &Authority{cert: parsed[0], key: key}
+	if abovePEM == nil {
+		return a, nil
+	}
+	if a.above, err = ParseCertificates(abovePath, abovePEM); err != nil {
+		return nil, err
+	}
+	below := a.cert
+	for i, cert := range a.above {
+		if err := checkAuthority(abovePath, cert); err != nil {
 			return nil, err
 		}
-		if i > 0 && (isSelfSigned(parsed[i-1]) || parsed[i-1].CheckSignatureFrom(cert) != nil) {
-			return nil, damaged(certPath, "certificate %d has not signed the one before it; give the authority's own, and then those that it is under", i+1)
+		if isSelfSigned(below) || below.CheckSignatureFrom(cert) != nil {
+			return nil, damaged(abovePath, "certificate %d has not signed the one below it; give those that the authority is under, the nearest first", i+1)
 		}
+		below = cert
 	}
-	return &Authority{cert: parsed[0], key: key, above: parsed[1:]}, nil
+	return a, nil
 }
 
 // intermediates gives what stands between a leaf and those who trust the topmost authority, the authority's own first.

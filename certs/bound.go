@@ -135,6 +135,9 @@ func (a *Authorities) Pool() *x509.CertPool {
 	return pool
 }
 
+// Certificates gives those of the authorities, which the caller only reads.
+func (a *Authorities) Certificates() []*x509.Certificate { return a.all }
+
 // Issuers gives the SHA-256 of each authority's public key, in hexadecimal: what
 // [Credential.IssuerSPKI] is of the certificates that it issues itself.
 func (a *Authorities) Issuers() []string {

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -36,6 +37,7 @@ type list struct {
 	sum        [sha256.Size]byte
 	revoked    map[serialNumber]struct{}
 	outdated   bool // and so its authority's certificates are refused, all of them
+	dormant    bool // its authority certifies nobody at the moment
 }
 
 // RevocationLists are the newest revocation lists (RFC 5280, section 5) of authorities, one
@@ -48,12 +50,20 @@ type RevocationLists struct {
 // LoadRevocationLists reads files with complete lists of the authorities, in DER or in PEM,
 // and verifies them. A path may be a folder of such files, whose names end in .crl or .pem. The
 // list of an intermediate authority stands in PEM beside the authority's certificate, and those
-// above it, so that it can be verified up to one of a. before are the lists that they replace, nil for none: the number of an
-// authority's list never goes back, and an authority that had a list, and is one still, keeps one. Errors are
-// *[FileError]: of a damaged file, or wrapping [ErrList] for a list that is signed by nobody
-// who is known, covers a part only (delta lists, distribution points), is not valid yet, has
-// no next update, or is older than the one before.
+// above it, so that it can be verified up to one of a.
+//
+// before are the lists that they replace, nil for none. An authority's list never takes
+// anything back: its number does not fall, and with the same number it revokes what it has
+// revoked. An authority that had a list keeps one. The list of one that certifies nobody at the
+// moment is kept, for it may do so again.
+//
+// Errors are *[FileError]: of a damaged file, or wrapping [ErrList] for a list that is signed by
+// nobody who is known, covers a part only (delta lists, distribution points), is not valid yet,
+// has no next update, or is older than the one before.
 func LoadRevocationLists(a *Authorities, before *RevocationLists, paths ...string) (*RevocationLists, error) {
+	if before == nil {
+		before = &RevocationLists{}
+	}
 	l := &RevocationLists{of: map[[sha256.Size]byte]*list{}}
 	for _, path := range paths {
 		files, err := filesAt(path, ".crl", ".pem")
@@ -61,30 +71,48 @@ func LoadRevocationLists(a *Authorities, before *RevocationLists, paths ...strin
 			return nil, err
 		}
 		for _, file := range files {
-			if err := l.read(file, a); err != nil {
+			if err := l.read(file, a, before); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if before == nil {
-		return l, nil
-	}
 	for key, old := range before.of {
-		if !a.trusts(old.signer, old.above) {
-			continue // it certifies nobody any more
-		}
 		now := l.of[key]
 		if now == nil {
-			return nil, fmt.Errorf("%w: no file holds the list of %.120q any more; what it revoked would be good again", ErrList, old.issuer)
+			if a.trusts(old.signer, old.above) {
+				return nil, fmt.Errorf("%w: no file holds the list of %.120q any more; what it revoked would be good again", ErrList, old.issuer)
+			}
+			kept := *old
+			kept.dormant = true
+			l.of[key] = &kept
+			continue
 		}
-		if now.number.Cmp(old.number) < 0 {
-			return nil, fmt.Errorf("%w: the list of %.120q has number %v, and the one before had %v", ErrList, old.issuer, now.number, old.number)
+		if err := now.follows(old); err != nil {
+			return nil, err
 		}
 	}
 	return l, nil
 }
 
-func (l *RevocationLists) read(path string, a *Authorities) error {
+// follows refuses a list that takes something back.
+func (now *list) follows(old *list) error {
+	switch now.number.Cmp(old.number) {
+	case -1:
+		return fmt.Errorf("%w: the list of %.120q has number %v, and the one before had %v", ErrList, old.issuer, now.number, old.number)
+	case 0:
+		if now.sum == old.sum {
+			return nil
+		}
+		for serial := range old.revoked {
+			if _, revoked := now.revoked[serial]; !revoked {
+				return fmt.Errorf("%w: the list of %.120q has number %v as the one before, and revokes less; give it the next number", ErrList, old.issuer, now.number)
+			}
+		}
+	}
+	return nil
+}
+
+func (l *RevocationLists) read(path string, a *Authorities, before *RevocationLists) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
@@ -100,17 +128,18 @@ func (l *RevocationLists) read(path string, a *Authorities) error {
 	if err != nil {
 		return err
 	}
+	known := before.signers()
 	for i, cert := range beside {
 		if err := checkAuthority(path, cert); err != nil {
 			return err
 		}
-		if !a.trusts(cert, beside) {
+		if !a.trusts(cert, beside) && !slices.ContainsFunc(known, cert.Equal) {
 			return &FileError{Path: path, Err: ErrList, Detail: fmt.Sprintf(
 				"certificate %d, of %.120q, is not under an authority of clients, and so its list is nobody's", i+1, cert.Subject.String())}
 		}
 	}
 	for _, der := range ders {
-		if err := l.add(path, der, a, beside); err != nil {
+		if err := l.add(path, der, a, beside, known); err != nil {
 			return err
 		}
 	}
@@ -148,7 +177,7 @@ func listBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certifi
 
 const pemList = "X509 CRL"
 
-func (l *RevocationLists) add(path string, der []byte, a *Authorities, beside []*x509.Certificate) error {
+func (l *RevocationLists) add(path string, der []byte, a *Authorities, beside, known []*x509.Certificate) error {
 	parsed, err := x509.ParseRevocationList(der)
 	if err != nil {
 		return damaged(path, "holds no revocation list that can be read: %v", err)
@@ -156,7 +185,7 @@ func (l *RevocationLists) add(path string, der []byte, a *Authorities, beside []
 	unusable := func(format string, args ...any) error {
 		return &FileError{Path: path, Detail: fmt.Sprintf(format, args...), Err: ErrList}
 	}
-	signer := signerOf(parsed, slices.Concat(a.all, beside))
+	signer := signerOf(parsed, slices.Concat(a.all, beside, known))
 	switch {
 	case signer == nil:
 		return unusable("the list of %.120q is signed by no authority of clients; give the list of one of them", parsed.Issuer.String())
@@ -175,7 +204,7 @@ func (l *RevocationLists) add(path string, der []byte, a *Authorities, beside []
 		return unusable("there is another list of %.120q; give one for each authority", parsed.Issuer.String())
 	}
 	one := &list{issuer: parsed.Issuer.String(), signer: signer, above: beside, number: parsed.Number, nextUpdate: parsed.NextUpdate,
-		sum: sha256.Sum256(der), revoked: make(map[serialNumber]struct{}, len(parsed.RevokedCertificateEntries))}
+		sum: sha256.Sum256(der), dormant: !a.trusts(signer, beside), revoked: make(map[serialNumber]struct{}, len(parsed.RevokedCertificateEntries))}
 	for _, e := range parsed.RevokedCertificateEntries {
 		serial, ok := serialOf(e.SerialNumber.Bytes())
 		if !ok || e.SerialNumber.Sign() < 0 {
@@ -187,18 +216,37 @@ func (l *RevocationLists) add(path string, der []byte, a *Authorities, beside []
 	return nil
 }
 
-// trusts reports whether a certificate is one of the authorities, or under one of them with the help of those beside
-// it, whatever its dates.
+// Trusts reports whether a certificate is that of one of the authorities, or is under one of them; dates and names are
+// not looked at.
+func (a *Authorities) Trusts(cert *x509.Certificate) bool { return a.trusts(cert, nil) }
+
+// trusts is Trusts with the help of certificates beside.
 func (a *Authorities) trusts(cert *x509.Certificate, beside []*x509.Certificate) bool {
-	intermediates := x509.NewCertPool()
-	for _, c := range beside {
-		intermediates.AddCert(c)
+	return a.leadsTo(cert, beside, len(beside)+1)
+}
+
+func (a *Authorities) leadsTo(cert *x509.Certificate, beside []*x509.Certificate, steps int) bool {
+	if a.bound[sha256.Sum256(cert.Raw)] != nil {
+		return true
 	}
-	_, err := cert.Verify(x509.VerifyOptions{
-		Roots: a.Pool(), Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-		CurrentTime: cert.NotAfter.Add(-time.Second),
+	signs := func(issuer *x509.Certificate) bool {
+		return bytes.Equal(issuer.RawSubject, cert.RawIssuer) && cert.CheckSignatureFrom(issuer) == nil
+	}
+	if slices.ContainsFunc(a.all, signs) {
+		return true
+	}
+	return steps > 0 && slices.ContainsFunc(beside, func(issuer *x509.Certificate) bool {
+		return !issuer.Equal(cert) && signs(issuer) && a.leadsTo(issuer, beside, steps-1)
 	})
-	return err == nil
+}
+
+// signers are those of the lists.
+func (l *RevocationLists) signers() []*x509.Certificate {
+	var all []*x509.Certificate
+	for _, of := range l.of {
+		all = append(all, of.signer)
+	}
+	return all
 }
 
 // signerOf finds the authority that has signed a list.
@@ -279,7 +327,7 @@ func (l *RevocationLists) Revoked(issuer, serial string) bool {
 func (l *RevocationLists) At(now time.Time) (at *RevocationLists, outdated []string) {
 	at = &RevocationLists{of: maps.Clone(l.of)}
 	for key, of := range at.of {
-		if now.Before(of.nextUpdate) {
+		if of.dormant || now.Before(of.nextUpdate) {
 			continue
 		}
 		old := *of
@@ -291,11 +339,14 @@ func (l *RevocationLists) At(now time.Time) (at *RevocationLists, outdated []str
 	return at, outdated
 }
 
-// Issuers gives the SHA-256 of the public key of each authority that has a list, in hexadecimal.
+// Issuers gives the SHA-256 of the public key of each authority that has a list, and certifies somebody, in
+// hexadecimal.
 func (l *RevocationLists) Issuers() []string {
 	issuers := make([]string, 0, len(l.of))
-	for key := range l.of {
-		issuers = append(issuers, hex.EncodeToString(key[:]))
+	for key, of := range l.of {
+		if !of.dormant {
+			issuers = append(issuers, hex.EncodeToString(key[:]))
+		}
 	}
 	slices.Sort(issuers)
 	return issuers
@@ -303,12 +354,12 @@ func (l *RevocationLists) Issuers() []string {
 
 // Sum tells one set of lists from another.
 func (l *RevocationLists) Sum() [sha256.Size]byte {
-	h := sha256.New()
-	for _, issuer := range l.Issuers() {
-		key, _ := hex.DecodeString(issuer)
-		fmt.Fprintf(h, "%s %x\n", issuer, l.of[[sha256.Size]byte(key)].sum)
+	var lines []string
+	for key, of := range l.of {
+		lines = append(lines, fmt.Sprintf("%x %x %v", key, of.sum, of.dormant))
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	slices.Sort(lines)
+	return sha256.Sum256([]byte(strings.Join(lines, "\n")))
 }
 
 // NextUpdate returns the earliest moment, of those after another, at which a list becomes
@@ -316,7 +367,7 @@ func (l *RevocationLists) Sum() [sha256.Size]byte {
 func (l *RevocationLists) NextUpdate(after time.Time) time.Time {
 	var next time.Time
 	for _, of := range l.of {
-		if of.nextUpdate.After(after) && (next.IsZero() || of.nextUpdate.Before(next)) {
+		if !of.dormant && of.nextUpdate.After(after) && (next.IsZero() || of.nextUpdate.Before(next)) {
 			next = of.nextUpdate
 		}
 	}

@@ -21,10 +21,10 @@ func under(t *testing.T, above *certs.Authority) (*certs.Authority, string) {
 	dir := t.TempDir()
 	made, err := certs.InitAuthority(dir, certs.AuthorityOptions{Under: above, Lifetime: 24 * time.Hour})
 	require.NoError(t, err)
-	loaded, err := certs.LoadAuthority(dir)
+	authorities, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
 	require.NoError(t, err)
-	require.Equal(t, made, loaded)
-	return loaded, dir
+	require.Len(t, authorities.Certificates(), 1, "who trusts it trusts nobody above it")
+	return made, dir
 }
 
 func parseAll(t *testing.T, pair certs.KeyPair) []*x509.Certificate {
@@ -60,13 +60,22 @@ func TestIntermediateAuthorityWhoseFileIsDamaged(t *testing.T) {
 	root, _ := newAuthority(t)
 	stranger, _ := newAuthority(t)
 	_, dir := under(t, root)
-	path := filepath.Join(dir, certs.AuthorityCertFile)
-	own := readFile(t, path)
-	block, _ := pem.Decode(own)
-	writeFile(t, path, slices.Concat(pem.EncodeToMemory(block), encode(stranger.Certificate())), 0o644)
-	_, err := certs.LoadAuthority(dir)
-	require.ErrorIs(t, err, certs.ErrDamaged)
-	require.ErrorContains(t, err, "has not signed the one before it")
+	path := filepath.Join(dir, certs.AuthorityAboveFile)
+	require.Equal(t, encode(root.Certificate()), readFile(t, path))
+	for _, text := range [][]byte{
+		encode(stranger.Certificate()),
+		slices.Concat(encode(root.Certificate()), encode(root.Certificate())),
+		[]byte("no PEM"),
+		encode(parseLeaf(t, issueClient(t, root, certs.ClientLeaf{SPIFFEID: alice}))),
+	} {
+		writeFile(t, path, text, 0o644)
+		_, err := certs.LoadAuthority(dir)
+		require.ErrorIs(t, err, certs.ErrDamaged)
+		require.ErrorContains(t, err, path)
+	}
+	_, err := certs.InitAuthority(dir, certs.AuthorityOptions{Force: true})
+	require.NoError(t, err)
+	require.NoFileExists(t, path, "it stands for itself now")
 }
 
 func encode(c *x509.Certificate) []byte {
@@ -116,8 +125,14 @@ func TestIntermediateAuthoritysList(t *testing.T) {
 	_, err = certs.LoadRevocationLists(others, nil, path)
 	require.ErrorIs(t, err, certs.ErrList)
 	require.ErrorContains(t, err, "not under an authority of clients")
-	_, err = certs.LoadRevocationLists(others, lists)
+	kept, err := certs.LoadRevocationLists(others, lists)
 	require.NoError(t, err, "an authority under none of ours certifies nobody: its list may go")
+	require.Empty(t, kept.Issuers())
+	require.True(t, kept.Revoked(issuer, all[0].Serial))
+	_, err = certs.LoadRevocationLists(authorities, kept)
+	require.ErrorContains(t, err, "no file holds the list", "but not once it certifies again")
+	_, err = certs.LoadRevocationLists(others, lists, path)
+	require.NoError(t, err, "and it may stay")
 	_, err = certs.LoadRevocationLists(authorities, lists)
 	require.ErrorContains(t, err, "no file holds the list")
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
+	"sync"
 )
 
 // Material is by what a server is known, and whom it knows.
@@ -36,8 +37,8 @@ type Source interface {
 	// Load gives what there is now, whole and checked, or an error that says what is wrong with it.
 	Load() (Material, error)
 	// Watch calls changed when it has begun, for what came before it would not see, and then when Load may give
-	// something else, perhaps for nothing, one call at a time, until ctx is done, which is no error.
-	Watch(ctx context.Context, changed func()) error
+	// something else, perhaps for nothing, one call at a time, until ctx is done. What hinders it shows in Load.
+	Watch(ctx context.Context, changed func())
 }
 
 // Files is the [Source] of PEM files. The zero value gives nothing.
@@ -63,8 +64,8 @@ func (f Files) Load() (m Material, err error) {
 	return m, nil
 }
 
-// Watch implements [Source]. Its errors are those of [WatchFiles].
-func (f Files) Watch(ctx context.Context, changed func()) error {
+// Watch implements [Source], by [WatchFiles].
+func (f Files) Watch(ctx context.Context, changed func()) {
 	var paths []string
 	if f.Certificate != "" {
 		paths = append(paths, f.Certificate, f.Key)
@@ -72,7 +73,7 @@ func (f Files) Watch(ctx context.Context, changed func()) error {
 	for _, b := range f.Authorities {
 		paths = append(paths, b.File)
 	}
-	return WatchFiles(ctx, paths, changed)
+	WatchFiles(ctx, paths, changed)
 }
 
 // Join gives the certificate of the first source that has one, and the authorities of all.
@@ -95,34 +96,27 @@ func (j joined) Load() (Material, error) {
 	return all, nil
 }
 
-func (j joined) Watch(ctx context.Context, changed func()) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+func (j joined) Watch(ctx context.Context, changed func()) {
 	var (
-		wake  = make(chan struct{}, 1)
-		ended = make(chan error, len(j))
+		wake = make(chan struct{}, 1)
+		all  sync.WaitGroup
 	)
 	for _, source := range j {
-		go func() {
-			ended <- source.Watch(ctx, func() {
+		all.Go(func() {
+			source.Watch(ctx, func() {
 				select {
 				case wake <- struct{}{}:
 				default: // it will be looked at all the same
 				}
 			})
-		}()
+		})
 	}
-	for left := len(j); left > 0; {
+	for ctx.Err() == nil {
 		select {
 		case <-wake:
 			changed()
-		case err := <-ended:
-			left--
-			if err != nil {
-				cancel()
-				return err
-			}
+		case <-ctx.Done():
 		}
 	}
-	return nil
+	all.Wait()
 }

@@ -2,6 +2,7 @@ package certs_test
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"os"
@@ -18,11 +19,14 @@ import (
 func watched(t *testing.T, s certs.Source) <-chan struct{} {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	changes, ended := make(chan struct{}, 100), make(chan error, 1)
-	go func() { ended <- s.Watch(ctx, func() { changes <- struct{}{} }) }()
+	changes, ended := make(chan struct{}, 100), make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.Watch(ctx, func() { changes <- struct{}{} })
+	}()
 	t.Cleanup(func() {
 		cancel()
-		require.NoError(t, <-ended)
+		<-ended
 	})
 	awaitChange(t, changes) // from now on it watches
 	return changes
@@ -139,7 +143,6 @@ func TestAFolderIsWatched(t *testing.T) {
 	_, from = newAuthority(t)
 	writeFile(t, filepath.Join(dir, "two.crt"), readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
 	awaitChange(t, changes)
-	require.Error(t, certs.WatchFiles(t.Context(), []string{filepath.Join(dir, "nowhere", "x")}, func() {}))
 }
 
 // given is a source that a test changes.
@@ -147,20 +150,17 @@ type given struct {
 	material certs.Material
 	err      error
 	changed  chan struct{}
-	fails    chan error
 }
 
 func (g *given) Load() (certs.Material, error) { return g.material, g.err }
 
-func (g *given) Watch(ctx context.Context, changed func()) error {
+func (g *given) Watch(ctx context.Context, changed func()) {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-g.changed:
 			changed()
-		case err := <-g.fails:
-			return err
 		}
 	}
 }
@@ -175,7 +175,7 @@ func TestJoin(t *testing.T) {
 		Certificate: filepath.Join(aDir, "server.crt"), Key: filepath.Join(aDir, "server.key"),
 		Authorities: []certs.Binding{{File: filepath.Join(aDir, certs.AuthorityCertFile), TrustDomains: []string{"a.example"}}},
 	}
-	second := &given{changed: make(chan struct{}), fails: make(chan error)}
+	second := &given{changed: make(chan struct{})}
 	second.material.Authorities, err = certs.LoadAuthorities(certs.Binding{File: filepath.Join(bDir, certs.AuthorityCertFile), TrustDomains: []string{"b.example"}})
 	require.NoError(t, err)
 	both := certs.Join(first, second)
@@ -199,7 +199,55 @@ func TestJoin(t *testing.T) {
 	_, err = both.Load()
 	require.ErrorContains(t, err, "broken", "one that is not usable makes all not usable")
 
-	third := &given{fails: make(chan error, 1)}
-	third.fails <- errors.New("the end")
-	require.ErrorContains(t, certs.Join(first, third).Watch(t.Context(), func() {}), "the end")
+	_, err = certs.Join(second, first).Load()
+	require.ErrorContains(t, err, "broken")
+	second.err, second.material.Certificate = nil, tls.Certificate{Certificate: [][]byte{{1}}}
+	m, err = both.Load()
+	require.NoError(t, err)
+	require.Equal(t, pair.CertPEM, encode(m.Certificate.Leaf), "that of the first")
+}
+
+// TestAFolderThatIsMadeAnewIsWatched: it was gone when somebody looked.
+func TestAFolderThatIsMadeAnewIsWatched(t *testing.T) {
+	dir := t.TempDir()
+	in := filepath.Join(dir, "above", "in")
+	path := filepath.Join(in, "ca.crt")
+	exchange := func() {
+		require.NoError(t, os.RemoveAll(filepath.Dir(in)))
+		require.NoError(t, os.MkdirAll(in, 0o755))
+		_, from := newAuthority(t)
+		writeFile(t, path, readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	}
+	exchange()
+	changes := watched(t, certs.Files{Authorities: []certs.Binding{{File: path}}})
+	require.NoError(t, os.RemoveAll(filepath.Dir(in)))
+	awaitChange(t, changes)
+	exchange()
+	awaitChange(t, changes)
+	drain(changes)
+	_, from := newAuthority(t)
+	writeFile(t, path, readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	awaitChange(t, changes)
+}
+
+func drain(changes <-chan struct{}) {
+	for {
+		select {
+		case <-changes:
+		case <-time.After(300 * time.Millisecond): // longer than files are left alone
+			return
+		}
+	}
+}
+
+// TestWhatALinkLeadsToIsWatched, also if it is rewritten where it is.
+func TestWhatALinkLeadsToIsWatched(t *testing.T) {
+	_, from := newAuthority(t)
+	target, link := filepath.Join(t.TempDir(), "real.crt"), filepath.Join(t.TempDir(), "ca.crt")
+	writeFile(t, target, readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	require.NoError(t, os.Symlink(target, link))
+	changes := watched(t, certs.Files{Authorities: []certs.Binding{{File: link}}})
+	_, from = newAuthority(t)
+	writeFile(t, target, readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	awaitChange(t, changes)
 }

@@ -102,7 +102,7 @@ func (a *adminAPI) howOf(r *http.Request) (h how, err error) {
 // apply brings the changes to the engine, with the checks of the control plane as their
 // preconditions.
 func (a *adminAPI) apply(w http.ResponseWriter, r *http.Request, caller *Caller, changes []policy.Change, h how) error {
-	checks := &author{caller: caller, changes: changes, now: func() int64 { return time.Now().UnixNano() }}
+	checks := &author{caller: caller, changes: changes, now: func() int64 { return time.Now().UnixNano() }, ended: a.engine.Ended}
 	update := actors.Update{
 		Changes: changes, Grace: h.grace, After: checks.after, Repeat: h.repeat.asked(),
 		Author: actors.Author{Principal: caller.Principal, Credential: caller.Credential.Fingerprint()},

@@ -242,19 +242,23 @@ func (a *adminAPI) unchanged(w http.ResponseWriter, r *http.Request, revision ui
 	return a.answerReceipt(w, receipt, err)
 }
 
+// maxYAML bounds a policy in YAML, in bytes: it takes some two hundred times its size while
+// it is read.
+const maxYAML = 2 << 20
+
 func (a *adminAPI) readPolicy(w http.ResponseWriter, r *http.Request) (*policy.File, error) {
-	name := ""
+	name, limit := "", a.limit
 	switch media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); {
 	case err == nil && media == policy.LinesMedia:
 		return a.readLines(w, r)
 	case err == nil && media == mediaJSON:
 		name = "policy.json"
 	case err == nil && (media == mediaYAML || media == "text/yaml" || media == "application/x-yaml"):
-		name = "policy.yaml"
+		name, limit = "policy.yaml", min(limit, maxYAML)
 	default:
 		return nil, &mediaTypeError{Detail: "Send the policy as application/yaml, application/json or application/x-ndjson."}
 	}
-	data, err := readBody(w, r, a.limit)
+	data, err := readBody(w, r, limit)
 	if err != nil {
 		return nil, err
 	}

@@ -54,9 +54,9 @@ func NewConnections(id *certs.Identifier) *Connections {
 // each is looked at anew at its next request.
 func (c *Connections) Use(id *certs.Identifier) { c.identifier.Store(id) }
 
-// finding is a caller, or why there is none, and the certificate that it was read from.
+// finding is a caller, or why there is none, and the verified chain that it was read from.
 type finding struct {
-	leaf   *x509.Certificate
+	chain  []*x509.Certificate
 	by     *certs.Identifier
 	caller *Caller
 	err    error
@@ -92,16 +92,16 @@ func (c *Connections) peerOf(r *http.Request) (*Caller, error) {
 			"You have too many connections; use those that you have.")
 	}
 	found := conn.found.Load()
-	if found == nil || found.leaf != chain[0] || found.by != c.identifier.Load() {
+	if found == nil || found.chain[0] != chain[0] || found.by != c.identifier.Load() {
 		found = c.find(chain)
-		conn.found.Store(found)
+		conn.adopt(found)
 	}
 	return found.caller, found.err
 }
 
 // find looks at a verified chain.
 func (c *Connections) find(chain []*x509.Certificate) *finding {
-	f := &finding{leaf: chain[0], by: c.identifier.Load()}
+	f := &finding{chain: chain, by: c.identifier.Load()}
 	f.caller, f.err = identify(f.by, chain)
 	return f
 }

@@ -25,6 +25,9 @@ type ConnectionLimits struct {
 	// PerPrincipal bounds the connections of one principal: 1,024. Requests on a further one
 	// are answered with 429.
 	PerPrincipal int
+	// Strange is for how long a connection is kept by which nobody has presented a certificate:
+	// 10 s, and what is under way then goes on to its end.
+	Strange time.Duration
 	// Age is for how long a connection is used, more or less by a tenth, so that those which
 	// were made together do not end together: 1 hour. The next answer then closes it (HTTP/2:
 	// GOAWAY), and what is under way goes on to its end.
@@ -36,7 +39,7 @@ type ConnectionCounts struct {
 	// Open are open now.
 	Open int64
 	// Refused were one too many, of a server or of a principal; Aged were told to close when
-	// they had their age; Ended when their credential ended.
+	// they had their age; Ended when their credential ended, or none had come.
 	Refused, Aged, Ended uint64
 }
 
@@ -51,7 +54,8 @@ func (c *Connections) attach(server *http.Server, limits ConnectionLimits, proxi
 	d := &door{
 		callers: c, proxied: proxied, log: cmp.Or(log, slog.Default()), of: map[policy.Principal]int{},
 		limits: ConnectionLimits{
-			Max: cmp.Or(limits.Max, 16384), PerPrincipal: cmp.Or(limits.PerPrincipal, 1024), Age: cmp.Or(limits.Age, time.Hour),
+			Max: cmp.Or(limits.Max, 16384), PerPrincipal: cmp.Or(limits.PerPrincipal, 1024),
+			Strange: cmp.Or(limits.Strange, 10*time.Second), Age: cmp.Or(limits.Age, time.Hour),
 		},
 	}
 	c.mu.Lock()
@@ -73,6 +77,36 @@ func (c *Connections) CloseEnded(ended func(*actors.Credential) bool) int {
 		})
 	}
 	return closed
+}
+
+// Disowned looks at all callers anew, if they have to be identified in another way than they
+// were, and returns the credentials of those who were somebody and are nobody now: of
+// connections, and of clients that a proxy has named by one.
+func (c *Connections) Disowned() []*actors.Credential {
+	var lost []*actors.Credential
+	by := c.identifier.Load()
+	look := func(known *finding) (now *finding) {
+		if known == nil || known.err != nil || known.by == by {
+			return nil
+		}
+		now = c.find(known.chain)
+		if now.err != nil {
+			lost = append(lost, known.caller.Credential)
+		}
+		return now
+	}
+	for _, d := range c.all() {
+		d.conns.Range(func(_, value any) bool {
+			conn := value.(*connection)
+			if now := look(conn.found.Load()); now != nil && now.err != nil {
+				conn.found.Store(now)
+				conn.end()
+			}
+			conn.behind.each(func(known *finding) { look(known) })
+			return true
+		})
+	}
+	return lost
 }
 
 // Counts returns what is known of the connections of all servers.
@@ -126,9 +160,10 @@ type connection struct {
 	behind sightings // the clients of a proxy
 
 	// Under the lock of the door.
-	left    bool
-	counted *policy.Principal // as whose it counts
-	ending  *time.Timer       // for the end of the certificate
+	left       bool
+	counted    *policy.Principal // as whose it counts, or has counted
+	discounted bool              // it counts no more
+	ending     *time.Timer       // for the end of the certificate, or of waiting for one
 }
 
 // What is to become of a connection.
@@ -136,7 +171,7 @@ const (
 	stands  int32 = iota
 	aged          // the next answer closes it
 	crowded       // the same: its principal has too many
-	ended         // the same, or nothing if it is idle: its credential has ended
+	ended         // the same, or nothing if it is idle: its credential has ended, or none has come
 )
 
 func connectionOf(ctx context.Context) *connection {
@@ -209,11 +244,8 @@ func (d *door) leave(c *connection) {
 	if c.ending != nil {
 		c.ending.Stop()
 	}
-	if c.counted == nil {
-		return
-	}
-	if d.of[*c.counted]--; d.of[*c.counted] == 0 {
-		delete(d.of, *c.counted)
+	if !c.discounted {
+		c.discount()
 	}
 }
 
@@ -225,40 +257,98 @@ func (c *connection) meet() {
 	}
 	state := secure.ConnectionState()
 	if len(state.VerifiedChains) == 0 {
+		c.endAfter(c.door.limits.Strange)
 		return
 	}
-	found := c.door.callers.find(state.VerifiedChains[0])
+	c.adopt(c.door.callers.find(state.VerifiedChains[0]))
+}
+
+// adopt takes a finding for the connection's own. A connection counts as its caller's from the
+// first that is one, and lives no longer than that one's certificate.
+func (c *connection) adopt(found *finding) {
 	c.found.Store(found)
 	if found.err != nil {
 		return
 	}
-	if !c.count(found.caller) {
+	fresh, counts := c.count(found.caller)
+	if !counts {
 		c.doom(crowded)
 		c.door.refuse("a principal has too many connections", slog.Int("limit", c.door.limits.PerPrincipal),
 			slog.String("principal", found.caller.Principal.String()))
 	}
-	if ended := c.door.callers.ended.Load(); ended != nil {
-		c.closeIf(*ended)
+	if fresh {
+		c.watchEnd(found.caller.Credential)
 	}
 }
 
-// count adds the connection to those of its principal, and reports whether that may have it.
-func (c *connection) count(caller *Caller) bool {
+// watchEnd closes the connection when the credential ends, if it has not by now.
+func (c *connection) watchEnd(credential *actors.Credential) {
+	ended := c.door.callers.ended.Load()
+	if ended == nil { // there is no engine to ask
+		c.endAfter(time.Until(credential.NotAfter()))
+		return
+	}
+	if (*ended)(credential) {
+		c.end()
+		return
+	}
+	// The engine's time may be behind: nothing is closed that a turn would still admit.
+	left := max(time.Until(credential.NotAfter()), endedAgain)
+	c.door.mu.Lock()
+	defer c.door.mu.Unlock()
+	if !c.left {
+		c.ending = time.AfterFunc(left, func() { c.watchEnd(credential) })
+	}
+}
+
+// endedAgain is how often an engine is asked whose time is behind.
+const endedAgain = 100 * time.Millisecond
+
+// count adds the connection to those of its principal, once, and reports whether that may
+// have it.
+func (c *connection) count(caller *Caller) (fresh, counts bool) {
 	d := c.door
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c.left {
-		return true
+	if c.left || c.counted != nil {
+		return false, true
 	}
 	c.counted = &caller.Principal
+	if c.discounted {
+		return true, true
+	}
 	d.of[caller.Principal]++
-	c.ending = time.AfterFunc(time.Until(caller.Credential.NotAfter()), func() { c.end() })
-	return d.of[caller.Principal] <= d.limits.PerPrincipal
+	return true, d.of[caller.Principal] <= d.limits.PerPrincipal
 }
 
+// discount takes the connection from those of its principal. The door's lock is the caller's.
+func (c *connection) discount() {
+	if c.counted == nil {
+		return
+	}
+	of := c.door.of
+	if of[*c.counted]--; of[*c.counted] <= 0 {
+		delete(of, *c.counted)
+	}
+}
+
+// endAfter ends the connection after a while, unless it has gone by then.
+func (c *connection) endAfter(left time.Duration) {
+	c.door.mu.Lock()
+	defer c.door.mu.Unlock()
+	if !c.left {
+		c.ending = time.AfterFunc(left, func() { c.end() })
+	}
+}
+
+// age has the next answer be the last. The principal may have another connection for it.
 func (c *connection) age() {
-	if c.doom(aged) {
+	c.door.mu.Lock()
+	defer c.door.mu.Unlock()
+	if !c.left && c.doom(aged) {
 		c.door.aged.Add(1)
+		c.discount()
+		c.discounted = true
 	}
 }
 
@@ -302,10 +392,9 @@ const (
 	farewell = time.Second
 )
 
-// goAway is a frame of HTTP/2 (RFC 9113, section 6.8): there is no error, and what was sent
-// and not answered so far may be sent anew elsewhere. That is true of an ended credential,
-// by which nothing is done any more.
-var goAway = []byte{0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+// goAway is a frame of HTTP/2 (RFC 9113, section 6.8): no further requests, and no error. What
+// the client has sent until it reads this is answered still.
+var goAway = []byte{0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0}
 
 // close closes an idle connection after a while; it does not wait for that.
 func (c *connection) close(after time.Duration) {

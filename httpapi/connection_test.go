@@ -1,14 +1,17 @@
 package httpapi_test
 
 import (
+	"crypto/tls"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -156,4 +159,82 @@ func TestConnectionsAreForgotten(t *testing.T) {
 			s.requireOpen(0)
 		}
 	}
+}
+
+func TestSecurity10_AConnectionWithoutACertificateIsNotKept(t *testing.T) {
+	for _, speaks := range wires {
+		s := limited(t, httpapi.ConnectionLimits{Strange: 50 * time.Millisecond})
+		s.router.HandleFunc("/open", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "open") })
+		held := newStream()
+		s.router.Handle("/held", held)
+		idle, busy, known := s.client(speaks), s.client(speaks), s.client(speaks, s.issue("spiffe://interlock.test/bob"))
+		before := s.whoami(known).body
+		require.Equal(t, "open", s.send(idle, s.request(http.MethodGet, "/open", "")).body)
+		holds := s.watch(busy, "/held", held)
+		s.requireOpen(2)
+		holds.requireUndisturbed()
+		s.requireOpen(1)
+		require.Equal(t, before, s.whoami(known).body, "the same connection")
+	}
+}
+
+// TestSecurity6_AnAuthorityThatMayNotCertifyAnyMore: connections that stand are looked at anew,
+// at their next request or when somebody asks.
+func TestSecurity6_AnAuthorityThatMayNotCertifyAnyMore(t *testing.T) {
+	for _, speaks := range wires {
+		s := limited(t, httpapi.ConnectionLimits{})
+		bob, idle := s.client(speaks, s.issue("spiffe://interlock.test/bob")), s.client(speaks, s.issue("spiffe://interlock.test/bob"))
+		require.Equal(t, 200, s.whoami(bob).StatusCode)
+		require.Equal(t, 200, s.whoami(idle).StatusCode)
+		s.connections.Use(new(certs.Identifier).Under(s.authorities("ca")))
+		require.Empty(t, s.connections.Disowned(), "it is another look, with the same end")
+		s.newAuthority("other" + string(speaks[5:]))
+		s.connections.Use(new(certs.Identifier).Under(s.authorities("other" + string(speaks[5:]))))
+		s.whoami(bob).requireProblem(t, 401, "no-identity")
+		require.Len(t, s.connections.Disowned(), 1, "the other has asked for nothing since")
+		s.requireOpen(0)
+		require.Empty(t, s.connections.Disowned())
+	}
+}
+
+// TestSecurity6_ARevocationEndsAConnectionOfItsAge at once, which the age does not.
+func TestSecurity6_ARevocationEndsAConnectionOfItsAge(t *testing.T) {
+	s := limited(t, httpapi.ConnectionLimits{Age: time.Millisecond})
+	stolen := s.issue("spiffe://interlock.test/bob")
+	s.whoami(s.client(http2, stolen))
+	require.Eventually(t, func() bool { return s.connections.Counts().Aged == 1 }, patience, time.Millisecond)
+	require.Equal(t, 1, requireQuiesced(t, s.update(s.revocationOf(stolen))).Connections)
+	s.requireOpen(0)
+}
+
+// TestConnectionsOfTheirAgeDoNotCount: a client that does as it is told gets another one.
+func TestConnectionsOfTheirAgeDoNotCount(t *testing.T) {
+	s := limited(t, httpapi.ConnectionLimits{Age: 50 * time.Millisecond, PerPrincipal: 1})
+	held := newStream()
+	s.router.Handle("/held", held)
+	holds := s.watch(s.as("bob"), "/held", held)
+	require.Eventually(t, func() bool { return s.connections.Counts().Aged == 1 }, patience, time.Millisecond)
+	require.Equal(t, 200, s.whoami(s.as("bob")).StatusCode)
+	holds.requireUndisturbed()
+}
+
+// TestSecurity6_HTTP2IsToldByGoAway reads the frames of a connection whose certificate ends.
+func TestSecurity6_HTTP2IsToldByGoAway(t *testing.T) {
+	s := limited(t, httpapi.ConnectionLimits{})
+	stolen := s.issue("spiffe://interlock.test/bob")
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.url, "https://"), &tls.Config{
+		RootCAs: s.authority.Pool(), Certificates: []tls.Certificate{stolen}, NextProtos: []string{"h2"},
+	})
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00") // and empty SETTINGS
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		return requireQuiesced(t, s.update(s.revocationOf(stolen))).Connections == 1
+	}, patience, time.Millisecond, "it is known as soon as it speaks")
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+	text, err := io.ReadAll(conn)
+	require.NoError(t, err, "it ends as it should")
+	last := text[len(text)-17:]
+	require.Equal(t, []byte{0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0}, last, "GOAWAY, without an error")
 }

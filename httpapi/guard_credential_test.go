@@ -135,3 +135,29 @@ func TestSecurity6_ARevokedCertificateEndsWhatItBegan(t *testing.T) {
 		stays.requireUndisturbed()
 	}
 }
+
+// TestSecurity6_AListEndsAnAdministratorToo: also what is being decided in the log.
+func TestSecurity6_AListEndsAnAdministratorToo(t *testing.T) {
+	s := newAdminStation(t)
+	cert := s.issue("spiffe://interlock.test/admin")
+	c := s.client(http2, cert)
+	change := `{"changes":[` + grant("bob", "reader") + `]}`
+	require.Equal(t, 200, s.post(c, "/v1/changes", change).StatusCode)
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	require.NoError(t, err)
+	_, err = s.engine.UseLists(t.Context(), revokedSerial(leaf.SerialNumber.Text(16)))
+	require.NoError(t, err)
+	before := s.engine.Revision()
+	for _, path := range []string{"/v1/changes", "/v1/changes?dry-run=true"} {
+		s.post(c, path, change).requireProblem(t, 401, "credential-revoked")
+	}
+	s.send(c, s.request(http.MethodGet, "/v1/policy", "")).requireProblem(t, 401, "credential-revoked")
+	require.Equal(t, before, s.engine.Revision())
+	require.Equal(t, 200, s.get("admin", "/v1/policy").StatusCode, "another certificate of the same administrator")
+}
+
+// revokedSerial is a list that revokes one certificate, of any authority.
+type revokedSerial string
+
+// Revoked implements [actors.RevocationLists].
+func (r revokedSerial) Revoked(_, serial string) bool { return serial == string(r) }

@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"slices"
@@ -24,28 +26,27 @@ type Proxied struct {
 	Proxies []policy.Principal
 }
 
-// forwarded finds the caller that a proxy names; nil if this is no proxy's connection. It
-// removes from the request what proxies, or who would like to be one, say of the client.
-func (c *connection) forwarded(r *http.Request) *finding {
-	if c == nil || c.door.proxied == nil {
-		forwarded.Remove(r.Header)
-		return nil
+// forwarded finds the caller that a proxy names, and removes from the request what proxies, or
+// who would like to be one, say of the client.
+func (p *Proxied) forwarded(c *connection, r *http.Request) *finding {
+	defer p.Reader.Remove(r.Header)
+	if c == nil || c.door.proxied != p {
+		return &finding{err: notForwarded("the server does not look after its connections (its ConnContext was replaced), and so believes no proxy")}
 	}
-	defer c.door.proxied.Reader.Remove(r.Header)
 	proxy, err := c.door.callers.peerOf(r)
 	if err != nil {
 		return &finding{err: err}
 	}
-	if !slices.Contains(c.door.proxied.Proxies, proxy.Principal) {
+	if !slices.Contains(p.Proxies, proxy.Principal) {
 		return &finding{err: notForwarded("%.120q is not one of the proxies that this listener is for; callers go to the other one", proxy.Principal.String())}
 	}
 	return c.behind.find(c.door, proxy, r.Header)
 }
 
-// viaProxy reports whether a request came through a proxy.
+// viaProxy reports whether a request came through a proxy that is known.
 func viaProxy(ctx context.Context) bool {
 	s := scopeOf(ctx)
-	return s != nil && s.forwarded != nil
+	return s != nil && s.forwarded != nil && s.forwarded.by != nil
 }
 
 // maxSightings bounds the clients that are remembered for one connection of a proxy.
@@ -55,27 +56,27 @@ const maxSightings = 1024
 // them: to verify a chain for each request would cost more than everything else. Requests
 // take no lock: many clients share the connection.
 type sightings struct {
-	all   atomic.Pointer[sync.Map] // of text to *finding
+	all   atomic.Pointer[sync.Map] // of the SHA-256 of the text to *finding
 	count atomic.Int32
 }
 
 // find finds the client in the headers of a request.
 func (s *sightings) find(d *door, proxy *Caller, h http.Header) *finding {
-	said, by := d.proxied.Reader.Text(h), d.callers.identifier.Load()
+	said, by := sha256.Sum256([]byte(d.proxied.Reader.Text(h))), d.callers.identifier.Load()
 	if all := s.all.Load(); all != nil {
 		if known, ok := all.Load(said); ok && known.(*finding).by == by {
 			return known.(*finding)
 		}
 	}
 	found := &finding{by: by}
-	if found.caller, found.err = forwardedCaller(by, d.proxied, proxy, h); found.err == nil {
+	if found.chain, found.caller, found.err = forwardedCaller(by, d.proxied, proxy, h); found.err == nil {
 		s.remember(said, found)
 	}
 	return found
 }
 
 // remember forgets all others when there are too many.
-func (s *sightings) remember(said string, found *finding) {
+func (s *sightings) remember(said [sha256.Size]byte, found *finding) {
 	all := s.all.Load()
 	if all == nil || s.count.Add(1) > maxSightings {
 		all = &sync.Map{}
@@ -85,16 +86,27 @@ func (s *sightings) remember(said string, found *finding) {
 	all.Store(said, found)
 }
 
-func forwardedCaller(by *certs.Identifier, p *Proxied, proxy *Caller, h http.Header) (*Caller, error) {
+// each calls look with those that are remembered.
+func (s *sightings) each(look func(*finding)) {
+	if all := s.all.Load(); all != nil {
+		all.Range(func(_, known any) bool {
+			look(known.(*finding))
+			return true
+		})
+	}
+}
+
+func forwardedCaller(by *certs.Identifier, p *Proxied, proxy *Caller, h http.Header) ([]*x509.Certificate, *Caller, error) {
 	given, err := p.Reader.Chain(h)
 	if err != nil {
-		return nil, notForwarded("%v", err)
+		return nil, nil, notForwarded("%v", err)
 	}
 	chain, err := by.Verify(given, time.Now())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return identify(by, chain, proxy.Credential)
+	caller, err := identify(by, chain, proxy.Credential)
+	return chain, caller, err
 }
 
 func notForwarded(format string, args ...any) error {

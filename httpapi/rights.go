@@ -45,12 +45,13 @@ type author struct {
 	caller  *Caller
 	changes []policy.Change
 	now     func() int64
+	ended   func(*actors.Credential) bool
 }
 
 // before checks the author's certificate and, for each change, its right. What it finds
 // out about a right holds for all changes of the call: they are of one instant.
 func (a *author) before(tip policy.View) error {
-	r := &rightsAt{caller: a.caller, tip: tip, now: a.now(), found: map[right]error{}}
+	r := &rightsAt{caller: a.caller, tip: tip, now: a.now(), ended: a.ended, found: map[right]error{}}
 	if err := r.checkCertificate(); err != nil {
 		return err
 	}
@@ -113,6 +114,7 @@ type rightsAt struct {
 	caller *Caller
 	tip    policy.View
 	now    int64
+	ended  func(*actors.Credential) bool
 	asker  *policy.Asker
 	found  map[right]error
 }
@@ -126,7 +128,8 @@ func (r *rightsAt) checkCertificate() error {
 	switch {
 	case r.now >= c.NotAfter().UnixNano():
 		reason = policy.ReasonCredentialExpired
-	case slices.ContainsFunc(c.IDs(), r.tip.Revoked):
+	case slices.ContainsFunc(c.IDs(), r.tip.Revoked), r.ended(c):
+		// By a revocation that is in the log, and may not be delivered yet, or by a list.
 		reason = policy.ReasonCredentialRevoked
 	}
 	if reason == policy.ReasonAllowed {

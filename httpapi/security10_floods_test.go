@@ -23,7 +23,7 @@ const (
 	// streams is how many requests may be under way on a connection.
 	streams = 128
 	// affordable is how much the heap may grow under an attack.
-	affordable = 64 << 20
+	affordable = 160 << 20
 )
 
 // crowd counts the handlers that run at the same time.

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+
+	"github.com/interlock-authz/interlock/httpapi/forwarded"
 )
 
 // ServerOptions of [NewServer]. What is zero gets the value that stands in its comment.
@@ -51,7 +53,7 @@ func NewServer(o ServerOptions) *http.Server {
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	server := &http.Server{
 		Addr:              o.Addr,
-		Handler:           scoped(o.Logger, o.Handler),
+		Handler:           scoped(o.Logger, o.Proxied, o.Handler),
 		TLSConfig:         o.TLS,
 		ReadHeaderTimeout: cmp.Or(o.ReadHeaderTimeout, 5*time.Second),
 		ReadTimeout:       cmp.Or(o.ReadTimeout, 30*time.Second),
@@ -86,11 +88,17 @@ func (e errorLog) Write(line []byte) (int, error) {
 
 // scoped gives each request its ID, its log and its recorder, takes from it what only a proxy
 // may say, and meets its panics.
-func scoped(log *slog.Logger, next http.Handler) http.Handler {
+func scoped(log *slog.Logger, proxied *Proxied, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := requestIDOf(r.Header)
 		conn := connectionOf(r.Context())
-		r = withScope(r, &requestScope{id: id, log: log.With(slog.String("request", id)), forwarded: conn.forwarded(r)})
+		scope := &requestScope{id: id, log: log.With(slog.String("request", id))}
+		if proxied != nil {
+			scope.forwarded = proxied.forwarded(conn, r)
+		} else {
+			forwarded.Remove(r.Header)
+		}
+		r = withScope(r, scope)
 		w.Header().Set(requestIDHeader, id)
 		answer, began := recorded(w), time.Now()
 		answer.conn = conn

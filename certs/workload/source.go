@@ -120,8 +120,8 @@ func (s *Source) Load() (certs.Material, error) {
 }
 
 // Watch calls changed once at the beginning, since there may have been a change before it, after each answer of the
-// Workload API, and when the SVID ends with none to follow it. It returns when ctx is done, which is no error.
-func (s *Source) Watch(ctx context.Context, changed func()) error {
+// Workload API, and when the SVID ends with none to follow it. It returns when ctx is done.
+func (s *Source) Watch(ctx context.Context, changed func()) {
 	for ctx.Err() == nil {
 		next, end := s.next()
 		changed()
@@ -135,7 +135,6 @@ func (s *Source) Watch(ctx context.Context, changed func()) error {
 		case <-ends:
 		}
 	}
-	return nil
 }
 
 // next is closed at the next change, unless the SVID ends before.

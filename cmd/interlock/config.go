@@ -46,11 +46,12 @@ type config struct {
 type connectionsConfig struct {
 	Max          int           `yaml:"max"`
 	PerPrincipal int           `yaml:"per-principal"`
+	Strange      time.Duration `yaml:"strange"`
 	Age          time.Duration `yaml:"age"`
 }
 
 func (c connectionsConfig) limits() httpapi.ConnectionLimits {
-	return httpapi.ConnectionLimits{Max: c.Max, PerPrincipal: c.PerPrincipal, Age: c.Age}
+	return httpapi.ConnectionLimits{Max: c.Max, PerPrincipal: c.PerPrincipal, Strange: c.Strange, Age: c.Age}
 }
 
 // proxiedConfig is the listener for proxies; there is none if nothing is set.
@@ -169,7 +170,7 @@ func defaultConfig() config {
 	return config{
 		Listen: "127.0.0.1:8443", AdminListen: "127.0.0.1:8444", OperatorListen: "127.0.0.1:8445",
 		Keep:        keepConfig{Count: 1_000_000},
-		Connections: connectionsConfig{Max: 16384, PerPrincipal: 1024, Age: time.Hour},
+		Connections: connectionsConfig{Max: 16384, PerPrincipal: 1024, Strange: 10 * time.Second, Age: time.Hour},
 		MaxQueued:   4096, IdleAfter: 5 * time.Minute, Drain: 10 * time.Second,
 		Log: logConfig{Format: "text"},
 	}
@@ -208,6 +209,7 @@ fingerprints:            # principals of single certificates, by their SHA-256, 
 connections:             # on each listener
   max: 16384             # one more is closed at once
   per-principal: 1024    # requests on one more are answered with 429
+  strange: 10s           # for how long one is kept that comes without a certificate
   age: 1h                # after which the next answer closes it, more or less by a tenth
 # proxied:               # callers that come through proxies which end their TLS
 #   listen: 127.0.0.1:8447
@@ -246,6 +248,9 @@ func (c *tlsConfig) check() error {
 		{"tls.certificate", c.Certificate}, {"tls.key", c.Key}, {"tls.client-ca", c.firstAuthority()},
 	}
 	if c.WorkloadAPI.Address == "" {
+		if c.WorkloadAPI.SPIFFEID != "" || len(c.WorkloadAPI.TrustDomains) > 0 {
+			return errors.New("tls.workload-api.address is not set; say where the Workload API listens")
+		}
 		for _, n := range needed {
 			if n.value == "" {
 				return hint(fmt.Errorf("%s is not set", n.name), "interlock serve --dev makes certificates to try it with; interlock serve --help shows a whole configuration")
@@ -253,7 +258,8 @@ func (c *tlsConfig) check() error {
 		}
 		return nil
 	}
-	for _, n := range needed[:2] {
+	needed[2].value = c.ClientCA // client-authorities may stand beside
+	for _, n := range needed {
 		if n.value != "" {
 			return fmt.Errorf("%s and tls.workload-api.address are both set; leave one out", n.name)
 		}
@@ -278,8 +284,8 @@ func (c *config) check() error {
 		return fmt.Errorf("tls.outdated-lists is %q; it is refuse or accept", c.TLS.OutdatedLists)
 	case c.Keep.Age < 0 || c.Keep.Count < 0:
 		return errors.New("keep.age and keep.count have to be positive, or 0 for no limit")
-	case c.Connections.Max < 0 || c.Connections.PerPrincipal < 0 || c.Connections.Age < 0:
-		return errors.New("connections.max, per-principal and age have to be positive, or 0 for the default")
+	case c.Connections.Max < 0 || c.Connections.PerPrincipal < 0 || c.Connections.Strange < 0 || c.Connections.Age < 0:
+		return errors.New("connections.max, per-principal, strange and age have to be positive, or 0 for the default")
 	case c.MaxQueued < 1 || c.IdleAfter <= 0 || c.Drain < 0:
 		return errors.New("max-queued and idle-after have to be positive, drain not negative")
 	}

@@ -5,14 +5,17 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/workload"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -28,6 +31,8 @@ type trust struct {
 	connections *httpapi.Connections
 	log         *slog.Logger
 	close       func() error
+
+	reading sync.Mutex // one reads at a time; nobody else waits for the files
 
 	mu       sync.Mutex
 	now      *standing
@@ -46,12 +51,16 @@ type standing struct {
 	tls         *tls.Config
 	authorities *certs.Authorities
 	lists       *certs.RevocationLists
-	withdrawn   map[string]bool // authorities that were there before, by the SHA-256 of their keys
+	// withdrawn are authorities that were there before, by the SHA-256 of their keys.
+	withdrawn map[string]*x509.Certificate
+	// disowned are certificates of connections whose authority may not certify their name any
+	// more. Nobody comes by them anew: they are here for what they began.
+	disowned map[policy.CertificateID]bool
 }
 
 // Revoked implements [actors.RevocationLists].
 func (s *standing) Revoked(issuer, serial string) bool {
-	return s.withdrawn[issuer] || s.lists.Revoked(issuer, serial)
+	return s.withdrawn[issuer] != nil || s.disowned[policy.CertificateID{Serial: serial, Issuer: issuer}] || s.lists.Revoked(issuer, serial)
 }
 
 // What becomes of the certificates of an authority whose list is outdated.
@@ -119,9 +128,11 @@ func (t *trust) issuers() []string {
 // read reads everything, and leaves it as it was if something is not usable. It reports
 // whether anything has changed.
 func (t *trust) read() (changed bool, err error) {
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	next, seen, err := t.load()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	next, seen, err := t.load()
 	t.broken = err
 	switch {
 	case err != nil:
@@ -146,11 +157,12 @@ func (t *trust) load() (s *standing, seen [2][sha256.Size]byte, err error) {
 	if m.Authorities == nil {
 		return nil, seen, fmt.Errorf("%w: no client could be verified", certs.ErrNoAuthorities)
 	}
+	s = &standing{authorities: m.Authorities, withdrawn: map[string]*x509.Certificate{}}
 	var before *certs.RevocationLists
-	if t.now != nil {
-		before = t.now.lists
+	if now := t.current(); now != nil {
+		before = now.lists
+		s.withdraw(slices.Concat(now.authorities.Certificates(), slices.Collect(maps.Values(now.withdrawn))))
 	}
-	s = &standing{authorities: m.Authorities, withdrawn: t.withdrawn(m.Authorities)}
 	if s.lists, err = certs.LoadRevocationLists(m.Authorities, before, t.config.RevocationLists...); err != nil {
 		return nil, seen, err
 	}
@@ -166,27 +178,14 @@ func (t *trust) load() (s *standing, seen [2][sha256.Size]byte, err error) {
 	return s, [2][sha256.Size]byte{m.Sum(), s.lists.Sum()}, nil
 }
 
-// withdrawn are the authorities that have certified once, and do not any more.
-func (t *trust) withdrawn(authorities *certs.Authorities) map[string]bool {
-	all := map[string]bool{}
-	if t.now == nil {
-		return all
+// withdraw notes those of authorities that are not trusted any more, nor are under one that is.
+func (s *standing) withdraw(authorities []*x509.Certificate) {
+	for _, cert := range authorities {
+		key := fmt.Sprintf("%x", sha256.Sum256(cert.RawSubjectPublicKeyInfo))
+		if !s.authorities.Trusts(cert) && !slices.Contains(s.authorities.Issuers(), key) {
+			s.withdrawn[key] = cert
+		}
 	}
-	for _, issuer := range append(t.now.authorities.Issuers(), keys(t.now.withdrawn)...) {
-		all[issuer] = true
-	}
-	for _, issuer := range authorities.Issuers() {
-		delete(all, issuer)
-	}
-	return all
-}
-
-func keys(set map[string]bool) []string {
-	all := make([]string, 0, len(set))
-	for key := range set {
-		all = append(all, key)
-	}
-	return all
 }
 
 // overdue is when the next list becomes outdated, the zero time for never.
@@ -221,32 +220,58 @@ func (t *trust) fault() error {
 // which is not good any longer.
 const patienceForEnds = time.Minute
 
-// use has the engine look at the lists, as they are at this moment.
+// use has the engine look at the lists, as they are at this moment. It does not wait until
+// all has ended that they revoke: the next list may come before.
 func (t *trust) use(ctx context.Context, engine *actors.Engine) error {
+	s, fresh := t.standingNow()
+	s.disowned = map[policy.CertificateID]bool{}
+	for _, c := range t.connections.Disowned() {
+		s.disowned[c.IDs()[1]] = true
+	}
+	if fresh && len(s.outdated) > 0 {
+		t.log.Error("revocation lists are outdated", slog.Any("issuers", s.outdated), slog.Bool("refused", !t.acceptsOutdated()))
+	}
+	wait, err := engine.PublishLists(&s.standing)
+	if err != nil {
+		return err
+	}
+	t.log.Info("certificates, authorities and revocation lists are in use",
+		slog.Int("authorities", len(s.authorities.Issuers())), slog.Int("revoked", s.lists.Len()))
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, patienceForEnds)
+		defer cancel()
+		r, err := wait(ctx)
+		switch {
+		case errors.Is(err, actors.ErrNotQuiesced):
+			t.log.Warn("operations run still that came by certificates which are not good any more", slog.Int("count", r.RunningCount))
+		case err == nil && r.EndedCount+r.Connections > 0:
+			t.log.Info("what came by certificates that are not good any more has ended",
+				slog.Int("ended", r.EndedCount), slog.Int("connections", r.Connections))
+		}
+	}()
+	return nil
+}
+
+// dated is what stands, as it is at a moment.
+type dated struct {
+	standing
+	outdated []string
+}
+
+// standingNow reports besides whether other lists are outdated than at the last look.
+func (t *trust) standingNow() (s dated, fresh bool) {
 	t.mu.Lock()
-	s := *t.now
+	defer t.mu.Unlock()
 	t.looked = time.Now()
-	lists, outdated := s.lists.At(t.looked)
-	fresh := !slices.Equal(outdated, t.outdated)
-	t.outdated = outdated
-	t.mu.Unlock()
-	accept := t.config.OutdatedLists == acceptOutdated
-	if !accept {
+	s.standing = *t.now
+	var lists *certs.RevocationLists
+	lists, s.outdated = t.now.lists.At(t.looked)
+	fresh = !slices.Equal(s.outdated, t.outdated)
+	t.outdated = s.outdated
+	if !t.acceptsOutdated() {
 		s.lists = lists
 	}
-	if fresh && len(outdated) > 0 {
-		t.log.Error("revocation lists are outdated", slog.Any("issuers", outdated), slog.Bool("refused", !accept))
-	}
-	ctx, cancel := context.WithTimeout(ctx, patienceForEnds)
-	defer cancel()
-	r, err := engine.UseLists(ctx, &s)
-	if errors.Is(err, actors.ErrNotQuiesced) {
-		t.log.Warn("operations run still that came by certificates which are not good any more", slog.Int("count", r.RunningCount))
-		return nil
-	}
-	if err == nil {
-		t.log.Info("certificates, authorities and revocation lists are in use", slog.Int("authorities", len(s.authorities.Issuers())),
-			slog.Int("revoked", s.lists.Len()), slog.Int("ended", r.EndedCount))
-	}
-	return err
+	return s, fresh
 }
+
+func (t *trust) acceptsOutdated() bool { return t.config.OutdatedLists == acceptOutdated }

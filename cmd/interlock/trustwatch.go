@@ -25,23 +25,15 @@ func (t *trust) watch(ctx context.Context, engine *actors.Engine) {
 		default: // it will be looked at all the same
 		}
 	}
-	for _, watch := range []func(context.Context, func()) error{
-		t.source.Watch,
-		func(ctx context.Context, changed func()) error {
-			return certs.WatchFiles(ctx, t.config.RevocationLists, changed)
-		},
-	} {
-		go func() {
-			if err := watch(ctx, changed); err != nil {
-				t.log.Warn("changes of certificates are not seen any more", slog.Any("error", err), slog.String("hint", "SIGHUP has everything read anew"))
-			}
-		}()
-	}
+	go t.source.Watch(ctx, changed)
+	go certs.WatchFiles(ctx, t.config.RevocationLists, changed)
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
+	day := time.NewTicker(anew)
+	defer day.Stop()
 	for {
-		overdue := t.wait(ctx, changes, hangup)
+		overdue := t.wait(ctx, changes, hangup, day.C)
 		if ctx.Err() != nil {
 			return
 		}
@@ -60,18 +52,16 @@ func (t *trust) watch(ctx context.Context, engine *actors.Engine) {
 
 // wait returns when there is something to look at, or ctx is done. It reports whether a list
 // has become outdated.
-func (t *trust) wait(ctx context.Context, changes <-chan struct{}, hangup <-chan os.Signal) (overdue bool) {
+func (t *trust) wait(ctx context.Context, changes <-chan struct{}, hangup <-chan os.Signal, day <-chan time.Time) (overdue bool) {
 	next := t.overdue()
 	due := time.NewTimer(time.Until(next))
 	defer due.Stop()
 	if next.IsZero() {
 		due.Stop()
 	}
-	day := time.NewTimer(anew)
-	defer day.Stop()
 	select {
 	case <-ctx.Done():
-	case <-day.C:
+	case <-day:
 		t.forget()
 	case <-due.C:
 		return true

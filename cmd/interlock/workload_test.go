@@ -14,6 +14,8 @@ import (
 	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+
+	"github.com/interlock-authz/interlock/certs"
 )
 
 // agent is a Workload API that gives what it is told.
@@ -123,7 +125,13 @@ func TestAServerHasOneCertificate(t *testing.T) {
 	c := defaultConfig()
 	c.TLS = tlsConfig{Certificate: "server.crt", WorkloadAPI: workloadConfig{Address: "unix:///agent.sock"}}
 	require.ErrorContains(t, c.check(), "tls.certificate and tls.workload-api.address are both set")
-	c.TLS.Certificate, c.TLS.WorkloadAPI.Address = "", "tcp://127.0.0.1:1"
+	c.TLS.Certificate, c.TLS.ClientCA = "", "ca.crt"
+	require.ErrorContains(t, c.check(), "tls.client-ca and tls.workload-api.address are both set")
+	c.TLS.ClientCA, c.TLS.ClientAuthorities = "", []certs.Binding{{File: "partner.crt"}}
+	require.NoError(t, c.check())
+	c.TLS.ClientAuthorities, c.TLS.WorkloadAPI = nil, workloadConfig{TrustDomains: []string{"a.example"}}
+	require.ErrorContains(t, c.check(), "tls.workload-api.address is not set")
+	c.TLS.WorkloadAPI.Address = "tcp://127.0.0.1:1"
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := newTrust(ctx, &c, (&sharedText{}).logger())
