@@ -139,3 +139,22 @@ func TestACertificateWithoutEnd(t *testing.T) {
 	require.NoError(t, err)
 	lease.Release()
 }
+
+// TestSecurity6_ACredentialBeginsWithWhatItDependsOn, and ends with it.
+func TestSecurity6_ACredentialBeginsWithWhatItDependsOn(t *testing.T) {
+	now := time.Now()
+	e := newEngine(t, actors.Options{}, roleOf(t, "reader", permission(policy.Allow, "orders:read", "orders/*")))
+	who := policy.MustPrincipal("user:alice")
+	grant(t, e, who, "reader")
+	for name, above := range map[string]*actors.Credential{
+		"not yet": actors.NewCredential([32]byte{7}, [32]byte{9}, "77", now.Add(time.Hour), now.Add(2*time.Hour)),
+		"over":    actors.NewCredential([32]byte{7}, [32]byte{9}, "77", now.Add(-2*time.Hour), now.Add(-time.Hour)),
+	} {
+		leaf := actors.NewCredential([32]byte{8}, [32]byte{7}, "88", now.Add(-time.Minute), now.Add(time.Hour), above)
+		d, err := e.Decide(t.Context(), actors.Request{Principal: who, Credential: leaf, Action: "orders:read", Resource: "orders/1"})
+		require.NoError(t, err)
+		require.Equal(t, policy.ReasonCredentialExpired, d.Reason, name)
+		require.Equal(t, name == "over", e.Ended(leaf), "what has not begun has not ended")
+	}
+	require.False(t, e.Ended(nil))
+}

@@ -203,3 +203,49 @@ func TestFoldersOfFiles(t *testing.T) {
 	_, err = certs.LoadAuthorities(certs.Binding{File: dir})
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
+
+// TestListsBesideWhichStandsAnother: only authorities, under one of clients, vouch for a list.
+func TestListsBesideWhichStandsAnother(t *testing.T) {
+	root, rootDir := newAuthority(t)
+	authorities, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(rootDir, certs.AuthorityCertFile)})
+	require.NoError(t, err)
+	text, err := root.Revoke(nil, time.Hour)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "ca.crl")
+	leaf := parseLeaf(t, issueClient(t, root, certs.ClientLeaf{SPIFFEID: alice}))
+	writeFile(t, path, slices.Concat(text, encode(leaf)), 0o644)
+	_, err = certs.LoadRevocationLists(authorities, nil, path)
+	require.ErrorIs(t, err, certs.ErrDamaged)
+	writeFile(t, path, encode(root.Certificate()), 0o644)
+	_, err = certs.LoadRevocationLists(authorities, nil, path)
+	require.ErrorContains(t, err, "holds certificates alone")
+}
+
+// TestSecurity8_AListNeverTakesBack: not with the same number, and not through a withdrawal of
+// its authority.
+func TestSecurity8_AListNeverTakesBack(t *testing.T) {
+	s := newListStage(t)
+	s.write(5, 1, 2)
+	before, err := s.load(nil)
+	require.NoError(t, err)
+	s.write(5, 1)
+	_, err = s.load(before)
+	require.ErrorIs(t, err, certs.ErrList)
+	require.ErrorContains(t, err, "revokes less")
+	s.write(5, 1, 2, 3)
+	_, err = s.load(before)
+	require.NoError(t, err)
+
+	_, otherDir := newAuthority(t)
+	others, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(otherDir, certs.AuthorityCertFile)})
+	require.NoError(t, err)
+	for _, paths := range [][]string{nil, {s.path}} { // its file is gone, or is there
+		away, err := certs.LoadRevocationLists(others, before, paths...)
+		require.NoError(t, err, "it does not hold up the lists of others")
+		require.Empty(t, away.Issuers())
+		s.write(3)
+		_, err = s.load(away)
+		require.ErrorContains(t, err, "has number 3", "when it certifies again")
+		s.write(5, 1, 2, 3)
+	}
+}
