@@ -116,8 +116,8 @@ func (w *watch) await(ctx context.Context) {
 			if settled == nil && w.matters(e.Name) {
 				settled = time.After(settle)
 			}
-		case <-errs: // events may have been lost: it is as if everything had changed
-			if settled == nil {
+		case err := <-errs: // events may have been lost: it is as if everything had changed
+			if settled == nil && err != nil {
 				settled = time.After(settle)
 			}
 		}
