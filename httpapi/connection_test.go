@@ -197,13 +197,16 @@ func TestSecurity6_AnAuthorityThatMayNotCertifyAnyMore(t *testing.T) {
 	}
 }
 
-// TestSecurity6_ARevocationEndsAConnectionOfItsAge at once, which the age does not.
+// TestSecurity6_ARevocationEndsAConnectionOfItsAge: the end is the last word.
 func TestSecurity6_ARevocationEndsAConnectionOfItsAge(t *testing.T) {
-	s := limited(t, httpapi.ConnectionLimits{Age: time.Millisecond})
+	s := limited(t, httpapi.ConnectionLimits{Age: 50 * time.Millisecond})
+	held := newStream()
+	s.router.Handle("/held", held)
 	stolen := s.issue("spiffe://interlock.test/bob")
-	s.whoami(s.client(http2, stolen))
+	holds := s.watch(s.client(http2, stolen), "/held", held)
 	require.Eventually(t, func() bool { return s.connections.Counts().Aged == 1 }, patience, time.Millisecond)
 	require.Equal(t, 1, requireQuiesced(t, s.update(s.revocationOf(stolen))).Connections)
+	holds.requireUndisturbed()
 	s.requireOpen(0)
 }
 
@@ -229,12 +232,21 @@ func TestSecurity6_HTTP2IsToldByGoAway(t *testing.T) {
 	defer conn.Close()
 	_, err = io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00") // and empty SETTINGS
 	require.NoError(t, err)
-	require.Eventually(t, func() bool {
-		return requireQuiesced(t, s.update(s.revocationOf(stolen))).Connections == 1
-	}, patience, time.Millisecond, "it is known as soon as it speaks")
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+	readUntil(t, conn, "\x00\x00\x00\x04\x01\x00\x00\x00\x00") // it has taken the settings, and so knows the connection
+	require.Equal(t, 1, requireQuiesced(t, s.update(s.revocationOf(stolen))).Connections)
 	text, err := io.ReadAll(conn)
 	require.NoError(t, err, "it ends as it should")
 	last := text[len(text)-17:]
 	require.Equal(t, []byte{0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0}, last, "GOAWAY, without an error")
+}
+
+// readUntil reads up to the end of a text.
+func readUntil(t testing.TB, from io.Reader, end string) {
+	t.Helper()
+	var read []byte
+	for one := make([]byte, 1); !strings.HasSuffix(string(read), end); read = append(read, one...) {
+		_, err := io.ReadFull(from, one)
+		require.NoError(t, err)
+	}
 }
