@@ -23,7 +23,7 @@ type connection struct {
 	found  atomic.Pointer[finding]
 	fate   atomic.Int32
 	busy   atomic.Bool // a request is under way
-	met    bool        // the server\'s own goroutine for the connection alone uses it
+	met    bool        // the server's own goroutine for the connection alone uses it
 	once   sync.Once   // closes it
 	aging  *time.Timer
 	behind sightings // the clients of a proxy
