@@ -3,6 +3,7 @@ package actors_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,4 +131,57 @@ func TestListsAndUpdatesAddUp(t *testing.T) {
 	_, err = e.UseLists(t.Context(), listed{"a": true, "c": true})
 	require.NoError(t, err)
 	requireRevoked("a", "b", "c")
+}
+
+// heldDelivery is a log whose deliveries wait.
+type heldDelivery struct {
+	*actors.Memory
+	hold atomic.Pointer[chan struct{}]
+}
+
+// Open implements [actors.Log].
+func (l *heldDelivery) Open(events actors.Events) (actors.Opening, error) {
+	deliver := events.Deliver
+	events.Deliver = func(all []actors.Outcome) {
+		hold := l.hold.Load()
+		if hold == nil {
+			deliver(all)
+			return
+		}
+		go func() {
+			<-*hold
+			deliver(all)
+		}()
+	}
+	return l.Memory.Open(events)
+}
+
+// TestG2_ListsWaitForWhatTheLogHasTaken: its author may have come by a certificate that is
+// revoked now, and it would take effect afterwards.
+func TestG2_ListsWaitForWhatTheLogHasTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory, err := actors.NewMemoryWith([]*policy.Role{roleOf(t, "reader", permission(policy.Allow, "orders:read", "orders/*"))}, nil)
+		require.NoError(t, err)
+		log := &heldDelivery{Memory: memory}
+		e := newEngine(t, actors.Options{Log: log})
+		held := make(chan struct{})
+		log.hold.Store(&held)
+		updated, used := make(chan error, 1), make(chan error, 1)
+		go func() {
+			_, err := e.Update(t.Context(), actors.Update{Changes: []policy.Change{
+				policy.GrantRole(policy.Grant{Principal: policy.MustPrincipal("user:bob"), Role: "reader"}),
+			}})
+			updated <- err
+		}()
+		synctest.Wait()
+		go func() {
+			_, err := e.UseLists(t.Context(), listed{"a": true})
+			used <- err
+		}()
+		synctest.Wait()
+		require.Empty(t, used, "the update is not delivered yet")
+		close(held)
+		require.NoError(t, <-updated)
+		require.NoError(t, <-used)
+	})
 }

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"slices"
@@ -147,4 +148,22 @@ func TestSecurity18_ARevokedCertificateChangesAndReadsNothing(t *testing.T) {
 	s.post(c, "/v1/changes?dry-run=true", change).requireProblem(t, 401, "credential-revoked")
 	s.send(c, s.request(http.MethodGet, "/v1/policy", "")).requireProblem(t, 401, "credential-revoked")
 	require.Equal(t, 200, s.get("admin", "/v1/policy").StatusCode, "another certificate of the same administrator")
+}
+
+// TestSecurity18_AListEndsAnAuthorWhoseChangeWaits: the change is in the line of the log when
+// the list is published, and is looked at after it.
+func TestSecurity18_AListEndsAnAuthorWhoseChangeWaits(t *testing.T) {
+	s, log := newHeldStation(t)
+	cert := s.issue("spiffe://interlock.test/helpdesk")
+	c := s.client(http2, cert)
+	answered := make(chan reply, 1)
+	go func() { answered <- s.post(c, "/v1/changes", `{"changes":[`+grant("bob", "reader")+`]}`) }()
+	await(t, log.arrived)
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	require.NoError(t, err)
+	_, err = s.engine.UseLists(t.Context(), revokedSerial(leaf.SerialNumber.Text(16)))
+	require.NoError(t, err)
+	close(log.open)
+	await(t, answered).requireProblem(t, 401, "credential-revoked")
+	require.False(t, s.allowed("bob", "orders:read", "orders/1"))
 }
