@@ -134,7 +134,9 @@ func TestSecurity10_Floods(t *testing.T) {
 		{nil, frame(99, 0, 0, make([]byte, 1<<24-1))},
 		{nil, bytes.Repeat(frame(frameSettings, 0, 0, []byte{0, 4, 255, 255, 255, 255}), 1000)},
 	}
-	if soak() { // of many at once one is acknowledged, so it takes 10 s until no answer goes out any more
+	limit := 3 * patience
+	if soak() { // of many at once one is acknowledged, so it takes long until no answer goes out any more
+		limit = 18 * patience
 		floods = append(floods, [2][]byte{nil, bytes.Repeat(frame(frameSettings, 0, 0, nil), 1000)})
 	}
 	for _, flood := range floods {
@@ -145,7 +147,7 @@ func TestSecurity10_Floods(t *testing.T) {
 		ends = append(ends, conn.NetConn())
 	}
 	// One is left, that of the honest; whether the others notice is for their systems to say.
-	require.Eventually(t, func() bool { return s.connections.Counts().Open == 1 }, 3*patience, time.Millisecond)
+	require.Eventually(t, func() bool { return s.connections.Counts().Open == 1 }, limit, time.Millisecond)
 	for _, conn := range ends {
 		_ = conn.Close()
 	}
