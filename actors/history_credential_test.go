@@ -142,35 +142,15 @@ type listsSnapshot map[string]bool
 // Revoked implements [actors.RevocationLists].
 func (l listsSnapshot) Revoked(issuer, serial string) bool { return l[serial+"@"+issuer] }
 
-func (s *credentialSubject) request(p, a int) actors.Request {
-	return actors.Request{
-		Principal: policy.MustPrincipal(fmt.Sprintf("test:%s-%d", s.prefix, p)), Credential: s.of.all[p][a], Action: "do:it", Resource: "thing",
+func newCredentialSubject(t *testing.T, e *actors.Engine, n int, listed *lists) *credentialSubject {
+	s := &credentialSubject{engineSubject{t: t, engine: e, prefix: fmt.Sprintf("h%d", n)}, newCredentials(n), listed}
+	s.request = func(p, a int) actors.Request {
+		return actors.Request{Principal: s.principal(p), Credential: s.of.all[p][a], Action: "do:it", Resource: "thing"}
 	}
-}
-
-func (s *credentialSubject) execute(p, a int, begin, end func()) (bool, uint64) {
-	var revision uint64
-	err := s.engine.Execute(context.Background(), s.request(p, a), func(ctx context.Context) error {
-		begin()
-		revision, _ = actors.RevisionOf(ctx)
-		end()
-		return nil
-	})
-	if err == nil {
-		return true, revision
+	for p := range credentialPrincipals {
+		s.update(policy.GrantRole(policy.Grant{Principal: s.principal(p), Role: "all"}))
 	}
-	return false, s.deniedAt(err)
-}
-
-func (s *credentialSubject) admit(p, a int) (func(func()), uint64) {
-	l, err := s.engine.Admit(context.Background(), s.request(p, a))
-	if err != nil {
-		return nil, s.deniedAt(err)
-	}
-	return func(end func()) {
-		end()
-		l.Release()
-	}, l.Decision().Revision
+	return s
 }
 
 func (s *credentialSubject) revoke(ids ...policy.CertificateID) {
@@ -205,10 +185,7 @@ func TestG2_HistoriesOfCredentials(t *testing.T) {
 			listed := &lists{held: map[string]bool{}}
 			for i := range each {
 				seed := uint64(batch*each + i)
-				s := &credentialSubject{engineSubject{t: t, engine: e, prefix: fmt.Sprintf("h%d", i)}, newCredentials(i), listed}
-				for p := range credentialPrincipals {
-					s.update(policy.GrantRole(policy.Grant{Principal: s.principal(p), Role: "all"}))
-				}
+				s := newCredentialSubject(t, e, i, listed)
 				h := recordCredentials(s, s.of, seed)
 				if !h.check(t) {
 					t.Fatalf("history of seed %d is illegal:\n%s", seed, h.dump())

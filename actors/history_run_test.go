@@ -140,10 +140,15 @@ type engineSubject struct {
 	t      *testing.T
 	engine *actors.Engine
 	prefix string
+	// request is what a principal asks for when it does an action.
+	request func(p, action int) actors.Request
 }
 
 func newEngineSubject(t *testing.T, e *actors.Engine, n int) *engineSubject {
 	s := &engineSubject{t: t, engine: e, prefix: fmt.Sprintf("h%d", n)}
+	s.request = func(p, action int) actors.Request {
+		return actors.Request{Principal: s.principal(p), Action: fmt.Sprintf("do:a%d", action), Resource: "thing"}
+	}
 	changes := []policy.Change{policy.PutRole(s.sharedRole(false), "")}
 	for p := range historyPrincipals {
 		changes = append(changes, policy.GrantRole(policy.Grant{Principal: s.principal(p), Role: s.prefix + "-shared"}))
@@ -162,10 +167,6 @@ func (s *engineSubject) sharedRole(allows bool) *policy.Role {
 		return roleOf(s.t, s.prefix+"-shared", permission(policy.Allow, "do:a2", "thing"))
 	}
 	return roleOf(s.t, s.prefix+"-shared")
-}
-
-func (s *engineSubject) request(p, action int) actors.Request {
-	return actors.Request{Principal: s.principal(p), Action: fmt.Sprintf("do:a%d", action), Resource: "thing"}
 }
 
 func (s *engineSubject) execute(p, action int, begin, end func()) (bool, uint64) {

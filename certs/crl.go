@@ -138,6 +138,9 @@ func (l *RevocationLists) read(path string, a *Authorities, before *RevocationLi
 		}
 	}
 	for _, der := range ders {
+		if l.again(before, der, a, beside) {
+			continue
+		}
 		if err := l.add(path, der, a, beside, known); err != nil {
 			return err
 		}
@@ -175,6 +178,21 @@ func listBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certifi
 }
 
 const pemList = "X509 CRL"
+
+// again takes over a list that stood before, byte for byte, as it was read then: everything is read anew when one file of
+// many changes.
+func (l *RevocationLists) again(before *RevocationLists, der []byte, a *Authorities, beside []*x509.Certificate) bool {
+	sum := sha256.Sum256(der)
+	for key, old := range before.of {
+		if old.sum == sum && !old.dormant && l.of[key] == nil && a.trusts(old.signer, beside) {
+			kept := *old
+			kept.above, kept.outdated = beside, false
+			l.of[key] = &kept
+			return true
+		}
+	}
+	return false
+}
 
 func (l *RevocationLists) add(path string, der []byte, a *Authorities, beside, known []*x509.Certificate) error {
 	parsed, err := x509.ParseRevocationList(der)

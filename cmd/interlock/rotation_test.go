@@ -95,7 +95,7 @@ func (r *rotation) visit(kind string, n int, leaf func() tls.Certificate, s *spe
 				TLSClientConfig: config, Protocols: protocols, DisableKeepAlives: i%4 >= 2,
 			}},
 		}
-		if s.passes.Load() && kind != "good" {
+		if kind != "good" {
 			v.header.Set("X-Idempotency-Key", "any") // its connection may be closed as it is used
 		}
 		r.visitors = append(r.visitors, v)
