@@ -7,11 +7,13 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/control"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -50,6 +52,8 @@ type adminAPI struct {
 	limit   int64
 	store   Store
 
+	connected connected
+
 	lines      http.Handler // getLines behind the guard
 	linesLimit int64
 	idle       time.Duration
@@ -82,14 +86,14 @@ func NewAdminAPI(o AdminOptions) http.Handler {
 	}
 	// What may last runs as an operation like any other: it ends when its caller's right does.
 	guard := NewGuard(o.Engine, a.callers, o.Logger)
-	a.lines = guard.Protect(Rule{Action: actionRead, Resource: resourcePolicy, Mode: Admit}, handle(o.Logger, a.getLines))
+	a.lines = guard.Protect(Rule{Action: control.ActionRead, Resource: control.ResourcePolicy, Mode: Admit}, handle(o.Logger, a.getLines))
 	for _, route := range []struct {
 		method, path, action, resource string
 		serve                          handlerFunc
 	}{
-		{http.MethodGet, "/v1/changes", actionRead, resourceChanges, a.getChanges},
-		{http.MethodPost, "/v1/store/verify", actionOperate, resourceStore, a.postVerify},
-		{http.MethodGet, "/v1/store/backup", actionOperate, resourceStore, a.getBackup},
+		{http.MethodGet, "/v1/changes", control.ActionRead, control.ResourceChanges, a.getChanges},
+		{http.MethodPost, "/v1/store/verify", control.ActionOperate, control.ResourceStore, a.postVerify},
+		{http.MethodGet, "/v1/store/backup", control.ActionOperate, control.ResourceStore, a.getBackup},
 	} {
 		rule := Rule{Action: route.action, Resource: route.resource, Mode: Admit}
 		r.Handle(route.path, guard.Protect(rule, handle(o.Logger, route.serve))).Methods(route.method)
@@ -111,7 +115,37 @@ func (a *adminAPI) may(r *http.Request, action, resource string) (*Caller, error
 	if !d.Allowed {
 		return nil, &actors.DeniedError{Decision: d, Principal: req.Principal, Action: action, Resource: resource}
 	}
+	a.connected.add(caller.Principal)
 	return caller, nil
+}
+
+// connected remembers the principals that used a right on the admin API since the server
+// started, for [control.Author.Connected]. It is safe for concurrent use.
+type connected struct {
+	mu   sync.Mutex
+	seen map[policy.Principal]struct{}
+}
+
+// maxConnected bounds the set. Administrators are few, so it is not reached in practice;
+// later ones are not remembered.
+const maxConnected = 10_000
+
+func (c *connected) add(p policy.Principal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.seen == nil {
+		c.seen = map[policy.Principal]struct{}{}
+	}
+	if len(c.seen) < maxConnected {
+		c.seen[p] = struct{}{}
+	}
+}
+
+func (c *connected) has(p policy.Principal) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.seen[p]
+	return ok
 }
 
 // etag names a revision of this store: the number alone means nothing in another one.

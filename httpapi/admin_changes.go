@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/control"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -68,16 +69,21 @@ func (a *adminAPI) checkIssuer(id policy.CertificateID) error {
 	return &policy.FieldError{Field: "issuer", Err: fmt.Errorf("%w: no authority of callers has that key", policy.ErrInvalid)}
 }
 
+// forceControl is the value of the query parameter force that permits an update to take
+// full rights from its author: see [control.ErrLosesControl].
+const forceControl = "full-rights"
+
 // how says in which way a request wants its changes applied.
 type how struct {
 	wait, grace time.Duration
 	dry         bool
+	force       bool
 	match       func(policy.View) error
 	repeat      *repeat
 }
 
 func (a *adminAPI) howOf(r *http.Request) (h how, err error) {
-	if err = onlyQuery(r, "wait", "grace", "dry-run"); err != nil {
+	if err = onlyQuery(r, "wait", "grace", "dry-run", "force"); err != nil {
 		return h, err
 	}
 	if h.wait, err = durationOf(r, "wait", defaultWait, maxWait); err != nil {
@@ -92,6 +98,11 @@ func (a *adminAPI) howOf(r *http.Request) (h how, err error) {
 			return h, queryProblem("dry-run", "is neither true nor false")
 		}
 	}
+	if query := r.URL.Query(); query.Has("force") {
+		if h.force = query.Get("force") == forceControl; !h.force {
+			return h, queryProblem("force", "is not "+forceControl)
+		}
+	}
 	if h.repeat, err = repeatOf(r); err != nil {
 		return h, err
 	}
@@ -102,12 +113,13 @@ func (a *adminAPI) howOf(r *http.Request) (h how, err error) {
 // apply brings the changes to the engine, with the checks of the control plane as their
 // preconditions.
 func (a *adminAPI) apply(w http.ResponseWriter, r *http.Request, caller *Caller, changes []policy.Change, h how) error {
-	checks := &author{caller: caller, changes: changes, now: func() int64 { return time.Now().UnixNano() }, ended: a.engine.Ended}
+	author := control.Author{Principal: caller.Principal, Credential: caller.Credential, Ended: a.engine.Ended, Force: h.force, Connected: a.connected.has}
+	before, after := author.Preconditions(changes, time.Now)
 	update := actors.Update{
-		Changes: changes, Grace: h.grace, After: checks.after, Repeat: h.repeat.asked(),
+		Changes: changes, Grace: h.grace, After: after, Repeat: h.repeat.asked(),
 		Author: actors.Author{Principal: caller.Principal, Credential: caller.Credential.Fingerprint()},
 		Before: func(tip policy.View) error {
-			if err := checks.before(tip); err != nil {
+			if err := before(tip); err != nil {
 				return err
 			}
 			if h.match != nil {
@@ -132,7 +144,7 @@ func (a *adminAPI) apply(w http.ResponseWriter, r *http.Request, caller *Caller,
 
 // checkCredential refuses a certificate that was revoked, or has ended.
 func (a *adminAPI) checkCredential(ctx context.Context, caller *Caller) error {
-	req := caller.Request(actionRead, resourceChanges)
+	req := caller.Request(control.ActionRead, control.ResourceChanges)
 	d, err := a.engine.Decide(ctx, req)
 	if err != nil {
 		return err
@@ -164,7 +176,7 @@ func (a *adminAPI) answerReceipt(w http.ResponseWriter, receipt actors.Receipt, 
 
 // getReceipt answers with the receipt of a revision as it is now.
 func (a *adminAPI) getReceipt(w http.ResponseWriter, r *http.Request) error {
-	if _, err := a.may(r, actionRead, resourceChanges); err != nil {
+	if _, err := a.may(r, control.ActionRead, control.ResourceChanges); err != nil {
 		return err
 	}
 	if err := onlyQuery(r, "wait"); err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/control"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -95,7 +96,7 @@ func (a *adminAPI) getPolicy(w http.ResponseWriter, r *http.Request) error {
 		a.lines.ServeHTTP(w, r)
 		return nil
 	}
-	if _, err := a.may(r, actionRead, resourcePolicy); err != nil {
+	if _, err := a.may(r, control.ActionRead, control.ResourcePolicy); err != nil {
 		return err
 	}
 	if err := onlyQuery(r, "at"); err != nil {
@@ -118,7 +119,7 @@ func (a *adminAPI) getPolicy(w http.ResponseWriter, r *http.Request) error {
 
 // headPolicy tells the revision of the policy, by its ETag.
 func (a *adminAPI) headPolicy(w http.ResponseWriter, r *http.Request) error {
-	if _, err := a.may(r, actionRead, resourcePolicy); err != nil {
+	if _, err := a.may(r, control.ActionRead, control.ResourcePolicy); err != nil {
 		return err
 	}
 	if err := onlyQuery(r); err != nil {
@@ -174,14 +175,14 @@ func (a *adminAPI) putPolicy(w http.ResponseWriter, r *http.Request) error {
 		return problem(http.StatusPreconditionRequired, "precondition-required", "Precondition required",
 			"Send the ETag of the policy that the new one was made from as If-Match.")
 	}
-	if _, err := a.may(r, actionRead, resourcePolicy); err != nil {
+	if _, err := a.may(r, control.ActionRead, control.ResourcePolicy); err != nil {
 		return err
 	}
 	file, err := a.readPolicy(w, r)
 	if err != nil {
 		return err
 	}
-	if _, err := a.may(r, actionRead, resourcePolicy); err != nil {
+	if _, err := a.may(r, control.ActionRead, control.ResourcePolicy); err != nil {
 		return err // it may have taken long to come
 	}
 	extendWriting(w, len(file.Grants))

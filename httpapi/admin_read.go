@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/interlock-authz/interlock/actors/control"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -33,7 +34,7 @@ type effectiveDocument struct {
 
 // getPrincipal answers with one principal's grants, roles and permissions.
 func (a *adminAPI) getPrincipal(w http.ResponseWriter, r *http.Request) error {
-	if _, err := a.may(r, actionRead, resourcePolicy); err != nil {
+	if _, err := a.may(r, control.ActionRead, control.ResourcePolicy); err != nil {
 		return err
 	}
 	if err := onlyQuery(r, "id"); err != nil {
@@ -57,7 +58,7 @@ func describePrincipal(v policy.View, who policy.Principal, now int64) principal
 		Grants: []policy.GrantSpec{}, Roles: []heldRole{}, Permissions: []effectiveDocument{},
 	}
 	places := map[string]int{}
-	for _, g := range grantsOf(v, who) {
+	for _, g := range policy.GrantsOf(v, who) {
 		spec := policy.SpecOfGrant(&g)
 		doc.Grants = append(doc.Grants, spec)
 		if g.ExpiredAt(now) {
@@ -83,7 +84,7 @@ func describePrincipal(v policy.View, who policy.Principal, now int64) principal
 
 // getLeases answers with the operations in flight.
 func (a *adminAPI) getLeases(w http.ResponseWriter, r *http.Request) error {
-	if _, err := a.may(r, actionRead, resourceLeases); err != nil {
+	if _, err := a.may(r, control.ActionRead, control.ResourceLeases); err != nil {
 		return err
 	}
 	if err := onlyQuery(r, "principal"); err != nil {

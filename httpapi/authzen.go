@@ -15,6 +15,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/control"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -210,11 +211,11 @@ func (q *inquiry) mayAsk(questions []actors.Request) error {
 	for i := range questions {
 		if who := questions[i].Principal; !asked[who] {
 			asked[who] = true
-			rights = append(rights, q.caller.Request(actionDecide, controlResource("principals", who.String())))
+			rights = append(rights, q.caller.Request(control.ActionDecide, control.PrincipalResource(who)))
 		}
 	}
 	if q.explain {
-		rights = append(rights, q.caller.Request(actionRead, resourcePolicy))
+		rights = append(rights, q.caller.Request(control.ActionRead, control.ResourcePolicy))
 	}
 	decisions, err := q.engine.DecideAll(q.ctx, rights)
 	if err != nil {

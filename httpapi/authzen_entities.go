@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -195,7 +194,3 @@ func (e *entity) complete(pointer string) error {
 	}
 	return nil
 }
-
-// controlResource names a thing of the control plane, such as principals/ID: the name is
-// one segment, whatever it holds.
-func controlResource(kind, name string) string { return kind + "/" + url.PathEscape(name) }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/control"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -39,7 +40,7 @@ const maxSearch = 10_000
 
 // postExplain answers what the policy of a revision says, and until when it said so.
 func (a *adminAPI) postExplain(w http.ResponseWriter, r *http.Request) error {
-	if _, err := a.may(r, actionRead, resourceChanges); err != nil {
+	if _, err := a.may(r, control.ActionRead, control.ResourceChanges); err != nil {
 		return err
 	}
 	if err := onlyQuery(r); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/control"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
 )
@@ -85,9 +86,10 @@ var rules = []rule{
 	{deniedFor(policy.ReasonCredentialRevoked), 401, "credential-revoked", "The certificate was revoked",
 		"credential-revoked: connect again with another certificate.", nil},
 
-	{is(ErrNeedsFullRights), 403, "needs-full-rights", "Full rights needed", "", ownText},
-	{is(ErrExactOnly), 403, "exact-principals-only", "Exact principals only", "", ownText},
-	{is(ErrLastAdministrator), 409, "last-administrator", "The last administrator", "", ownText},
+	{is(control.ErrNeedsFullRights), 403, "needs-full-rights", "Full rights needed", "", ownText},
+	{is(control.ErrExactOnly), 403, "exact-principals-only", "Exact principals only", "", ownText},
+	{is(control.ErrLastAdministrator), 409, "last-administrator", "The last administrator", "", ownText},
+	{is(control.ErrLosesControl), 409, "loses-full-rights", "Full rights would be lost", "", losesControlDetail},
 
 	{is(actors.ErrOverloaded), 503, "overloaded", "Overloaded", "Too many requests wait for this principal; try again.", nil},
 	{is(actors.ErrClosed), 503, "closed", "Shutting down", "The server is shutting down.", nil},
@@ -142,6 +144,10 @@ func deniedFor(reason policy.Reason) func(error) bool {
 
 // ownText is for errors about what the caller itself has sent.
 func ownText(err error) string { return err.Error() }
+
+func losesControlDetail(err error) string {
+	return err.Error() + "; repeat the request with ?force=" + forceControl + " if that is meant."
+}
 
 func identityDetail(err error) string {
 	refused, ok := errors.AsType[*certs.IdentityError](err)

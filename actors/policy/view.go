@@ -15,3 +15,18 @@ func Reach(v View, name string, roles map[string]*Role) {
 		Reach(v, parent, roles)
 	}
 }
+
+// GrantsOf returns all grants of the principal in the view: exact grants first, then grants
+// to patterns that match it. Expired grants are included. The caller owns the slice.
+func GrantsOf(v View, who Principal) []Grant {
+	var grants []Grant
+	if r := v.Record(who); r != nil {
+		grants = append(grants, r.Grants...)
+	}
+	for _, g := range v.Patterns() {
+		if g.Principals.Matches(who) {
+			grants = append(grants, g)
+		}
+	}
+	return grants
+}

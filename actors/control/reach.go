@@ -1,14 +1,14 @@
-package httpapi
+package control
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// reach answers what the roles of one view reach, by themselves and by what they inherit.
-// Each role is looked at once, however many changes of an update are about it. It lives as
-// long as one check does, for the view may change after it.
+// reach computes what the roles of one view reach, with what they inherit. It computes each
+// role once. It must not outlive the check that made it, because the view may change.
 type reach struct {
 	view  policy.View
 	known map[string]*reached
@@ -16,19 +16,19 @@ type reach struct {
 
 func newReach(v policy.View) *reach { return &reach{view: v, known: map[string]*reached{}} }
 
-// reached is what a role comes to, with all that it inherits.
+// reached is what a role reaches, with all roles that it inherits.
 type reached struct {
-	names  bool // a permission, of either effect, is about the control plane
-	curbs  bool // one of them denies
-	denies bool // and could match on some role
+	names  bool // a permission, of either effect, names an interlock: action
+	curbs  bool // such a permission denies
+	denies bool // such a permission denies, and could match on some role
 
-	changes, grants bool // is allowed to on all roles, without a condition
+	changes, grants bool // allows interlock:change, interlock:grant on all roles without a condition
 
-	administers string // the role whose permission administers the policy, or the server
+	administers string // the role whose permission administers the policy or the server
 }
 
-// of returns what the role of that name comes to; nothing if there is none. Roles have no
-// cycles, so the recursion ends.
+// of returns what the role of that name reaches, nothing if there is no such role. The
+// recursion ends because roles have no cycles.
 func (r *reach) of(name string) *reached {
 	if found, ok := r.known[name]; ok {
 		return found
@@ -46,7 +46,7 @@ func (r *reach) of(name string) *reached {
 	return found
 }
 
-// look takes in a role's own permissions.
+// look adds a role's own permissions.
 func (f *reached) look(role *policy.Role) {
 	f.names, f.curbs = namesControl(role), curbsControl(role)
 	for _, p := range role.Permissions() {
@@ -55,8 +55,8 @@ func (f *reached) look(role *policy.Role) {
 			continue
 		}
 		if p.When == nil && coversRoles(p) {
-			f.changes = f.changes || matchesAction(p, actionChange)
-			f.grants = f.grants || matchesAction(p, actionGrant)
+			f.changes = f.changes || matchesAction(p, ActionChange)
+			f.grants = f.grants || matchesAction(p, ActionGrant)
 		}
 	}
 	if administers(role) {
@@ -83,13 +83,12 @@ func (r *reach) control(c *policy.Change) bool {
 	return false
 }
 
-// fullRights is a check of structure, not a decision: the principal has, from an exact
-// grant without limits, an unconditional allow of interlock:change and interlock:grant
-// that covers all roles; and no deny in any of its roles, by grants to patterns and
-// expired ones too, could match an action of the control plane on any role.
+// fullRights reports whether the principal has full rights, as the package documentation
+// defines them. It looks at the structure of the policy and decides nothing. Denies count
+// also by grants to patterns and by expired grants.
 func (r *reach) fullRights(who policy.Principal) bool {
 	changes, grants := false, false
-	for _, g := range grantsOf(r.view, who) {
+	for _, g := range policy.GrantsOf(r.view, who) {
 		role := r.of(g.Role)
 		if role.denies {
 			return false
@@ -101,15 +100,16 @@ func (r *reach) fullRights(who policy.Principal) bool {
 	return changes && grants
 }
 
-// anyFullRights looks at the holders of roles that could give full rights, and at nobody
-// else.
-func (r *reach) anyFullRights() bool {
+// anyFullRights reports whether a principal for which who returns true has full rights. A
+// nil who stands for all principals. It looks only at holders of roles that could give full
+// rights.
+func (r *reach) anyFullRights(who func(policy.Principal) bool) bool {
 	for role := range r.view.Roles() {
 		if found := r.of(role.Name()); !found.changes && !found.grants {
 			continue
 		}
-		for who := range r.view.Holders(role.Name()) {
-			if r.fullRights(who) {
+		for holder := range r.view.Holders(role.Name()) {
+			if (who == nil || who(holder)) && r.fullRights(holder) {
 				return true
 			}
 		}
@@ -117,13 +117,14 @@ func (r *reach) anyFullRights() bool {
 	return false
 }
 
-// namesControl reports whether one of the role's own permissions, of either effect, is
-// about the control plane.
+// namesControl reports whether one of the role's own permissions, of either effect, names
+// an interlock: action.
 func namesControl(r *policy.Role) bool {
 	return slices.ContainsFunc(r.Permissions(), reachesControlPlane)
 }
 
-// curbsControl reports whether one of them denies something of the control plane.
+// curbsControl reports whether one of the role's own permissions denies an interlock:
+// action.
 func curbsControl(r *policy.Role) bool {
 	return slices.ContainsFunc(r.Permissions(), func(p policy.Permission) bool {
 		return p.Effect == policy.Deny && reachesControlPlane(p)
@@ -134,15 +135,15 @@ func reachesControlPlane(p policy.Permission) bool {
 	return slices.ContainsFunc(p.Actions, policy.ActionPattern.ReachesControl)
 }
 
-// administers reports whether one of the role's own permissions is of an action by which
-// the policy, or the server, is administered.
+// administers reports whether one of the role's own permissions allows an action that
+// administers the policy or the server.
 func administers(r *policy.Role) bool {
 	return slices.ContainsFunc(r.Permissions(), func(p policy.Permission) bool {
-		return p.Effect == policy.Allow && (matchesAction(p, actionGrant) || matchesAction(p, actionChange) || matchesAction(p, actionOperate))
+		return p.Effect == policy.Allow && (matchesAction(p, ActionGrant) || matchesAction(p, ActionChange) || matchesAction(p, ActionOperate))
 	})
 }
 
-// allRoles covers every role there can be.
+// allRoles covers the resources of all roles.
 var allRoles = func() policy.ResourcePattern {
 	p, err := policy.ParseResourcePattern("roles/**")
 	if err != nil {
@@ -162,4 +163,14 @@ func deniesControl(p policy.Permission) bool {
 
 func matchesAction(p policy.Permission, action string) bool {
 	return slices.ContainsFunc(p.Actions, func(a policy.ActionPattern) bool { return a.Matches(action) })
+}
+
+// checkPatterns refuses a grant to a pattern of a role that administers.
+func (r *reach) checkPatterns() error {
+	for _, g := range r.view.Patterns() {
+		if by := r.of(g.Role).administers; by != "" {
+			return fmt.Errorf("%w: role %q for %s has permissions of role %q", ErrExactOnly, g.Role, g.Principals, by)
+		}
+	}
+	return nil
 }

@@ -1,0 +1,192 @@
+package control
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// right is an action on a role, or on certificates.
+type right struct {
+	action, role string
+	certificates bool
+}
+
+func (r right) resource() string {
+	if r.certificates {
+		return ResourceCertificates
+	}
+	return RoleResource(r.role)
+}
+
+func mayGrant(role string) right { return right{action: ActionGrant, role: role} }
+
+func mayChange(role string) right { return right{action: ActionChange, role: role} }
+
+// rightsAt decides the author's rights in the state that its changes build on, at one
+// instant. Each right is decided once.
+type rightsAt struct {
+	author Author
+	tip    policy.View
+	now    int64
+	asker  *policy.Asker
+	found  map[right]error
+}
+
+// checkCredential refuses a credential that has expired or is revoked. The tip can hold a
+// revocation that is not delivered yet.
+func (r *rightsAt) checkCredential() error {
+	c := r.author.Credential
+	if c == nil {
+		return nil
+	}
+	reason := policy.ReasonAllowed
+	switch {
+	case r.now >= c.NotAfter().UnixNano():
+		reason = policy.ReasonCredentialExpired
+	case slices.ContainsFunc(c.IDs(), r.tip.Revoked), r.author.Ended != nil && r.author.Ended(c):
+		reason = policy.ReasonCredentialRevoked
+	}
+	if reason == policy.ReasonAllowed {
+		return nil
+	}
+	d := policy.Denied(reason, r.author.Principal, r.tip.Revision(), r.now)
+	return &actors.DeniedError{Decision: d, Principal: r.author.Principal, Action: ActionChange, Resource: ResourcePolicy}
+}
+
+func (r *rightsAt) check(c *policy.Change) error {
+	switch c.Op {
+	case policy.OpGrant, policy.OpRevoke:
+		return r.mustHave(mayGrant(c.Grant.Role))
+	case policy.OpPutRole:
+		for _, parent := range c.Role.Inherits() {
+			if err := r.mustHave(mayGrant(parent)); err != nil {
+				return err
+			}
+		}
+		return r.mustHave(mayChange(c.Role.Name()))
+	case policy.OpDeleteRole:
+		return r.mustHave(mayChange(c.Name))
+	case policy.OpRevokeCertificate:
+		return r.mustHave(right{action: ActionChange, certificates: true})
+	}
+	return fmt.Errorf("%w: operation %q", policy.ErrInvalid, c.Op)
+}
+
+func (r *rightsAt) mustHave(what right) error {
+	err, known := r.found[what]
+	if !known {
+		err = r.decide(what.action, what.resource())
+		r.found[what] = err
+	}
+	return err
+}
+
+func (r *rightsAt) decide(action, resource string) error {
+	if r.asker == nil {
+		r.asker = policy.NewAsker(r.tip, r.author.Principal, r.now)
+	}
+	clock := func() time.Time { return time.Unix(0, r.now) }
+	if d := r.asker.Ask(&policy.Query{Action: action, Resource: resource, Now: clock}); !d.Allowed {
+		return &actors.DeniedError{Decision: d, Principal: r.author.Principal, Action: action, Resource: resource}
+	}
+	return nil
+}
+
+// reachAt checks an author without full rights. A permission of the author has to name,
+// without a wildcard, each role that reaches the control plane and is put, granted or
+// inherited. Removing a deny gives as much as adding an allow. So the permission also has
+// to name a role that reached the control plane before it is put, and a role with a deny
+// that is revoked or no longer inherited.
+type reachAt struct {
+	author    policy.Principal
+	now       int64
+	tip, next *reach
+	named     map[right]error
+}
+
+func (r *reachAt) check(c *policy.Change) error {
+	switch c.Op {
+	case policy.OpGrant:
+		return r.mustName(mayGrant(c.Grant.Role))
+	case policy.OpRevoke:
+		if r.tip.of(c.Grant.Role).curbs || r.next.of(c.Grant.Role).curbs {
+			return r.mustName(mayGrant(c.Grant.Role))
+		}
+	case policy.OpPutRole:
+		return r.checkRole(c.Role)
+	}
+	return nil
+}
+
+func (r *reachAt) checkRole(put *policy.Role) error {
+	before := r.tip.view.Role(put.Name())
+	if namesControl(put) || before != nil && namesControl(before) {
+		if err := r.mustName(mayChange(put.Name())); err != nil {
+			return err
+		}
+	}
+	for _, parent := range put.Inherits() {
+		if r.next.of(parent).names || r.tip.of(parent).names {
+			if err := r.mustName(mayGrant(parent)); err != nil {
+				return err
+			}
+		}
+	}
+	if before == nil {
+		return nil
+	}
+	for _, parent := range before.Inherits() {
+		if !slices.Contains(put.Inherits(), parent) && r.tip.of(parent).curbs {
+			if err := r.mustName(mayGrant(parent)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *reachAt) mustName(what right) error {
+	err, known := r.named[what]
+	if !known {
+		if !r.names(what.action, what.resource()) {
+			err = fmt.Errorf("%w: role %q reaches the control plane", ErrNeedsFullRights, what.role)
+		}
+		r.named[what] = err
+	}
+	return err
+}
+
+// names reports whether a permission of the author allows the action on exactly that
+// resource, by a grant that has not expired and whose limits include the resource.
+func (r *reachAt) names(action, what string) bool {
+	for _, g := range policy.GrantsOf(r.tip.view, r.author) {
+		if g.ExpiredAt(r.now) || len(g.Within) > 0 && !anyMatches(g.Within, what) {
+			continue
+		}
+		roles := map[string]*policy.Role{}
+		policy.Reach(r.tip.view, g.Role, roles)
+		for _, role := range roles {
+			if namesRole(role, action, what) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// namesRole reports whether one of the role's own permissions allows the action on exactly
+// that resource, without a condition.
+func namesRole(r *policy.Role, action, what string) bool {
+	return slices.ContainsFunc(r.Permissions(), func(p policy.Permission) bool {
+		return p.Effect == policy.Allow && p.When == nil && matchesAction(p, action) &&
+			slices.ContainsFunc(p.Resources, func(res policy.ResourcePattern) bool { return res.String() == what })
+	})
+}
+
+func anyMatches(patterns []policy.ResourcePattern, what string) bool {
+	return slices.ContainsFunc(patterns, func(p policy.ResourcePattern) bool { return p.Matches(what) })
+}
