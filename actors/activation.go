@@ -171,7 +171,7 @@ func (p *principal) openUp(reached func(revision uint64) bool) {
 	}
 	// What it shows to the authority, and that it is open, comes last: it is told of every
 	// change until then.
-	p.takeControl(&at)
+	p.handleControl(&at)
 	p.view.Store(p.held)
 	p.appliedTo.Store(p.table.Revision())
 	p.open.Store(true)
@@ -194,18 +194,14 @@ func (e *Engine) awaitDelivered(revision uint64) bool {
 // directory first, and sends whoever waits back there.
 func (p *principal) leave() {
 	p.engine.directory.remove(p)
-	p.state.Store(running | closed)
+	p.close()
 	if p.visits != nil {
 		p.visits.p.Store(nil)
 	}
 	for p.backlog != nil {
 		c := p.backlog
 		p.backlog, c.next = c.next, nil
-		if c.take() {
-			c.answer(errMoved)
-		} else {
-			p.engine.calls.put(c)
-		}
+		p.dismiss(c)
 	}
 	p.sweep()
 	p.stopActor()

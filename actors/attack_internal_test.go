@@ -11,6 +11,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/stretchr/testify/require"
 
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -29,9 +30,9 @@ func attackRole(t testing.TB, name, action string, inherits ...string) *policy.R
 }
 
 // attackEngine has the roles a, b and c, of which eve holds a; b inherits c.
-func attackEngine(t testing.TB, log func(*Memory) Log) *Engine {
+func attackEngine(t testing.TB, log func(*oplog.Memory) oplog.Log) *Engine {
 	t.Helper()
-	m, err := NewMemoryWith([]*policy.Role{attackRole(t, "a", "do:a"), attackRole(t, "b", "do:b", "c"), attackRole(t, "c", "do:c")},
+	m, err := oplog.NewMemoryWith([]*policy.Role{attackRole(t, "a", "do:a"), attackRole(t, "b", "do:b", "c"), attackRole(t, "c", "do:c")},
 		[]policy.Grant{{Principal: eve, Role: "a"}})
 	require.NoError(t, err)
 	o := Options{Log: m, Logger: slog.New(slog.DiscardHandler)}
@@ -80,7 +81,7 @@ func TestAttackRevokedCertificateMeetsAnOlderMoment(t *testing.T) {
 		outcome <- err
 	}()
 	until(t, func() bool { return !p.control.empty() && e.Revision() > at.table.Revision() })
-	p.takeControl(&at)
+	p.handleControl(&at)
 	p.finish()
 	require.ErrorIs(t, l.Context().Err(), ErrRevoked, "the lease outlived its certificate")
 	l.Release()
@@ -89,7 +90,7 @@ func TestAttackRevokedCertificateMeetsAnOlderMoment(t *testing.T) {
 
 // hookedLog lets the test act when eve's record is read.
 type hookedLog struct {
-	*Memory
+	*oplog.Memory
 	read func(*policy.Record)
 }
 
@@ -105,7 +106,7 @@ func (h *hookedLog) Record(p policy.Principal) (*policy.Record, error) {
 // in, the role changes. What it shows to the authority has to concern it.
 func TestAttackChangeOfARoleDuringAnActivation(t *testing.T) {
 	log := &hookedLog{}
-	e := attackEngine(t, func(m *Memory) Log { log.Memory = m; return log })
+	e := attackEngine(t, func(m *oplog.Memory) oplog.Log { log.Memory = m; return log })
 	update := func(c policy.Change) {
 		before := e.Revision()
 		go func() { _, _ = e.Update(context.Background(), Update{Changes: []policy.Change{c}}) }()

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -41,7 +42,7 @@ func TestAttackGracesOfSeveralLeases(t *testing.T) {
 		defer young.Release()
 		for i, role := range []string{"writer", "reader"} {
 			u := revoke(alice, role)
-			u.Grace = []time.Duration{3 * time.Second, 10 * time.Second}[i]
+			u.Grace = new([]time.Duration{3 * time.Second, 10 * time.Second}[i])
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			_, err := e.Update(ctx, u)
 			require.ErrorIs(t, err, actors.ErrNotQuiesced)
@@ -67,7 +68,7 @@ func TestAttackExpiryDuringAGrace(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		u := revoke(alice, "writer")
-		u.Grace = 20 * time.Second
+		u.Grace = new(20 * time.Second)
 		_, err = e.Update(ctx, u)
 		require.ErrorIs(t, err, actors.ErrNotQuiesced)
 		time.Sleep(10 * time.Second)
@@ -409,7 +410,7 @@ func TestAttackCloseDuringAnActivation(t *testing.T) {
 		_ = e.Close(ctx)
 		require.ErrorIs(t, <-executed, actors.ErrClosed)
 		err := <-updated
-		require.ErrorIs(t, err, actors.ErrOutcomeUnknown)
+		require.ErrorIs(t, err, oplog.ErrOutcomeUnknown)
 		require.ErrorIs(t, err, actors.ErrClosed)
 		log.letGo()
 		time.Sleep(time.Minute) // protoactor looks after its dead letters

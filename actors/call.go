@@ -8,20 +8,18 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// call is a request that waits in a mailbox. The poster and the owner of the turn claim
-// it by one compare-and-swap, so that it either runs or is abandoned, never both. It goes
-// back to its pool only when it has been popped from its lane.
+// call is a request that waits in a mailbox. The poster and the owner of the turn claim it
+// with one compare-and-swap, so it either runs or is abandoned, never both (G3). It returns
+// to its pool only after it was popped from its lane.
 type call struct {
 	next  *call
 	since int64 // when it was queued, on the monotonic clock
 	claim atomic.Uint32
 	ready chan struct{}
 
-	ctx   context.Context
-	req   Request
-	fn    Func    // Execute
-	lease *Lease  // Admit
-	batch []*item // DecideAll
+	ctx context.Context
+	req Request
+	operation
 
 	decision policy.Decision
 	err      error
@@ -31,17 +29,10 @@ const (
 	callWaits uint32 = iota
 	callTaken
 	callAbandoned
-	callAnswered // of updates: it takes effect, and the answer follows at once
 )
 
-// item is one request of a batch.
-type item struct {
-	req      *Request
-	decision *policy.Decision
-}
-
-// callPool belongs to one engine: a channel that was made in a bubble of testing/synctest
-// must not come up outside it.
+// callPool is a pool of calls of one engine. It is not shared, because a channel made in a
+// bubble of testing/synctest must not leave the bubble.
 type callPool struct{ pool sync.Pool }
 
 func (p *callPool) get(ctx context.Context, req *Request) *call {
@@ -54,7 +45,7 @@ func (p *callPool) get(ctx context.Context, req *Request) *call {
 	return c
 }
 
-// put takes the call back. Nobody else may hold it any more.
+// put returns a call to the pool. No other goroutine may hold it.
 func (p *callPool) put(c *call) {
 	ready := c.ready
 	*c = call{ready: ready}
@@ -64,14 +55,14 @@ func (p *callPool) put(c *call) {
 // take claims the call for running it.
 func (c *call) take() bool { return c.claim.CompareAndSwap(callWaits, callTaken) }
 
-// answer ends a call that was taken: its poster goes on, and owns it.
+// answer ends a call that was taken. The poster owns the call afterwards.
 func (c *call) answer(err error) {
 	c.err = err
 	c.ready <- struct{}{}
 }
 
-// wait returns when the call was answered, or abandons it when ctx is done before it was
-// taken. Only an abandoned call gives an error here, and it belongs to the lane then.
+// wait returns nil when the call was answered. It abandons the call and returns the error of
+// ctx when ctx is done before the call was taken. The lane owns an abandoned call.
 func (c *call) wait(ctx context.Context) error {
 	done := ctx.Done()
 	if done == nil {

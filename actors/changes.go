@@ -3,22 +3,23 @@ package actors
 import (
 	"context"
 
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
 // Changes calls yield with the updates after a revision, in order, until yield returns
-// false or there is none left that was delivered. [ErrNoHistory] is returned if the log
-// keeps none, and [ErrCompacted] is wrapped if changes after that revision were removed.
-func (e *Engine) Changes(after uint64, yield func(*Entry) bool) error {
-	history, ok := e.journal.(History)
+// false or there is none left that was delivered. [oplog.ErrNoHistory] is returned if the log
+// keeps none, and [oplog.ErrCompacted] is wrapped if changes after that revision were removed.
+func (e *Engine) Changes(after uint64, yield func(*oplog.Entry) bool) error {
+	history, ok := e.journal.(oplog.History)
 	if !ok {
-		return ErrNoHistory
+		return oplog.ErrNoHistory
 	}
 	delivered := e.Revision()
 	if after >= delivered {
 		return nil
 	}
-	return history.Entries(after, func(entry *Entry) bool {
+	return history.Entries(after, func(entry *oplog.Entry) bool {
 		return entry.Revision <= delivered && yield(entry)
 	})
 }
@@ -32,37 +33,23 @@ func (e *Engine) Await(ctx context.Context, after uint64) error {
 
 // Oldest returns the first revision of which the change is kept, 0 if there is none.
 func (e *Engine) Oldest() uint64 {
-	if history, ok := e.journal.(History); ok {
+	if history, ok := e.journal.(oplog.History); ok {
 		return history.Oldest()
 	}
 	return 0
 }
 
-// At calls look with the policy as it was at a revision. [ErrNoHistory] is returned if
+// At calls look with the policy as it was at a revision. [oplog.ErrNoHistory] is returned if
 // the log keeps none, [ErrUnknownRevision] for one that was not delivered, and
-// [ErrCompacted] is wrapped for one that is not kept any more. After an error what look
+// [oplog.ErrCompacted] is wrapped for one that is not kept any more. After an error what look
 // has seen must not be used.
 func (e *Engine) At(revision uint64, look func(policy.View)) error {
-	history, ok := e.journal.(History)
+	history, ok := e.journal.(oplog.History)
 	if !ok {
-		return ErrNoHistory
+		return oplog.ErrNoHistory
 	}
 	if revision > e.Revision() {
 		return ErrUnknownRevision
 	}
 	return history.At(revision, look)
-}
-
-// Verification is what a look at a whole store found.
-type Verification struct {
-	// Identity is the store's.
-	Identity string
-	// Revision is the last one, and Hash that of its entry. Written down elsewhere, it tells
-	// later that nothing up to there was rewritten.
-	Revision uint64
-	Hash     string
-	// Oldest is the first revision that the log has.
-	Oldest uint64
-	// Entries of the log, and Principals, that were read.
-	Entries, Principals int
 }

@@ -73,7 +73,7 @@ func TestConnectionsEndWithTheirCredential(t *testing.T) {
 		require.True(t, d.asked(lost), "who makes a connection later asks himself")
 		require.False(t, d.asked(good))
 
-		r, err = e.UseLists(t.Context(), listed{"c": true})
+		r, err = e.UseRevocationLists(t.Context(), listed{"c": true})
 		require.NoError(t, err)
 		require.Equal(t, 1, r.Connections)
 		require.Equal(t, []*actors.Credential{good}, d.open)
@@ -107,7 +107,10 @@ func TestSecurity6_ACredentialEndsWithWhatItDependsOn(t *testing.T) {
 			_, err := e.Update(t.Context(), actors.Update{Changes: []policy.Change{policy.RevokeCertificate(fingerprint, "")}})
 			return err
 		},
-		"a list": func(e *actors.Engine) error { _, err := e.UseLists(t.Context(), listed{"77": true}); return err },
+		"a list": func(e *actors.Engine) error {
+			_, err := e.UseRevocationLists(t.Context(), listed{"77": true})
+			return err
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEngine(t, actors.Options{}, roleOf(t, "reader", permission(policy.Allow, "orders:read", "orders/*")))

@@ -11,13 +11,15 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
 // Options of an engine. The zero value is a good choice.
 type Options struct {
-	// Log orders and keeps the updates; nil for a new [Memory].
-	Log Log
+	// Log orders and keeps the updates; nil for a new [oplog.Memory]. An [oplog.SharedLog]
+	// has other engines on it.
+	Log oplog.Log
 	// MaxQueued bounds the requests that wait for one principal; the next gets
 	// [ErrOverloaded]. 0 for 4096.
 	MaxQueued int
@@ -38,8 +40,10 @@ type Engine struct {
 	intern    *interner
 	pool      *controlPool
 	ticker    *ticker
-	journal   Log
-	identity  string
+	journal   oplog.Log
+	storeID   string
+	callers   *callers
+	confirmer *confirmer // nil unless the log is shared
 	most      int32
 	idle      time.Duration
 	doors     Connections
@@ -72,7 +76,7 @@ type shared struct {
 // New starts an engine on the policy that its log holds.
 func New(o Options) (*Engine, error) {
 	if o.Log == nil {
-		o.Log = NewMemory()
+		o.Log = oplog.NewMemory()
 	}
 	if o.MaxQueued == 0 {
 		o.MaxQueued = 4096
@@ -91,23 +95,28 @@ func New(o Options) (*Engine, error) {
 		failure: failure{happened: make(chan struct{})},
 	}
 	e.ticker = newTicker(e)
+	e.callers = newCallers()
+	e.confirmer = newConfirmer(e)
 	e.startActors()
-	opening, err := o.Log.Open(Events{Deliver: e.deliver, Failed: e.fail})
+	initial, err := o.Log.Open(oplog.Events{Deliver: e.deliver, Failed: e.fail})
 	if err != nil {
 		e.stopActors()
 		return nil, err
 	}
-	e.identity = opening.Identity
-	e.shared.published.Store(opening.Table)
-	e.delivery.begun.Store(opening.Table.Revision())
-	e.receipts.newest, e.receipts.opened = opening.Table.Revision(), opening.Table.Revision()
-	if len(opening.Revoked) > 0 {
-		e.shared.revoked.Store((*revocations)(nil).with(opening.Revoked))
+	e.storeID = initial.StoreID
+	e.shared.published.Store(initial.Table)
+	e.delivery.begun.Store(initial.Table.Revision())
+	e.receipts.newest, e.receipts.opened = initial.Table.Revision(), initial.Table.Revision()
+	if len(initial.Revoked) > 0 {
+		e.shared.revoked.Store((*revocations)(nil).with(initial.Revoked))
 	}
 	if o.Connections != nil {
 		o.Connections.CloseEnded(e.Ended)
 	}
 	go e.ticker.run()
+	if e.confirmer != nil {
+		go e.confirmer.run()
+	}
 	return e, nil
 }
 
@@ -153,22 +162,7 @@ func (e *Engine) admissible(ctx context.Context) error {
 // derives from it, returns [ErrNested]; calling it from fn with another context may wait
 // until that context's deadline, for the turn is not over.
 func (e *Engine) Execute(ctx context.Context, req Request, fn Func) error {
-	if err := e.admissible(ctx); err != nil {
-		return err
-	}
-	hash := e.directory.hash(req.Principal)
-	for {
-		p := e.directory.get(req.Principal, hash)
-		if p == nil {
-			var err error
-			if p, err = e.activate(ctx, &req, hash); err != nil {
-				return err
-			}
-		}
-		if err := p.execute(ctx, &req, fn); err != errMoved {
-			return err
-		}
-	}
+	return e.do(ctx, &req, operation{fn: fn}, nil)
 }
 
 // Admit decides and, if the request is allowed, records a lease in the same turn. The
@@ -186,51 +180,24 @@ func (e *Engine) AdmitDetached(ctx context.Context, req Request) (*Lease, error)
 	return e.admit(ctx, context.WithoutCancel(ctx), req)
 }
 
-// admit waits under one context for a lease whose context stands under another.
+// admit waits under ctx for a lease whose context derives from parent.
 func (e *Engine) admit(ctx, parent context.Context, req Request) (*Lease, error) {
-	if err := e.admissible(ctx); err != nil {
+	l := &Lease{parent: parent, req: req, started: e.shared.time.Load()}
+	if err := e.do(ctx, &l.req, operation{lease: l}, nil); err != nil {
 		return nil, err
 	}
-	hash := e.directory.hash(req.Principal)
-	l := &Lease{parent: parent, req: req, started: e.shared.time.Load()}
-	for {
-		p := e.directory.get(req.Principal, hash)
-		if p == nil {
-			var err error
-			if p, err = e.activate(ctx, &l.req, hash); err != nil {
-				return nil, err
-			}
-		}
-		switch err := p.admit(ctx, l); err {
-		case nil:
-			return l, nil
-		case errMoved:
-		default:
-			return nil, err
-		}
-	}
+	return l, nil
 }
 
 // Decide answers the request, and nothing else: the answer can be stale by the time it is
 // read. It is for callers that cannot bring their operation. A denial is no error; the
 // errors are those of [Engine.Execute] about requests that were not decided.
 func (e *Engine) Decide(ctx context.Context, req Request) (policy.Decision, error) {
-	if err := e.admissible(ctx); err != nil {
-		return policy.Decision{}, err
+	var d policy.Decision
+	if err := e.do(ctx, &req, operation{}, &d); err != nil {
+		return denialOf(err)
 	}
-	hash := e.directory.hash(req.Principal)
-	for {
-		p := e.directory.get(req.Principal, hash)
-		if p == nil {
-			var err error
-			if p, err = e.activate(ctx, &req, hash); err != nil {
-				return denialOf(err)
-			}
-		}
-		if d, err := p.decide(ctx, &req); err != errMoved {
-			return d, err
-		}
-	}
+	return d, nil
 }
 
 // DecideAll answers all requests, in one turn for each principal among them; the answers
@@ -251,31 +218,44 @@ func (e *Engine) DecideAll(ctx context.Context, reqs []Request) ([]policy.Decisi
 		batches[who] = append(batches[who], &item{req: &reqs[i], decision: &decisions[i]})
 	}
 	for _, who := range order {
-		if err := e.decideFor(ctx, who, batches[who]); err != nil {
+		if err := e.decideFor(ctx, batches[who]); err != nil {
 			return nil, err
 		}
 	}
 	return decisions, nil
 }
 
-func (e *Engine) decideFor(ctx context.Context, who policy.Principal, items []*item) error {
-	hash := e.directory.hash(who)
+func (e *Engine) decideFor(ctx context.Context, items []*item) error {
+	err := e.do(ctx, items[0].req, operation{batch: items}, nil)
+	if err == nil {
+		return nil
+	}
+	d, err := denialOf(err)
+	if err != nil {
+		return err
+	}
+	for _, it := range items {
+		*it.decision = d
+	}
+	return nil
+}
+
+// do finds or activates the request's principal and serves the request in a turn of it. A
+// principal that leaves memory meanwhile is looked up again.
+func (e *Engine) do(ctx context.Context, req *Request, op operation, decision *policy.Decision) error {
+	if err := e.admissible(ctx); err != nil {
+		return err
+	}
+	hash := e.directory.hash(req.Principal)
 	for {
-		p := e.directory.get(who, hash)
+		p := e.directory.get(req.Principal, hash)
 		if p == nil {
 			var err error
-			if p, err = e.activate(ctx, items[0].req, hash); err != nil {
-				d, err := denialOf(err)
-				if err != nil {
-					return err
-				}
-				for _, it := range items {
-					*it.decision = d
-				}
-				return nil
+			if p, err = e.activate(ctx, req, hash); err != nil {
+				return err
 			}
 		}
-		if err := p.decideAll(ctx, items); err != errMoved {
+		if err := p.do(ctx, req, op, decision); err != errMoved {
 			return err
 		}
 	}
@@ -295,8 +275,8 @@ func (e *Engine) Revision() uint64 { return e.shared.published.Load().Revision()
 // Table returns the published roles and pattern grants.
 func (e *Engine) Table() *policy.Table { return e.shared.published.Load() }
 
-// Identity names the store that the revisions belong to.
-func (e *Engine) Identity() string { return e.identity }
+// StoreID identifies the store that the revisions belong to.
+func (e *Engine) StoreID() string { return e.storeID }
 
 // Active returns how many principals are in memory.
 func (e *Engine) Active() int { return e.directory.len() }
@@ -364,6 +344,7 @@ func (e *Engine) close(ctx context.Context) error {
 	}
 	e.ticker.close()
 	e.stopActors()
+	e.confirmer.close()
 	close(e.stopped)
 	if r := t.receipt(); !r.Quiesced {
 		return &NotQuiescedError{Receipt: r, Cause: fmt.Errorf("closing: %w", cause)}

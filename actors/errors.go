@@ -16,11 +16,6 @@ var (
 	// ErrNested is returned by every call of the engine that is made with the context of
 	// a function that runs in a turn: it would wait for itself.
 	ErrNested = errors.New("call of the engine from within a function that Execute runs")
-	// ErrOutcomeUnknown is wrapped when the log took an update and gave no answer yet, or
-	// failed: the update may stand, now or after a restart.
-	ErrOutcomeUnknown = errors.New("outcome of the update is unknown")
-	// ErrJournal is wrapped when the log does not take updates: this one was not applied.
-	ErrJournal = errors.New("the log takes no updates")
 	// ErrGoexit is returned when the function called runtime.Goexit.
 	ErrGoexit = errors.New("the function ended its goroutine")
 	// ErrPanicked is wrapped by [*PanicError].
@@ -32,16 +27,6 @@ var (
 	ErrPrecondition = errors.New("precondition failed")
 	// ErrUnknownRevision is returned for the receipt of a revision that was never given.
 	ErrUnknownRevision = errors.New("unknown revision")
-	// ErrCompacted is wrapped when changes are asked for that are not kept any more.
-	ErrCompacted = errors.New("these changes are not kept any more")
-	// ErrNoHistory is returned when changes are asked for and the log keeps none.
-	ErrNoHistory = errors.New("the log keeps no history")
-	// ErrKeyReused is returned for an update whose [RepeatKey] stands for another request.
-	ErrKeyReused = errors.New("the key was used for another request")
-	// ErrNoRepeats is returned for an update with a [RepeatKey] by a log that keeps none.
-	ErrNoRepeats = errors.New("the log keeps no keys of requests")
-	// ErrTooManyKeys is returned when the log keeps as many keys as it may.
-	ErrTooManyKeys = errors.New("too many keys of requests are kept")
 )
 
 // Errors that are refusals: [errors.Is] of each with [ErrDenied] holds, for deny is the

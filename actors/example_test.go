@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -32,7 +33,7 @@ func exampleEngine() (*actors.Engine, error) {
 	for r := range file.AllRoles() {
 		roles = append(roles, r)
 	}
-	memory, err := actors.NewMemoryWith(roles, file.Grants)
+	memory, err := oplog.NewMemoryWith(roles, file.Grants)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ func ExampleEngine_Admit() {
 	// Output:
 	// the operation ends: the authority to go on was revoked
 	// quiesced: true <nil>
-	// ended: orders:write cancelled
+	// ended: orders:write canceled
 }
 
 func ExampleEngine_Decide() {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
 // A log that fails ends updates. Who is active goes on, everybody else is denied, and who
@@ -30,20 +31,20 @@ func TestG6_AfterTheLogHasFailed(t *testing.T) {
 
 		cause := errors.New("the disk is gone")
 		log.mu.Lock()
-		log.fault, log.refuse = cause, actors.ErrJournal
+		log.fault, log.refuse = cause, oplog.ErrUnavailable
 		lost := log.held[0]
-		lost[0] = actors.Outcome{Proposal: lost[0].Proposal, Err: actors.ErrOutcomeUnknown}
+		lost[0] = oplog.Outcome{ID: lost[0].ID, Err: oplog.ErrOutcomeUnknown}
 		log.events.Deliver(lost)
 		log.events.Failed(cause)
 		log.mu.Unlock()
 
-		require.ErrorIs(t, <-unknown, actors.ErrOutcomeUnknown)
+		require.ErrorIs(t, <-unknown, oplog.ErrOutcomeUnknown)
 		require.ErrorIs(t, <-waiting, actors.ErrFault)
 		require.ErrorIs(t, e.Failure(), cause)
 		require.NoError(t, e.Execute(t.Context(), writeAs(alice), nothing))
 		require.ErrorIs(t, e.Execute(t.Context(), writeAs(bob), nothing), actors.ErrFault)
 		_, err := e.Update(t.Context(), revoke(alice, "writer"))
-		require.ErrorIs(t, err, actors.ErrJournal)
+		require.ErrorIs(t, err, oplog.ErrUnavailable)
 
 		time.Sleep(time.Hour) // idle, and not passivated: she could not come back
 		require.NoError(t, e.Execute(t.Context(), writeAs(alice), nothing))

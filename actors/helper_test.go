@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -39,7 +40,7 @@ func roleOf(t testing.TB, name string, permissions ...policy.Permission) *policy
 func newEngine(t testing.TB, o actors.Options, roles ...*policy.Role) *actors.Engine {
 	t.Helper()
 	if o.Log == nil {
-		m, err := actors.NewMemoryWith(roles, nil)
+		m, err := oplog.NewMemoryWith(roles, nil)
 		require.NoError(t, err)
 		o.Log = m
 	}

@@ -167,7 +167,7 @@ func (s *credentialSubject) list(issuer [32]byte, serial string) {
 	for id := range s.listed.held {
 		snapshot[id] = true
 	}
-	if _, err := s.engine.UseLists(context.Background(), snapshot); err != nil {
+	if _, err := s.engine.UseRevocationLists(context.Background(), snapshot); err != nil {
 		s.t.Errorf("lists: %v", err)
 	}
 }

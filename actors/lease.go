@@ -31,10 +31,10 @@ type Lease struct {
 	decision policy.Decision
 
 	// The context.
-	mu        sync.Mutex
-	cause     error
-	cancelled bool // before it was released
-	done      *doneState
+	mu       sync.Mutex
+	cause    error
+	canceled bool // before it was released
+	done     *doneState
 }
 
 // ID returns the lease's number, unique in its engine.
@@ -87,7 +87,7 @@ func (l *Lease) cancel(cause error) {
 	}
 	l.cause = cause
 	if cause != context.Canceled {
-		l.cancelled = true
+		l.canceled = true
 	}
 	done := l.done
 	l.mu.Unlock()
@@ -133,7 +133,7 @@ func (c *leaseContext) Value(key any) any {
 	return c.parent.Value(key)
 }
 
-// hasOwnCause reports whether the lease was cancelled by the engine, not by its parent.
+// hasOwnCause reports whether the lease was canceled by the engine, not by its parent.
 func (c *leaseContext) hasOwnCause() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -78,7 +79,7 @@ func TestG2_RevocationCancelsAndWaits(t *testing.T) {
 	require.True(t, r.Quiesced)
 	require.Len(t, r.Ended, 1)
 	require.Equal(t, l.ID(), r.Ended[0].ID)
-	require.Equal(t, actors.HowCancelled, r.Ended[0].How)
+	require.Equal(t, actors.HowCanceled, r.Ended[0].How)
 	require.Equal(t, r.Revision, r.Ended[0].Revoked)
 
 	again, err := e.Receipt(t.Context(), r.Revision)
@@ -209,7 +210,7 @@ func TestUpdateUnderItsOwnLease(t *testing.T) {
 	defer l.Release()
 	// With a grace the lease's context lives on, so that it is not what ends the wait.
 	u := revoke(alice, "writer")
-	u.Grace = time.Hour
+	u.Grace = new(time.Hour)
 	_, err := e.Update(l.Context(), u)
 	var not *actors.NotQuiescedError
 	require.ErrorAs(t, err, &not)
@@ -235,7 +236,7 @@ func TestGrace(t *testing.T) {
 		start := time.Now()
 		done := make(chan actors.Receipt)
 		u := revoke(alice, "writer")
-		u.Grace = 5 * time.Second
+		u.Grace = new(5 * time.Second)
 		go func() {
 			r, err := e.Update(t.Context(), u)
 			require.NoError(t, err)
@@ -250,7 +251,7 @@ func TestGrace(t *testing.T) {
 		require.Equal(t, 5*time.Second, time.Since(start))
 		require.Equal(t, actors.HowFinished, r.Ended[0].How)
 		require.Equal(t, time.Second, r.Ended[0].After)
-		require.Equal(t, actors.HowCancelled, r.Ended[1].How)
+		require.Equal(t, actors.HowCanceled, r.Ended[1].How)
 		require.Equal(t, 5*time.Second, r.Ended[1].After)
 	})
 }
@@ -262,7 +263,7 @@ func TestOfSeveralGracesTheShortest(t *testing.T) {
 		start := time.Now()
 		update := func(grace time.Duration) {
 			u := revoke(alice, "writer")
-			u.Grace = grace
+			u.Grace = new(grace)
 			_, err := e.Update(t.Context(), u)
 			require.NoError(t, err)
 		}
@@ -336,7 +337,7 @@ func TestLeasesInFlight(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, err := actors.NewMemoryWith([]*policy.Role{roleOf(t, "writer", permission(policy.Allow, "orders:write", "**"))},
+		m, err := oplog.NewMemoryWith([]*policy.Role{roleOf(t, "writer", permission(policy.Allow, "orders:write", "**"))},
 			[]policy.Grant{{Principal: alice, Role: "writer"}, {Principal: bob, Role: "writer"}})
 		require.NoError(t, err)
 		e, err := actors.New(actors.Options{Log: m})
@@ -370,7 +371,7 @@ func TestUpdateThatEndsItsOwnContext(t *testing.T) {
 		require.NoError(t, err)
 		r, err := e.Update(l.Context(), revoke(alice, "writer"))
 		require.ErrorIs(t, err, actors.ErrNotQuiesced)
-		require.NotErrorIs(t, err, actors.ErrOutcomeUnknown)
+		require.NotErrorIs(t, err, oplog.ErrOutcomeUnknown)
 		require.NotZero(t, r.Revision)
 		l.Release()
 		grant(t, e, alice, "writer")

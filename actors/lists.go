@@ -16,29 +16,29 @@ type RevocationLists interface {
 	Revoked(issuer, serial string) bool
 }
 
-// UseLists takes over revocation lists, in place of those before. They are looked at in
-// every turn from then on. Then every lease is looked at anew: UseLists returns, with a
+// UseRevocationLists takes over revocation lists, in place of those before. They are looked at in
+// every turn from then on. Then every lease is looked at anew: UseRevocationLists returns, with a
 // receipt, when none is left that came by a certificate which is revoked now (G2), and every
 // update has been delivered whose author may have come by one. Errors and receipt are those
 // of [Engine.Update]; the receipt has the revision of the policy, which lists do not change.
 //
 // Whoever calls it sees to it that nothing which was revoked is good again.
-func (e *Engine) UseLists(ctx context.Context, lists RevocationLists) (Receipt, error) {
+func (e *Engine) UseRevocationLists(ctx context.Context, lists RevocationLists) (Receipt, error) {
 	if err := e.admissible(ctx); err != nil {
 		return Receipt{}, err
 	}
-	wait, err := e.PublishLists(lists)
+	wait, err := e.PublishRevocationLists(lists)
 	if err != nil {
 		return Receipt{}, err
 	}
 	return wait(ctx)
 }
 
-// PublishLists is the first half of [Engine.UseLists]: when it returns the lists are looked at
+// PublishRevocationLists is the first half of [Engine.UseRevocationLists]: when it returns the lists are looked at
 // in every turn, and every principal has been told. wait is the other half: it waits for what
 // has lost its authority, under the context that it is given, and may be called again. The
 // error is [ErrClosed].
-func (e *Engine) PublishLists(lists RevocationLists) (wait func(context.Context) (Receipt, error), err error) {
+func (e *Engine) PublishRevocationLists(lists RevocationLists) (wait func(context.Context) (Receipt, error), err error) {
 	if e.shared.closing.Load() {
 		return nil, ErrClosed
 	}
@@ -55,7 +55,7 @@ func (e *Engine) PublishLists(lists RevocationLists) (wait func(context.Context)
 		if err := e.View(ctx, func(policy.View) {}); err != nil && ctx.Err() != nil {
 			return t.receipt(), &NotQuiescedError{Receipt: t.receipt(), Cause: err}
 		}
-		return await(ctx, t)
+		return awaitOwn(ctx, t)
 	}, nil
 }
 

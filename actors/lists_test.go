@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -46,7 +47,7 @@ func TestG2_ListsEndWhatTheyRevoke(t *testing.T) {
 		}
 		used := make(chan result, 1)
 		go func() {
-			r, err := e.UseLists(t.Context(), listed{"a": true})
+			r, err := e.UseRevocationLists(t.Context(), listed{"a": true})
 			used <- result{r, err}
 		}()
 		synctest.Wait()
@@ -71,7 +72,7 @@ func TestG2_ListsEndWhatTheyRevoke(t *testing.T) {
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		r, err := e.UseLists(ctx, listed{"a": true, "b": true})
+		r, err := e.UseRevocationLists(ctx, listed{"a": true, "b": true})
 		require.ErrorIs(t, err, actors.ErrNotQuiesced)
 		require.Equal(t, 1, r.RunningCount)
 	})
@@ -100,7 +101,7 @@ func TestSecurity6_AListPublishedBetweenArrivalAndTurn(t *testing.T) {
 		}()
 		synctest.Wait()
 		used := make(chan error, 1)
-		go func() { _, err := e.UseLists(context.Background(), listed{"a": true}); used <- err }()
+		go func() { _, err := e.UseRevocationLists(context.Background(), listed{"a": true}); used <- err }()
 		synctest.Wait()
 		close(hold)
 		require.NoError(t, <-used)
@@ -116,7 +117,7 @@ func TestListsAndUpdatesAddUp(t *testing.T) {
 	e := newEngine(t, actors.Options{}, roleOf(t, "reader", permission(policy.Allow, "orders:read", "orders/*")))
 	grant(t, e, who, "reader")
 	byHand := credentialNumber("b")
-	_, err := e.UseLists(t.Context(), listed{"a": true})
+	_, err := e.UseRevocationLists(t.Context(), listed{"a": true})
 	require.NoError(t, err)
 	_, err = e.Update(t.Context(), actors.Update{Changes: []policy.Change{policy.RevokeCertificate(byHand.IDs()[0], "lost")}})
 	require.NoError(t, err)
@@ -128,21 +129,21 @@ func TestListsAndUpdatesAddUp(t *testing.T) {
 		}
 	}
 	requireRevoked("a", "b")
-	_, err = e.UseLists(t.Context(), listed{"a": true, "c": true})
+	_, err = e.UseRevocationLists(t.Context(), listed{"a": true, "c": true})
 	require.NoError(t, err)
 	requireRevoked("a", "b", "c")
 }
 
 // heldDelivery is a log whose deliveries wait.
 type heldDelivery struct {
-	*actors.Memory
+	*oplog.Memory
 	hold atomic.Pointer[chan struct{}]
 }
 
-// Open implements [actors.Log].
-func (l *heldDelivery) Open(events actors.Events) (actors.Opening, error) {
+// Open implements [oplog.Log].
+func (l *heldDelivery) Open(events oplog.Events) (oplog.InitialState, error) {
 	deliver := events.Deliver
-	events.Deliver = func(all []actors.Outcome) {
+	events.Deliver = func(all []oplog.Outcome) {
 		hold := l.hold.Load()
 		if hold == nil {
 			deliver(all)
@@ -160,7 +161,7 @@ func (l *heldDelivery) Open(events actors.Events) (actors.Opening, error) {
 // revoked now, and it would take effect afterwards.
 func TestG2_ListsWaitForWhatTheLogHasTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory, err := actors.NewMemoryWith([]*policy.Role{roleOf(t, "reader", permission(policy.Allow, "orders:read", "orders/*"))}, nil)
+		memory, err := oplog.NewMemoryWith([]*policy.Role{roleOf(t, "reader", permission(policy.Allow, "orders:read", "orders/*"))}, nil)
 		require.NoError(t, err)
 		log := &heldDelivery{Memory: memory}
 		e := newEngine(t, actors.Options{Log: log})
@@ -175,7 +176,7 @@ func TestG2_ListsWaitForWhatTheLogHasTaken(t *testing.T) {
 		}()
 		synctest.Wait()
 		go func() {
-			_, err := e.UseLists(t.Context(), listed{"a": true})
+			_, err := e.UseRevocationLists(t.Context(), listed{"a": true})
 			used <- err
 		}()
 		synctest.Wait()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -27,7 +28,7 @@ func (e *Engine) Preview(ctx context.Context, u Update) (Preview, error) {
 		d       *policy.Draft
 		refused error
 	)
-	p := &Proposal{Changes: u.Changes, Author: u.Author, Before: u.Before, After: u.After}
+	p := u.proposal(oplog.ProposalID{})
 	err := e.journal.View(func(tip policy.View) {
 		at = tip.Revision()
 		d, refused = p.Draft(tip)

@@ -34,6 +34,9 @@ type Receipt struct {
 	StillGrantedBy []policy.Grant
 	// Unchanged reports that the update changed nothing: what it asked for held before.
 	Unchanged bool
+	// Missing lists the engines sharing the log that have not confirmed the update as
+	// quiesced; it is nil unless this engine has.
+	Missing []string
 	// Restarted reports that the update was applied before this engine started: of what it
 	// ended nothing is known any more.
 	Restarted bool
@@ -44,16 +47,16 @@ const MaxListed = 1000
 
 // How an operation ended.
 const (
-	// HowFinished: its lease was released before its context was cancelled.
+	// HowFinished: its lease was released before its context was canceled.
 	HowFinished = "finished"
-	// HowCancelled: its context was cancelled first.
-	HowCancelled = "cancelled"
+	// HowCanceled: its context was canceled first.
+	HowCanceled = "canceled"
 )
 
 // Ended is an operation that an update waited for.
 type Ended struct {
 	LeaseInfo
-	// How is HowFinished or HowCancelled.
+	// How is HowFinished or HowCanceled.
 	How string
 	// After is how long after the update's revision was delivered it was released.
 	After time.Duration
@@ -78,6 +81,7 @@ type tracker struct {
 	count   int
 	closed  int           // connections
 	signal  chan struct{} // closed and replaced at every event, if anybody waits
+	changed func()        // called at every event, under mu; nil for nobody
 }
 
 func newTracker(revision uint64) *tracker {
@@ -146,8 +150,8 @@ func (t *tracker) runs(l *Lease) {
 func (t *tracker) released(l *Lease) {
 	how := HowFinished
 	l.mu.Lock()
-	if l.cancelled {
-		how = HowCancelled
+	if l.canceled {
+		how = HowCanceled
 	}
 	l.mu.Unlock()
 	t.mu.Lock()
@@ -164,6 +168,9 @@ func (t *tracker) wake() {
 	if t.signal != nil {
 		close(t.signal)
 		t.signal = nil
+	}
+	if t.changed != nil {
+		t.changed()
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
 // What is protoactor's stands in this file: the actor system, the actors' props, and the
@@ -54,7 +56,7 @@ func (e *Engine) spawn(p *principal) error {
 }
 
 func (a *authority) receive(c actor.Context) {
-	if p, ok := c.Message().(*Proposal); ok {
+	if p, ok := c.Message().(*oplog.Proposal); ok {
 		a.propose(p)
 	}
 }

@@ -12,32 +12,33 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
 // gatedLog is a log whose groups are taken, or whose deliveries leave, only when the test
 // says so.
 type gatedLog struct {
-	*actors.Memory
+	*oplog.Memory
 	mu      sync.Mutex
-	events  actors.Events
-	held    [][]actors.Outcome
+	events  oplog.Events
+	held    [][]oplog.Outcome
 	holding bool
 	refuse  error
 	fault   error
-	queued  []*actors.Proposal // while they are not let in
+	queued  []*oplog.Proposal // while they are not let in
 	closed  bool
 }
 
 func newGatedLog(t testing.TB, roles ...*policy.Role) *gatedLog {
-	m, err := actors.NewMemoryWith(roles, nil)
+	m, err := oplog.NewMemoryWith(roles, nil)
 	require.NoError(t, err)
 	return &gatedLog{Memory: m}
 }
 
-func (g *gatedLog) Open(events actors.Events) (actors.Opening, error) {
+func (g *gatedLog) Open(events oplog.Events) (oplog.InitialState, error) {
 	g.events = events
-	gate := func(o []actors.Outcome) {
+	gate := func(o []oplog.Outcome) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if g.holding {
@@ -46,10 +47,10 @@ func (g *gatedLog) Open(events actors.Events) (actors.Opening, error) {
 		}
 		events.Deliver(o)
 	}
-	return g.Memory.Open(actors.Events{Deliver: gate, Failed: events.Failed})
+	return g.Memory.Open(oplog.Events{Deliver: gate, Failed: events.Failed})
 }
 
-func (g *gatedLog) Propose(p *actors.Proposal) error {
+func (g *gatedLog) Propose(p *oplog.Proposal) error {
 	g.mu.Lock()
 	refuse, closed := g.refuse, g.closed
 	if closed {
@@ -121,16 +122,16 @@ func TestUpdateNotApplied(t *testing.T) {
 		cancel()
 		_, err := e.Update(ctx, revoke(alice, "writer"))
 		require.ErrorIs(t, err, context.Canceled)
-		require.NotErrorIs(t, err, actors.ErrOutcomeUnknown)
+		require.NotErrorIs(t, err, oplog.ErrOutcomeUnknown)
 		require.NoError(t, e.Execute(t.Context(), writeAs(alice), nothing))
 	})
 	t.Run("the log takes none", func(t *testing.T) {
 		log := newGatedLog(t, writerRole(t))
 		e := newEngine(t, actors.Options{Log: log})
 		grant(t, e, alice, "writer")
-		log.refuse = fmt.Errorf("%w: the disk is full", actors.ErrJournal)
+		log.refuse = fmt.Errorf("%w: the disk is full", oplog.ErrUnavailable)
 		_, err := e.Update(t.Context(), revoke(alice, "writer"))
-		require.ErrorIs(t, err, actors.ErrJournal)
+		require.ErrorIs(t, err, oplog.ErrUnavailable)
 		require.NoError(t, e.Execute(t.Context(), writeAs(alice), nothing))
 	})
 	t.Run("a change is wrong, and none of the others is applied", func(t *testing.T) {
@@ -172,7 +173,7 @@ func TestUpdateOutcomeUnknown(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := e.Update(ctx, revoke(alice, "writer"))
-		require.ErrorIs(t, err, actors.ErrOutcomeUnknown)
+		require.ErrorIs(t, err, oplog.ErrOutcomeUnknown)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.NoError(t, e.Execute(t.Context(), writeAs(alice), nothing), "what was not delivered took effect")
 		log.letGo()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -54,7 +55,7 @@ func update(e *actors.Engine, changes ...policy.Change) {
 	}
 }
 
-var theAuthor = actors.Author{Principal: principalNumber(0), Credential: fmt.Sprintf("%064x", 1)}
+var theAuthor = oplog.Author{Principal: principalNumber(0), Credential: fmt.Sprintf("%064x", 1)}
 
 // regrant gives a principal the role that it has, with another reason.
 func regrant(who policy.Principal, i int) policy.Change {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -99,7 +100,7 @@ func random(n, roles, perRole, each int) *world {
 
 // engine starts an engine on the world; the caller closes it.
 func (w *world) engine() *actors.Engine {
-	m := must(actors.NewMemoryWith(w.roles, w.grants))
+	m := must(oplog.NewMemoryWith(w.roles, w.grants))
 	return must(actors.New(actors.Options{Log: m, Logger: slog.New(slog.DiscardHandler)}))
 }
 

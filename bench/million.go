@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -30,7 +31,7 @@ func measureScale(n int) (s scale, err error) {
 		names[i] = principalNumber(i)
 		grants[i] = policy.Grant{Principal: names[i], Role: "worker"}
 	}
-	log, err := actors.NewMemoryWith(w.roles, grants)
+	log, err := oplog.NewMemoryWith(w.roles, grants)
 	if err != nil {
 		return s, err
 	}

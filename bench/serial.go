@@ -73,7 +73,7 @@ func certifiedSide(name string, w *world, revoked int) side {
 		lists[uint64(i)] = struct{}{}
 	}
 	e := w.engine()
-	if _, err := e.UseLists(context.Background(), lists); err != nil {
+	if _, err := e.UseRevocationLists(context.Background(), lists); err != nil {
 		panic(err)
 	}
 	certificates := map[policy.Principal]*actors.Credential{}

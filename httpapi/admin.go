@@ -150,7 +150,7 @@ func (c *connected) has(p policy.Principal) bool {
 
 // etag names a revision of this store: the number alone means nothing in another one.
 func (a *adminAPI) etag(revision uint64) string {
-	return `"` + a.engine.Identity() + "." + strconv.FormatUint(revision, 10) + `"`
+	return `"` + a.engine.StoreID() + "." + strconv.FormatUint(revision, 10) + `"`
 }
 
 // ifMatch returns the precondition of the request's If-Match, nil if it has none.

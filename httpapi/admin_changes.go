@@ -10,6 +10,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/control"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -75,11 +76,12 @@ const forceControl = "full-rights"
 
 // how says in which way a request wants its changes applied.
 type how struct {
-	wait, grace time.Duration
-	dry         bool
-	force       bool
-	match       func(policy.View) error
-	repeat      *repeat
+	wait   time.Duration
+	grace  *time.Duration // nil leaves it to the operations
+	dry    bool
+	force  bool
+	match  func(policy.View) error
+	repeat *repeat
 }
 
 func (a *adminAPI) howOf(r *http.Request) (h how, err error) {
@@ -89,8 +91,12 @@ func (a *adminAPI) howOf(r *http.Request) (h how, err error) {
 	if h.wait, err = durationOf(r, "wait", defaultWait, maxWait); err != nil {
 		return h, err
 	}
-	if h.grace, err = durationOf(r, "grace", 0, maxGrace); err != nil {
-		return h, err
+	if r.URL.Query().Has("grace") {
+		grace, err := durationOf(r, "grace", 0, maxGrace)
+		if err != nil {
+			return h, err
+		}
+		h.grace = &grace
 	}
 	if query := r.URL.Query(); query.Has("dry-run") {
 		h.dry = query.Get("dry-run") == "true"
@@ -116,8 +122,8 @@ func (a *adminAPI) apply(w http.ResponseWriter, r *http.Request, caller *Caller,
 	author := control.Author{Principal: caller.Principal, Credential: caller.Credential, Ended: a.engine.Ended, Force: h.force, Connected: a.connected.has}
 	before, after := author.Preconditions(changes, time.Now)
 	update := actors.Update{
-		Changes: changes, Grace: h.grace, After: after, Repeat: h.repeat.asked(),
-		Author: actors.Author{Principal: caller.Principal, Credential: caller.Credential.Fingerprint()},
+		Changes: changes, Grace: h.grace, After: after, Key: h.repeat.asked(),
+		Author: oplog.Author{Principal: caller.Principal, Credential: caller.Credential.Fingerprint()},
 		Before: func(tip policy.View) error {
 			if err := before(tip); err != nil {
 				return err

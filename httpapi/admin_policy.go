@@ -14,6 +14,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/control"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -59,7 +60,7 @@ func (a *adminAPI) askedPolicy(r *http.Request) (p *wholePolicy, err error) {
 		return nil, err
 	}
 	err = a.engine.At(at, func(v policy.View) { p = collect(v) })
-	if errors.Is(err, actors.ErrCompacted) {
+	if errors.Is(err, oplog.ErrCompacted) {
 		return nil, a.compacted(err)
 	}
 	return p, err

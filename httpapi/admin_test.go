@@ -78,7 +78,7 @@ func TestG2_AReceiptSaysWhatTheUpdateEnded(t *testing.T) {
 }
 
 func etag(s *adminStation, revision uint64) string {
-	return fmt.Sprintf(`"%s.%d"`, s.engine.Identity(), revision)
+	return fmt.Sprintf(`"%s.%d"`, s.engine.StoreID(), revision)
 }
 
 func TestG2_AReceiptThatIsNotQuiescedIsAskedForAgain(t *testing.T) {

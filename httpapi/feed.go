@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -28,7 +29,7 @@ type entryDocument struct {
 	Hash        string              `json:"hash"`
 }
 
-func entryDocumentOf(e *actors.Entry) entryDocument {
+func entryDocumentOf(e *oplog.Entry) entryDocument {
 	return entryDocument{
 		Revision: e.Revision, Previous: e.Previous, Time: e.Time,
 		Author: e.Author.Principal.String(), Certificate: e.Author.Credential,
@@ -119,14 +120,14 @@ func numberOf(r *http.Request, name string, otherwise, least, most uint64) (uint
 func (a *adminAPI) page(after uint64, limit int) ([]entryDocument, error) {
 	page := []entryDocument{}
 	specs := 0
-	err := a.engine.Changes(after, func(e *actors.Entry) bool {
+	err := a.engine.Changes(after, func(e *oplog.Entry) bool {
 		if specs += len(e.Changes); len(page) > 0 && specs > maxPageSpecs {
 			return false
 		}
 		page = append(page, entryDocumentOf(e))
 		return len(page) < limit
 	})
-	if errors.Is(err, actors.ErrCompacted) {
+	if errors.Is(err, oplog.ErrCompacted) {
 		return nil, a.compacted(err)
 	}
 	return page, err
@@ -205,7 +206,7 @@ func (s *eventStream) change(e *entryDocument) error {
 // end sends why the stream ends, if the reader is there to hear it.
 func (s *eventStream) end(cause error) error {
 	p := problemOf(cause)
-	ends := errors.Is(cause, actors.ErrClosed) || errors.Is(cause, actors.ErrFault) || errors.Is(cause, actors.ErrJournal)
+	ends := errors.Is(cause, actors.ErrClosed) || errors.Is(cause, actors.ErrFault) || errors.Is(cause, oplog.ErrUnavailable)
 	if p.Status != http.StatusGone && !ends {
 		return cause // the reader is gone, or may not read any more
 	}

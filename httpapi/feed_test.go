@@ -294,7 +294,7 @@ func TestStoreVerifyAndBackup(t *testing.T) {
 		Principals int    `json:"principals"`
 	}
 	s.sendWith("admin", http.MethodPost, "/v1/store/verify", "").into(t, &v)
-	require.Equal(t, s.engine.Identity(), v.Identity)
+	require.Equal(t, s.engine.StoreID(), v.Identity)
 	require.Equal(t, s.feed("?last=1").Changes[0].Hash, v.Hash)
 	r := s.get("admin", "/v1/store/backup")
 	require.Equal(t, 200, r.StatusCode)

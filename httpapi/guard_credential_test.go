@@ -145,7 +145,7 @@ func TestSecurity6_AListEndsAnAdministratorToo(t *testing.T) {
 	require.Equal(t, 200, s.post(c, "/v1/changes", change).StatusCode)
 	leaf, err := x509.ParseCertificate(cert.Certificate[0])
 	require.NoError(t, err)
-	_, err = s.engine.UseLists(t.Context(), revokedSerial(leaf.SerialNumber.Text(16)))
+	_, err = s.engine.UseRevocationLists(t.Context(), revokedSerial(leaf.SerialNumber.Text(16)))
 	require.NoError(t, err)
 	before := s.engine.Revision()
 	for _, path := range []string{"/v1/changes", "/v1/changes?dry-run=true"} {

@@ -87,7 +87,7 @@ func TestG2_RevocationClosesAHijackedConnectionAndWaitsForTheHandler(t *testing.
 	require.ErrorIs(t, err, net.ErrClosed)
 	s.requireRunning(1)
 	close(leave)
-	require.Equal(t, actors.HowCancelled, requireQuiesced(t, update).Ended[0].How)
+	require.Equal(t, actors.HowCanceled, requireQuiesced(t, update).Ended[0].How)
 }
 
 // TestG2_RevocationClosesAConnectionWhoseHandlerHasReturned is how most upgrades work: the
@@ -103,7 +103,7 @@ func TestG2_RevocationClosesAConnectionWhoseHandlerHasReturned(t *testing.T) {
 	go func() { _, err := conn.Read(make([]byte, 1)); read <- err }()
 	require.Len(t, s.leases(), 1, "the connection is part of the operation")
 	receipt := requireQuiesced(t, s.revoke("bob", "watcher-of-1"))
-	require.Equal(t, actors.HowCancelled, receipt.Ended[0].How)
+	require.Equal(t, actors.HowCanceled, receipt.Ended[0].How)
 	require.Error(t, await(t, read))
 	requireClosed(t, client)
 }

@@ -143,7 +143,7 @@ func TestG2_RevocationEndsAStreamAndWaitsForIt(t *testing.T) {
 		close(revoked.from.leave)
 		receipt := requireQuiesced(t, update)
 		require.Len(t, receipt.Ended, 1)
-		require.Equal(t, actors.HowCancelled, receipt.Ended[0].How)
+		require.Equal(t, actors.HowCanceled, receipt.Ended[0].How)
 		_, err := io.ReadAll(revoked.text)
 		requireBroken(t, speaks, err)
 		same.requireUndisturbed()

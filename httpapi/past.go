@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/control"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -59,7 +59,7 @@ func (a *adminAPI) postExplain(w http.ResponseWriter, r *http.Request) error {
 		at = *body.At
 	}
 	doc, err := a.explainAt(q, at)
-	if errors.Is(err, actors.ErrCompacted) {
+	if errors.Is(err, oplog.ErrCompacted) {
 		return a.compacted(err)
 	}
 	if err != nil {
@@ -110,7 +110,7 @@ func (a *adminAPI) explainAt(q *policy.Query, at uint64) (*explainDocument, erro
 func (a *adminAPI) searchUntil(q *policy.Query, doc *explainDocument) error {
 	var candidates []entryDocument
 	seen := 0
-	err := a.engine.Changes(doc.At, func(e *actors.Entry) bool {
+	err := a.engine.Changes(doc.At, func(e *oplog.Entry) bool {
 		doc.Searched = e.Revision
 		if mayConcern(e, q.Principal) {
 			candidates = append(candidates, entryDocumentOf(e))
@@ -135,7 +135,7 @@ func (a *adminAPI) searchUntil(q *policy.Query, doc *explainDocument) error {
 }
 
 // mayConcern reports whether an update can have changed what the principal may do.
-func mayConcern(e *actors.Entry, who policy.Principal) bool {
+func mayConcern(e *oplog.Entry, who policy.Principal) bool {
 	if e.Count > len(e.Changes) {
 		return true // not all of it is known here
 	}

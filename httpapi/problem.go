@@ -12,6 +12,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/control"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
 )
@@ -75,7 +76,7 @@ type rule struct {
 var rules = []rule{
 	{is(actors.ErrPanicked), 500, "internal", "Internal error", "", nil},
 	{is(actors.ErrGoexit), 500, "internal", "Internal error", "", nil},
-	{is(actors.ErrOutcomeUnknown), 504, "outcome-unknown", "Outcome unknown",
+	{is(oplog.ErrOutcomeUnknown), 504, "outcome-unknown", "Outcome unknown",
 		"The update may stand, now or after a restart; read the policy, or repeat the request with its Idempotency-Key.", nil},
 	{is(actors.ErrNotQuiesced), 504, "not-quiesced", "Not quiesced",
 		"The update stands, and operations that it forbids have not ended yet; ask for its receipt.", nil},
@@ -100,13 +101,13 @@ var rules = []rule{
 	{is(actors.ErrPrecondition), 412, "precondition-failed", "Precondition failed",
 		"What the request was based on has changed; read it again.", nil},
 	{is(actors.ErrUnknownRevision), 404, "unknown-revision", "Unknown revision", "No update has that revision.", nil},
-	{is(actors.ErrNoHistory), 501, "no-history", "Nothing is kept", "The policy is kept in memory only. Start the server with a folder for its data.", nil},
-	{is(actors.ErrCompacted), 410, "compacted", "Not kept any more", "", ownText},
-	{is(actors.ErrKeyReused), 422, "key-reused", "Key used before", "The Idempotency-Key was used for another request.", nil},
-	{is(actors.ErrNoRepeats), 400, "no-keys", "No keys are kept",
+	{is(oplog.ErrNoHistory), 501, "no-history", "Nothing is kept", "The policy is kept in memory only. Start the server with a folder for its data.", nil},
+	{is(oplog.ErrCompacted), 410, "compacted", "Not kept any more", "", ownText},
+	{is(oplog.ErrKeyReused), 422, "key-reused", "Key used before", "The Idempotency-Key was used for another request.", nil},
+	{is(oplog.ErrNoKeys), 400, "no-keys", "No keys are kept",
 		"Idempotency-Key is not supported while the policy is kept in memory; use If-Match to repeat a request safely.", nil},
-	{is(actors.ErrTooManyKeys), 503, "too-many-keys", "Too many keys", "As many keys of requests are kept as may be; try again later, or without one.", nil},
-	{is(actors.ErrJournal), 503, "journal", "No updates are taken", "The update was not applied; an operator has to repair the store.", nil},
+	{is(oplog.ErrTooManyKeys), 503, "too-many-keys", "Too many keys", "As many keys of requests are kept as may be; try again later, or without one.", nil},
+	{is(oplog.ErrUnavailable), 503, "journal", "No updates are taken", "The update was not applied; an operator has to repair the store.", nil},
 	{is(actors.ErrNested), 500, "internal", "Internal error", "", nil},
 
 	{is(policy.ErrRoleInUse), 409, "role-in-use", "Role in use", "", ownText},

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -65,11 +66,11 @@ func TestProblemOfErrors(t *testing.T) {
 		{&actors.PanicError{Value: &httpapi.Problem{Status: 200}}, 500, "internal"},
 		{fmt.Errorf("%w: secret", actors.ErrPrecondition), 412, "precondition-failed"},
 		{actors.ErrUnknownRevision, 404, "unknown-revision"},
-		{fmt.Errorf("%w: %w: secret", actors.ErrOutcomeUnknown, context.DeadlineExceeded), 504, "outcome-unknown"},
-		{fmt.Errorf("%w: %w", actors.ErrOutcomeUnknown, actors.ErrClosed), 504, "outcome-unknown"},
+		{fmt.Errorf("%w: %w: secret", oplog.ErrOutcomeUnknown, context.DeadlineExceeded), 504, "outcome-unknown"},
+		{fmt.Errorf("%w: %w", oplog.ErrOutcomeUnknown, actors.ErrClosed), 504, "outcome-unknown"},
 		{&actors.NotQuiescedError{Cause: context.DeadlineExceeded}, 504, "not-quiesced"},
 		{&actors.NotQuiescedError{Cause: actors.ErrRevoked}, 504, "not-quiesced"},
-		{fmt.Errorf("%w: secret", actors.ErrJournal), 503, "journal"},
+		{fmt.Errorf("%w: secret", oplog.ErrUnavailable), 503, "journal"},
 		{fmt.Errorf("secret: %w", context.DeadlineExceeded), 504, "timeout"},
 		{fmt.Errorf("secret: %w", context.Canceled), 503, "canceled"},
 		{fmt.Errorf("secret: %w", os.ErrDeadlineExceeded), 408, "request-timeout"},

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
 // maxKey bounds an Idempotency-Key.
@@ -58,9 +58,9 @@ func (b *hashedBody) Read(p []byte) (int, error) {
 }
 
 // asked returns the key for the engine, once the body was read.
-func (p *repeat) asked() actors.RepeatKey {
+func (p *repeat) asked() oplog.IdempotencyKey {
 	if p == nil {
-		return actors.RepeatKey{}
+		return oplog.IdempotencyKey{}
 	}
-	return actors.RepeatKey{Key: p.key, Request: [32]byte(p.sum.Sum(nil))}
+	return oplog.IdempotencyKey{Key: p.key, Request: [32]byte(p.sum.Sum(nil))}
 }

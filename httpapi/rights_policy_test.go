@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -73,13 +74,13 @@ func without(text, part string) string {
 
 // heldLog is a log that holds back what is proposed.
 type heldLog struct {
-	*actors.Memory
+	*oplog.Memory
 	arrived chan struct{} // a group
 	open    chan struct{} // closed to let it pass
 	looked  chan struct{} // somebody, at the whole policy
 }
 
-func (l *heldLog) Propose(p *actors.Proposal) error {
+func (l *heldLog) Propose(p *oplog.Proposal) error {
 	l.arrived <- struct{}{}
 	<-l.open
 	return l.Memory.Propose(p)
@@ -93,7 +94,7 @@ func (l *heldLog) View(look func(policy.View)) error {
 func newHeldStation(t *testing.T) (*adminStation, *heldLog) {
 	t.Helper()
 	file := readPolicy(t, "admin-policy.yaml")
-	memory, err := actors.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
+	memory, err := oplog.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
 	require.NoError(t, err)
 	log := &heldLog{Memory: memory, arrived: make(chan struct{}, 8), open: make(chan struct{}), looked: make(chan struct{}, 8)}
 	return (&adminStation{newStationWith(t, log)}).serveAdmin(), log
@@ -161,7 +162,7 @@ func TestSecurity18_AListEndsAnAuthorWhoseChangeWaits(t *testing.T) {
 	await(t, log.arrived)
 	leaf, err := x509.ParseCertificate(cert.Certificate[0])
 	require.NoError(t, err)
-	_, err = s.engine.UseLists(t.Context(), revokedSerial(leaf.SerialNumber.Text(16)))
+	_, err = s.engine.UseRevocationLists(t.Context(), revokedSerial(leaf.SerialNumber.Text(16)))
 	require.NoError(t, err)
 	close(log.open)
 	await(t, answered).requireProblem(t, 401, "credential-revoked")

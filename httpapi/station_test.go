@@ -28,6 +28,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -85,12 +86,12 @@ func newStation(t testing.TB, policyFile string) *station {
 
 func newStationOn(t testing.TB, file *policy.File) *station {
 	t.Helper()
-	memory, err := actors.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
+	memory, err := oplog.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
 	require.NoError(t, err)
 	return newStationWith(t, memory)
 }
 
-func newStationWith(t testing.TB, log actors.Log) *station {
+func newStationWith(t testing.TB, log oplog.Log) *station {
 	t.Helper()
 	s := &station{t: t, dir: t.TempDir(), log: &stationLog{}, connections: httpapi.NewConnections(nil)}
 	var err error

@@ -8,13 +8,13 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
 // Store is what an operator does with a store beneath a running engine.
 type Store interface {
 	// Verify reads all of it; its errors name what is damaged.
-	Verify(ctx context.Context) (actors.Verification, error)
+	Verify(ctx context.Context) (oplog.Verification, error)
 	// Backup writes a copy of it.
 	Backup(ctx context.Context, to io.Writer) error
 }
@@ -46,7 +46,7 @@ func (a *adminAPI) postVerify(w http.ResponseWriter, r *http.Request) error {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	v, err := a.store.Verify(r.Context())
 	doc := verificationDocument{
-		Identity: v.Identity, Revision: v.Revision, Hash: v.Hash, Oldest: v.Oldest, Entries: v.Entries, Principals: v.Principals,
+		Identity: v.StoreID, Revision: v.Revision, Hash: v.Hash, Oldest: v.Oldest, Entries: v.Entries, Principals: v.Principals,
 	}
 	if err != nil {
 		if r.Context().Err() != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/control"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -39,11 +40,11 @@ grants:
 
 var now = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func newSample(t *testing.T) *actors.Memory {
+func newSample(t *testing.T) *oplog.Memory {
 	t.Helper()
 	file, err := policy.ParseFile("sample.yaml", []byte(sample))
 	require.NoError(t, err)
-	m, err := actors.NewMemoryWith(slices.Collect(maps.Values(file.Roles)), file.Grants)
+	m, err := oplog.NewMemoryWith(slices.Collect(maps.Values(file.Roles)), file.Grants)
 	require.NoError(t, err)
 	return m
 }

@@ -132,7 +132,7 @@ func appendEntry(b []byte, doc *entryDoc, changes []policy.Change) []byte {
 
 // appendHead writes a [headDoc].
 func appendHead(b []byte, doc *headDoc) []byte {
-	o := object(append(b, '{')).number("n", doc.Sequence).text("identity", doc.Identity)
+	o := object(append(b, '{')).number("n", doc.Sequence).text("identity", doc.StoreID)
 	o = o.number("rev", doc.Revision).hex("entry", doc.Entry[:])
 	o = o.list("manifests", len(doc.Manifests), func(o object, i int) object {
 		m := &doc.Manifests[i]

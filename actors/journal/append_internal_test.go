@@ -92,7 +92,7 @@ func entryIsThatOfTheEncoder(t *testing.T, rng *rand.Rand) {
 	require.Equal(t, string(encode(&entry)), string(appendEntry(nil, &entry, changes)))
 
 	head := headDoc{
-		Sequence: rng.Uint64(), Identity: someText(rng), Revision: rng.Uint64(), Entry: hash{byte(rng.Int())},
+		Sequence: rng.Uint64(), StoreID: someText(rng), Revision: rng.Uint64(), Entry: hash{byte(rng.Int())},
 		Manifests: [2]manifestDoc{{Number: rng.Uint64(), Length: rng.Int64(), Sum: someText(rng)}}, Unchecked: rng.Int64N(2),
 	}
 	require.Equal(t, string(encode(&head)), string(appendHead(nil, &head)))

@@ -23,9 +23,9 @@ const (
 
 // backupDoc begins a backup.
 type backupDoc struct {
-	Format   int       `json:"format"`
-	Identity string    `json:"identity"`
-	Time     time.Time `json:"time"`
+	Format  int       `json:"format"`
+	StoreID string    `json:"identity"`
+	Time    time.Time `json:"time"`
 }
 
 // backupEndDoc ends a backup.
@@ -60,7 +60,7 @@ type backupWriter struct {
 
 func (w *backupWriter) write() error {
 	j := w.journal
-	begin := backupDoc{Format: backupFormat, Identity: j.identity, Time: j.options.clock().UTC().Truncate(time.Second)}
+	begin := backupDoc{Format: backupFormat, StoreID: j.identity, Time: j.options.clock().UTC().Truncate(time.Second)}
 	if err := w.document(backupBegin, encode(&begin)); err != nil {
 		return err
 	}

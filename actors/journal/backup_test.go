@@ -12,6 +12,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -42,7 +43,7 @@ func backupOf(t testing.TB, s *stage) []byte {
 	return b.Bytes()
 }
 
-func restore(dir string, backup []byte, replace bool) (actors.Verification, string, error) {
+func restore(dir string, backup []byte, replace bool) (oplog.Verification, string, error) {
 	return journal.Restore(context.Background(), dir, bytes.NewReader(backup), replace, journal.Options{Logger: quiet})
 }
 
@@ -60,9 +61,9 @@ func TestBackupAndRestore(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, aside)
 	require.EqualValues(t, 52, v.Revision)
-	require.NotEqual(t, s.Identity(), v.Identity)
+	require.NotEqual(t, s.StoreID(), v.StoreID)
 	r := onDisk(t, two)
-	require.Equal(t, v.Identity, r.Identity())
+	require.Equal(t, v.StoreID, r.StoreID())
 	require.True(t, r.may(t, alice, "orders:write", "orders/1"))
 	r.update(t, revoke(alice, "writer"))
 
@@ -133,7 +134,7 @@ func TestALostRevisionIsAcceptedKnowingly(t *testing.T) {
 	require.NoError(t, os.CopyFS(kept, os.DirFS(filepath.Join(one, "store"))))
 	s = onDisk(t, one)
 	s.update(t, revoke(alice, "writer"))
-	identity := s.Identity()
+	identity := s.StoreID()
 	s.end(t)
 	require.NoError(t, os.RemoveAll(filepath.Join(one, "store")))
 	require.NoError(t, os.CopyFS(filepath.Join(one, "store"), os.DirFS(kept)))
@@ -144,6 +145,6 @@ func TestALostRevisionIsAcceptedKnowingly(t *testing.T) {
 	v, err := journal.Accept(t.Context(), one, journal.Options{Logger: quiet})
 	require.NoError(t, err)
 	require.EqualValues(t, 52, v.Revision)
-	require.NotEqual(t, identity, v.Identity)
+	require.NotEqual(t, identity, v.StoreID)
 	require.True(t, onDisk(t, one).may(t, alice, "orders:write", "orders/1"))
 }

@@ -14,16 +14,16 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
 // Check reads a whole store that nobody has open, without writing to it: what [Open] looks
 // at, and what [Journal.Verify] does. Errors are those of both, and [ErrMissing].
-func Check(ctx context.Context, dir string, o Options) (actors.Verification, error) {
+func Check(ctx context.Context, dir string, o Options) (oplog.Verification, error) {
 	o.readOnly = true
 	j, err := Open(dir, o)
 	if err != nil {
-		return actors.Verification{}, err
+		return oplog.Verification{}, err
 	}
 	v, err := j.Verify(ctx)
 	return v, errors.Join(err, j.abandon())
@@ -32,10 +32,10 @@ func Check(ctx context.Context, dir string, o Options) (actors.Verification, err
 // Accept takes a store as it is, although acknowledged updates are gone that its head file
 // knows of, if there is nothing else wrong with it. The store gets a new identity, so that
 // a revision that was seen before is not mistaken for one that comes.
-func Accept(ctx context.Context, dir string, o Options) (actors.Verification, error) {
+func Accept(ctx context.Context, dir string, o Options) (oplog.Verification, error) {
 	j, err := newJournal(dir, o)
 	if err != nil {
-		return actors.Verification{}, err
+		return oplog.Verification{}, err
 	}
 	v, err := j.accept(ctx)
 	if err != nil {
@@ -46,7 +46,7 @@ func Accept(ctx context.Context, dir string, o Options) (actors.Verification, er
 
 // accept opens the store with a head file that is made of the store itself, reads all of
 // it, and gives it a new identity.
-func (j *Journal) accept(ctx context.Context) (v actors.Verification, err error) {
+func (j *Journal) accept(ctx context.Context) (v oplog.Verification, err error) {
 	if err := j.checkPrivate(j.dir); err != nil {
 		return v, err
 	}
@@ -61,7 +61,7 @@ func (j *Journal) accept(ctx context.Context) (v actors.Verification, err error)
 		return v, err
 	}
 	j.files.head = j.head
-	found := make(chan actors.Verification, 1)
+	found := make(chan oplog.Verification, 1)
 	err = j.guarded(func() error {
 		v, err := j.acceptStore(ctx, known)
 		found <- v
@@ -74,7 +74,7 @@ func (j *Journal) accept(ctx context.Context) (v actors.Verification, err error)
 	return v, err
 }
 
-func (j *Journal) acceptStore(ctx context.Context, known headDoc) (v actors.Verification, err error) {
+func (j *Journal) acceptStore(ctx context.Context, known headDoc) (v oplog.Verification, err error) {
 	if err := j.openStore(known); err != nil {
 		return v, err
 	}
@@ -82,14 +82,14 @@ func (j *Journal) acceptStore(ctx context.Context, known headDoc) (v actors.Veri
 	if err != nil {
 		return v, err
 	}
-	known.Identity, j.head.doc.Identity = meta.Identity, meta.Identity
+	known.StoreID, j.head.doc.StoreID = meta.StoreID, meta.StoreID
 	if err := j.load(known); err != nil {
 		return v, err
 	}
 	if v, err = j.Verify(ctx); err != nil {
 		return v, err
 	}
-	v.Identity, err = j.rename(meta)
+	v.StoreID, err = j.rename(meta)
 	return v, err
 }
 
@@ -143,13 +143,13 @@ func (j *Journal) storedMeta() (meta metaDoc, err error) {
 
 // rename gives the store a new identity.
 func (j *Journal) rename(meta metaDoc) (string, error) {
-	meta.Identity, meta.Oldest = rand.Text(), j.oldest.Load()
+	meta.StoreID, meta.Oldest = rand.Text(), j.oldest.Load()
 	if err := j.db.Set(metaKey, encode(&meta), pebble.Sync); err != nil {
 		return "", err
 	}
 	j.head.mu.Lock()
-	j.head.doc.Identity = meta.Identity
+	j.head.doc.StoreID = meta.StoreID
 	j.head.mu.Unlock()
 	tip := j.tip.Load()
-	return meta.Identity, errors.Join(j.head.reach(tip.revision, tip.head), j.head.sync(), j.syncFolder(j.dir))
+	return meta.StoreID, errors.Join(j.head.reach(tip.revision, tip.head), j.head.sync(), j.syncFolder(j.dir))
 }

@@ -14,9 +14,9 @@ const formatVersion = 1
 
 // metaDoc describes the store.
 type metaDoc struct {
-	Format   int       `json:"format"`
-	Identity string    `json:"identity"`
-	Created  time.Time `json:"created"`
+	Format  int       `json:"format"`
+	StoreID string    `json:"identity"`
+	Created time.Time `json:"created"`
 	// Oldest is the first revision that is kept of the log, and Base the digest of the state
 	// before it.
 	Oldest uint64  `json:"oldest"`

@@ -12,6 +12,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -244,7 +245,7 @@ func examineEntries(s *stage, w *wreck) error {
 	oldest := s.Oldest()
 	next, seen := max(oldest, 1), map[string]bool{}
 	var failed error
-	err := s.Changes(next-1, func(e *actors.Entry) bool {
+	err := s.Changes(next-1, func(e *oplog.Entry) bool {
 		switch d := w.ledger.deed(e.Author.Credential); {
 		case e.Revision != next || e.Previous != next-1:
 			failed = fmt.Errorf("revision %d follows %d where %d has to be", e.Revision, e.Previous, next)

@@ -65,7 +65,7 @@ func (y *tally) table(title, what string) string {
 }
 
 // sentinels are what a store may be refused with.
-var sentinels = []error{journal.ErrDamaged, journal.ErrLost, journal.ErrFormat, journal.ErrIdentity}
+var sentinels = []error{journal.ErrDamaged, journal.ErrLost, journal.ErrFormat, journal.ErrStoreID}
 
 // assess opens a damaged store and asks everything of it. An error means that the damage
 // was used, or that nobody would ever hear of it.

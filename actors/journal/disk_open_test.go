@@ -9,8 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
-	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
 // killed returns a machine on which a process was killed that had a store open, with
@@ -77,7 +77,7 @@ func startWith(t *testing.T, w *wreck, f *fault) (free bool) {
 	f.healthy.Store(true)
 	if err != nil {
 		require.Positive(t, f.hits.Load(), "%v: %v", f, err)
-		return !errors.Is(err, actors.ErrJournal)
+		return !errors.Is(err, oplog.ErrUnavailable)
 	}
 	return within(t, "closing with "+f.String(), func() error {
 		_ = s.Close(context.Background())

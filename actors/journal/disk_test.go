@@ -12,6 +12,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -136,8 +137,8 @@ func (s *shift) ask(ctx context.Context, st *stage, d *deed) {
 	switch {
 	case err == nil:
 		require.NoError(s.t, s.ledger.tell(r.Revision, d, true))
-	case errors.Is(err, actors.ErrOutcomeUnknown), refusedByPolicy(err):
-	case errors.Is(err, actors.ErrJournal):
+	case errors.Is(err, oplog.ErrOutcomeUnknown), refusedByPolicy(err):
+	case errors.Is(err, oplog.ErrUnavailable):
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.refused[d.id] = true
@@ -152,10 +153,10 @@ func (s *shift) crippled(st *stage) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	require.ErrorIs(s.t, st.Await(ctx, 1<<62), actors.ErrFault, "%v", s.fault)
-	require.ErrorIs(s.t, st.Failure(), actors.ErrJournal, "%v", s.fault)
+	require.ErrorIs(s.t, st.Failure(), oplog.ErrUnavailable, "%v", s.fault)
 	_, err := st.Update(ctx, actors.Update{Changes: theCast.first(seeded(1, 1))})
-	require.ErrorIs(s.t, err, actors.ErrJournal, "%v", s.fault)
-	require.ErrorIs(s.t, within(s.t, "a view", func() error { return st.View(ctx, func(policy.View) {}) }), actors.ErrJournal)
+	require.ErrorIs(s.t, err, oplog.ErrUnavailable, "%v", s.fault)
+	require.ErrorIs(s.t, within(s.t, "a view", func() error { return st.View(ctx, func(policy.View) {}) }), oplog.ErrUnavailable)
 	_, err = st.Decide(ctx, aboutOrders(dormant))
 	require.ErrorIs(s.t, err, actors.ErrFault, "%v", s.fault)
 	d, err := st.Decide(ctx, aboutOrders(active))
@@ -192,7 +193,7 @@ func (s *shift) successors() {
 }
 
 func (s *shift) neverStood(st *stage) {
-	require.NoError(s.t, st.Changes(max(st.Oldest(), 1)-1, func(e *actors.Entry) bool {
+	require.NoError(s.t, st.Changes(max(st.Oldest(), 1)-1, func(e *oplog.Entry) bool {
 		require.False(s.t, s.refused[e.Author.Credential], "%v: %s was refused, and stands", s.fault, e.Author.Credential)
 		return true
 	}))

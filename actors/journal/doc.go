@@ -1,4 +1,4 @@
-// Package journal is the durable log of an engine: an [actors.Log] on disk, on Pebble.
+// Package journal is the durable log of an engine: an [oplog.Log] on disk, on Pebble.
 //
 // An update that was acknowledged survives kill -9 and the loss of power (G5). One batch
 // holds a group of updates: the log, the state that it leads to, and the keys of requests.
@@ -18,7 +18,7 @@
 // # Failure
 //
 // The first write or sync that fails ends the journal until a restart: what was handed over
-// gets [actors.ErrOutcomeUnknown], what comes later [actors.ErrJournal], and nothing is read
+// gets [oplog.ErrOutcomeUnknown], what comes later [oplog.ErrUnavailable], and nothing is read
 // from the store any more. docs/reliability.md says what was tried.
 //
 // # On disk

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -44,10 +45,10 @@ func decodeEntry(key, value []byte) (*entryDoc, error) {
 }
 
 // entry returns what the public face shows. Of a large update it reads the first chunk.
-func (doc *entryDoc) entry(reader pebble.Reader, value []byte) (*actors.Entry, error) {
-	e := &actors.Entry{
+func (doc *entryDoc) entry(reader pebble.Reader, value []byte) (*oplog.Entry, error) {
+	e := &oplog.Entry{
 		Revision: doc.Revision, Previous: doc.Previous, Time: doc.Time, Changes: doc.Changes, Count: doc.Count,
-		Author: actors.Author{Credential: doc.Credential}, Hash: hash(sha256.Sum256(value)).String(),
+		Author: oplog.Author{Credential: doc.Credential}, Hash: hash(sha256.Sum256(value)).String(),
 	}
 	if doc.Author != "" {
 		who, err := policy.ParsePrincipal(doc.Author)

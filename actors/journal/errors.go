@@ -9,8 +9,8 @@ import (
 var (
 	// ErrFormat is wrapped when a store was written by another version of the format.
 	ErrFormat = errors.New("the store has another format")
-	// ErrIdentity is wrapped when store and head file are of two different stores.
-	ErrIdentity = errors.New("the store is not the one that its head file belongs to")
+	// ErrStoreID is wrapped when store and head file are of two different stores.
+	ErrStoreID = errors.New("the store is not the one that its head file belongs to")
 	// ErrLocked is wrapped when another process, or this one, has the store open.
 	ErrLocked = errors.New("the store is in use")
 	// ErrExposed is wrapped when others than the owner may read the store.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -111,7 +112,7 @@ func TestTextThatIsNoUTF8IsRefused(t *testing.T) {
 	put := func(reason, credential string) error {
 		_, err := s.Update(t.Context(), actors.Update{
 			Changes: []policy.Change{policy.PutRole(writer(t), reason)},
-			Author:  actors.Author{Principal: admin, Credential: credential},
+			Author:  oplog.Author{Principal: admin, Credential: credential},
 		})
 		return err
 	}

@@ -26,7 +26,7 @@ const (
 // headDoc is what a slot says.
 type headDoc struct {
 	Sequence uint64 `json:"n"`
-	Identity string `json:"identity"`
+	StoreID  string `json:"identity"`
 	// Revision and Entry are those of the last entry that was acknowledged, or is about to
 	// be.
 	Revision uint64 `json:"rev"`

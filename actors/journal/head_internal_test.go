@@ -14,7 +14,7 @@ func TestG5_HeadIsClosedWhileItIsWritten(t *testing.T) {
 	const path = "head"
 	for round := range 50 {
 		files := vfs.NewMem()
-		h, err := openHead(files, path, headDoc{Identity: "store"})
+		h, err := openHead(files, path, headDoc{StoreID: "store"})
 		require.NoError(t, err)
 		var writing sync.WaitGroup
 		began := make(chan struct{})

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -36,7 +37,7 @@ func decodeBefore(place, kept []byte) ([]byte, error) {
 	return nil, damaged(placeOf(place), errors.New("it says neither that there was a value nor that there was none"))
 }
 
-// Oldest implements [actors.History].
+// Oldest implements [oplog.History].
 func (j *Journal) Oldest() uint64 {
 	if tip := j.tip.Load(); tip.revision == 0 {
 		return 0
@@ -44,8 +45,8 @@ func (j *Journal) Oldest() uint64 {
 	return j.oldest.Load()
 }
 
-// Entries implements [actors.History].
-func (j *Journal) Entries(after uint64, yield func(*actors.Entry) bool) error {
+// Entries implements [oplog.History].
+func (j *Journal) Entries(after uint64, yield func(*oplog.Entry) bool) error {
 	leave, err := j.enter()
 	if err != nil {
 		return err
@@ -60,7 +61,7 @@ func (j *Journal) Entries(after uint64, yield func(*actors.Entry) bool) error {
 		if err == nil && doc.Previous > after {
 			err = damaged(placeOf(entryKey(doc.Previous)), errors.New("it is missing"))
 		}
-		var e *actors.Entry
+		var e *oplog.Entry
 		if err == nil {
 			e, err = doc.entry(j.db, value)
 		}
@@ -77,10 +78,10 @@ func (j *Journal) Entries(after uint64, yield func(*actors.Entry) bool) error {
 }
 
 func compacted(oldest uint64) error {
-	return fmt.Errorf("%w: the oldest is revision %d", actors.ErrCompacted, oldest)
+	return fmt.Errorf("%w: the oldest is revision %d", oplog.ErrCompacted, oldest)
 }
 
-// At implements [actors.History]. It holds up nobody.
+// At implements [oplog.History]. It holds up nobody.
 func (j *Journal) At(revision uint64, look func(policy.View)) error {
 	return j.snapshot(func(s *small, snapshot *pebble.Snapshot) error {
 		if revision > s.revision {
@@ -261,17 +262,6 @@ func (p *past) Record(who policy.Principal) *policy.Record {
 
 // Patterns implements [policy.View].
 func (p *past) Patterns() []policy.Grant { return p.patterns }
-
-// Granted implements [policy.View].
-func (p *past) Granted(role string) bool {
-	if slices.ContainsFunc(p.patterns, func(g policy.Grant) bool { return g.Role == role }) {
-		return true
-	}
-	for range p.Holders(role) {
-		return true
-	}
-	return false
-}
 
 // Holders implements [policy.View]. The first call reads all principals.
 func (p *past) Holders(role string) iter.Seq[policy.Principal] {

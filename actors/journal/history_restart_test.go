@@ -15,6 +15,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -90,7 +91,7 @@ func (c *chronicle) began(t *testing.T, m *machine) (*life, error) {
 	}
 	l.decider = l.Engine
 	var log []logged
-	require.NoError(t, l.journal.Entries(0, func(e *actors.Entry) bool {
+	require.NoError(t, l.journal.Entries(0, func(e *oplog.Entry) bool {
 		update, err := strconv.Atoi(e.Author.Credential)
 		require.NoError(t, err)
 		log = append(log, logged{update: update, revision: e.Revision})
@@ -113,11 +114,11 @@ func (l *life) ended(t *testing.T) {
 // ask makes an update, and says whether its client goes on.
 func (l *life) ask(ctx context.Context, client int, switches []switched, changes []policy.Change) bool {
 	update := l.chronicle.ask(client, switches)
-	r, err := l.Update(ctx, actors.Update{Changes: changes, Author: actors.Author{Credential: strconv.Itoa(update)}})
+	r, err := l.Update(ctx, actors.Update{Changes: changes, Author: oplog.Author{Credential: strconv.Itoa(update)}})
 	alive := l.counts()
 	ret := l.chronicle.now()
 	switch {
-	case !alive, errors.Is(err, actors.ErrOutcomeUnknown):
+	case !alive, errors.Is(err, oplog.ErrOutcomeUnknown):
 	case err == nil, errors.Is(err, actors.ErrNotQuiesced):
 		if r.Quiesced != (err == nil) {
 			l.chronicle.went(fmt.Errorf("update %d, with error %v: quiesced is %v", update, err, r.Quiesced))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -89,8 +90,8 @@ func TestThePastCanBeSeen(t *testing.T) {
 	check()
 }
 
-func entries(t testing.TB, s *stage, after uint64) (list []actors.Entry) {
-	require.NoError(t, s.Changes(after, func(e *actors.Entry) bool {
+func entries(t testing.TB, s *stage, after uint64) (list []oplog.Entry) {
+	require.NoError(t, s.Changes(after, func(e *oplog.Entry) bool {
 		list = append(list, *e)
 		return true
 	}))
@@ -107,7 +108,7 @@ func TestEveryChangeIsOnRecord(t *testing.T) {
 		require.EqualValues(t, i+1, e.Revision)
 		require.EqualValues(t, i, e.Previous)
 		require.Equal(t, now, e.Time)
-		require.Equal(t, actors.Author{Principal: admin, Credential: "f1"}, e.Author)
+		require.Equal(t, oplog.Author{Principal: admin, Credential: "f1"}, e.Author)
 		require.Len(t, e.Hash, 64)
 	}
 	require.Equal(t, "no more", list[3].Changes[0].Reason)
@@ -140,9 +141,9 @@ func TestOldEntriesGo(t *testing.T) {
 	require.NoError(t, s.journal.Trim())
 	require.EqualValues(t, 9, s.Oldest())
 	check := func() {
-		require.ErrorIs(t, s.Changes(7, func(*actors.Entry) bool { return true }), actors.ErrCompacted)
+		require.ErrorIs(t, s.Changes(7, func(*oplog.Entry) bool { return true }), oplog.ErrCompacted)
 		require.Len(t, entries(t, s, 8), 4)
-		require.ErrorIs(t, s.At(7, func(policy.View) {}), actors.ErrCompacted)
+		require.ErrorIs(t, s.At(7, func(policy.View) {}), oplog.ErrCompacted)
 		for revision := 8; revision < len(states); revision++ {
 			require.NoError(t, s.At(uint64(revision), func(v policy.View) { require.Equal(t, states[revision], state(v)) }))
 		}
@@ -165,8 +166,8 @@ func TestARequestIsRepeatedSafely(t *testing.T) {
 	s.update(t, policy.PutRole(reader(t), ""))
 	ask := func(author policy.Principal, key string, request byte, c policy.Change) (uint64, error) {
 		r, err := s.Update(t.Context(), actors.Update{
-			Changes: []policy.Change{c}, Author: actors.Author{Principal: author},
-			Repeat: actors.RepeatKey{Key: key, Request: [32]byte{request}},
+			Changes: []policy.Change{c}, Author: oplog.Author{Principal: author},
+			Key: oplog.IdempotencyKey{Key: key, Request: [32]byte{request}},
 		})
 		return r.Revision, err
 	}
@@ -179,7 +180,7 @@ func TestARequestIsRepeatedSafely(t *testing.T) {
 	expect(2, admin, "k", 1)
 	expect(3, bob, "k", 1) // a key belongs to its author
 	_, err := ask(admin, "k", 2, grant(alice, "reader"))
-	require.ErrorIs(t, err, actors.ErrKeyReused)
+	require.ErrorIs(t, err, oplog.ErrKeyReused)
 	_, err = ask(admin, "refused", 1, grant(alice, "nothing"))
 	require.ErrorIs(t, err, policy.ErrUnknownRole)
 	expect(4, admin, "refused", 1) // what was refused has left nothing

@@ -11,7 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -41,7 +41,7 @@ type Keep struct {
 	Count int
 }
 
-// Journal is a log on disk. It implements [actors.Log] and [actors.History], and is safe
+// Journal is a log on disk. It implements [oplog.Log] and [oplog.History], and is safe
 // for concurrent use. Make one with [Open] and end it with [Journal.Close], after the
 // engine.
 type Journal struct {
@@ -52,7 +52,7 @@ type Journal struct {
 	db       *pebble.DB
 	head     *head
 	identity string
-	events   actors.Events
+	events   oplog.Events
 	log      *slog.Logger
 
 	// reading is held by those who read the store, and by Close.
@@ -65,11 +65,11 @@ type Journal struct {
 	unflushed int64
 
 	mu      sync.Mutex
-	cause   error              // why it takes no updates
-	queue   []*actors.Proposal // that the writer has not looked at
-	groups  []*group           // that are not delivered
-	arrived chan struct{}      // for the writer
-	ahead   chan struct{}      // for who prepares while it waits for a sync
+	cause   error             // why it takes no updates
+	queue   []*oplog.Proposal // that the writer has not looked at
+	groups  []*group          // that are not delivered
+	arrived chan struct{}     // for the writer
+	ahead   chan struct{}     // for who prepares while it waits for a sync
 	making  making
 	// delivering is held while outcomes are delivered; mu may be taken within.
 	delivering sync.Mutex
@@ -82,20 +82,20 @@ type Journal struct {
 }
 
 var (
-	_ actors.Log     = (*Journal)(nil)
-	_ actors.History = (*Journal)(nil)
+	_ oplog.Log     = (*Journal)(nil)
+	_ oplog.History = (*Journal)(nil)
 )
 
-// Open implements [actors.Log]. It reads the roles, the grants to patterns and the revoked
+// Open implements [oplog.Log]. It reads the roles, the grants to patterns and the revoked
 // certificates, and no principal's own grants.
-func (j *Journal) Open(events actors.Events) (actors.Opening, error) {
+func (j *Journal) Open(events oplog.Events) (oplog.InitialState, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.cause != nil {
-		return actors.Opening{}, j.cause
+		return oplog.InitialState{}, j.cause
 	}
 	if j.events.Deliver != nil {
-		return actors.Opening{}, fmt.Errorf("%w: it was opened before", actors.ErrJournal)
+		return oplog.InitialState{}, fmt.Errorf("%w: it was opened before", oplog.ErrUnavailable)
 	}
 	tip := j.tip.Load()
 	roles := make([]*policy.Role, 0, len(tip.roles))
@@ -104,27 +104,27 @@ func (j *Journal) Open(events actors.Events) (actors.Opening, error) {
 	}
 	table, err := policy.NewTable(tip.revision, roles, tip.patterns)
 	if err != nil {
-		return actors.Opening{}, damaged("roles", err)
+		return oplog.InitialState{}, damaged("roles", err)
 	}
 	revoked, err := readRevoked(j.db)
 	if err != nil {
-		return actors.Opening{}, err
+		return oplog.InitialState{}, err
 	}
 	select {
 	case err := <-j.stumbled:
-		j.cause = fmt.Errorf("%w: %w", actors.ErrJournal, err)
-		return actors.Opening{}, j.cause
+		j.cause = fmt.Errorf("%w: %w", oplog.ErrUnavailable, err)
+		return oplog.InitialState{}, j.cause
 	default:
 	}
 	j.events = events
 	for _, run := range []func(){j.write, j.prepareAhead, j.syncHead, j.keepChecking, j.keepTrimming} {
 		j.running.Go(run)
 	}
-	return actors.Opening{Table: table, Revoked: revoked, Identity: j.identity}, nil
+	return oplog.InitialState{Table: table, Revoked: revoked, StoreID: j.identity}, nil
 }
 
-// Identity names the store: a revision means something only together with it.
-func (j *Journal) Identity() string { return j.identity }
+// StoreID identifies the store. A revision has a meaning only together with it.
+func (j *Journal) StoreID() string { return j.identity }
 
 // Damage returns the first damage that was found since the start, nil if there was none.
 func (j *Journal) Damage() error {
@@ -147,9 +147,9 @@ func (j *Journal) enter() (leave func(), err error) {
 	j.reading.RLock()
 	select {
 	case <-j.failed:
-		err = fmt.Errorf("%w: it failed before", actors.ErrJournal)
+		err = fmt.Errorf("%w: it failed before", oplog.ErrUnavailable)
 	case <-j.stopping:
-		err = fmt.Errorf("%w: it is closed", actors.ErrJournal)
+		err = fmt.Errorf("%w: it is closed", oplog.ErrUnavailable)
 	default:
 		return j.reading.RUnlock, nil
 	}
@@ -157,7 +157,7 @@ func (j *Journal) enter() (leave func(), err error) {
 	return nil, err
 }
 
-// Record implements [actors.Log].
+// Record implements [oplog.Log].
 func (j *Journal) Record(p policy.Principal) (*policy.Record, error) {
 	leave, err := j.enter()
 	if err != nil {
@@ -175,7 +175,7 @@ func (j *Journal) Record(p policy.Principal) (*policy.Record, error) {
 	return r, j.report(err)
 }
 
-// View implements [actors.Log]. It holds up nobody: look sees a snapshot.
+// View implements [oplog.Log]. It holds up nobody: look sees a snapshot.
 func (j *Journal) View(look func(policy.View)) error {
 	return j.snapshot(func(s *small, snapshot *pebble.Snapshot) error {
 		v := &view{small: *s, reader: snapshot}
@@ -194,7 +194,7 @@ func (j *Journal) snapshot(look func(*small, *pebble.Snapshot) error) error {
 	for {
 		select {
 		case <-j.failed:
-			return fmt.Errorf("%w: it failed meanwhile", actors.ErrJournal)
+			return fmt.Errorf("%w: it failed meanwhile", oplog.ErrUnavailable)
 		default:
 		}
 		before := j.tip.Load()
@@ -230,7 +230,7 @@ func (j *Journal) Close() error {
 		defer j.mu.Unlock()
 		return j.cause
 	}
-	j.cause = fmt.Errorf("%w: it is closed", actors.ErrJournal)
+	j.cause = fmt.Errorf("%w: it is closed", oplog.ErrUnavailable)
 	close(j.stopping)
 	j.mu.Unlock()
 	stopped := make(chan struct{})

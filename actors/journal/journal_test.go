@@ -12,6 +12,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -77,14 +78,14 @@ func (s *stage) end(t testing.TB) {
 	require.NoError(t, s.Close(context.Background()))
 	err := s.journal.Close()
 	if failure != nil {
-		require.ErrorIs(t, err, actors.ErrJournal)
+		require.ErrorIs(t, err, oplog.ErrUnavailable)
 		return
 	}
 	require.NoError(t, err)
 }
 
 func (s *stage) update(t testing.TB, changes ...policy.Change) uint64 {
-	r, err := s.Update(t.Context(), actors.Update{Changes: changes, Author: actors.Author{Principal: admin, Credential: "f1"}})
+	r, err := s.Update(t.Context(), actors.Update{Changes: changes, Author: oplog.Author{Principal: admin, Credential: "f1"}})
 	require.NoError(t, err)
 	require.True(t, r.Quiesced)
 	return r.Revision
@@ -110,11 +111,11 @@ func TestG5_AnUpdateOutlivesTheEngine(t *testing.T) {
 	require.Zero(t, s.Revision())
 	s.update(t, policy.PutRole(writer(t), ""), policy.PutRole(reader(t), ""))
 	s.update(t, grant(alice, "writer"))
-	identity := s.Identity()
+	identity := s.StoreID()
 	s.end(t)
 
 	s = open(t, files, journal.Options{})
-	require.Equal(t, identity, s.Identity())
+	require.Equal(t, identity, s.StoreID())
 	require.EqualValues(t, 2, s.Revision())
 	require.True(t, s.may(t, alice, "orders:write", "orders/1"))
 	require.False(t, s.may(t, bob, "orders:write", "orders/1"))

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -18,11 +19,11 @@ type deed struct {
 	id      string
 	author  policy.Principal
 	changes []policy.Change
-	repeat  actors.RepeatKey
+	repeat  oplog.IdempotencyKey
 }
 
 func (d *deed) update() actors.Update {
-	return actors.Update{Changes: d.changes, Author: actors.Author{Principal: d.author, Credential: d.id}, Repeat: d.repeat}
+	return actors.Update{Changes: d.changes, Author: oplog.Author{Principal: d.author, Credential: d.id}, Key: d.repeat}
 }
 
 // link is an update that is known to have a place in the order, and what it led to.
@@ -133,7 +134,7 @@ func (l *ledger) idAt(revision uint64) string {
 
 // learn takes in an entry of the store, in order. Entries that were removed before anybody
 // looked are known from their acknowledgements.
-func (l *ledger) learn(e *actors.Entry) error {
+func (l *ledger) learn(e *oplog.Entry) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for uint64(len(l.links)) < e.Revision {
@@ -206,7 +207,7 @@ func (c *crowd) client(ctx context.Context, s *stage, name string, rng *rand.Ran
 		id := fmt.Sprintf("%s.%d", name, i)
 		d := &deed{id: id, author: theCast.principals[rng.IntN(3)], changes: theCast.changes(rng, id)}
 		if rng.IntN(3) == 0 {
-			d.repeat = actors.RepeatKey{Key: id, Request: [32]byte{byte(i)}}
+			d.repeat = oplog.IdempotencyKey{Key: id, Request: [32]byte{byte(i)}}
 		}
 		if n := len(mine); n > 0 && rng.IntN(10) == 0 {
 			d = mine[rng.IntN(n)] // once more
@@ -234,7 +235,7 @@ func (c *crowd) do(ctx context.Context, s *stage, d *deed) (uint64, error) {
 		return r.Revision, c.ledger.tell(r.Revision, d, c.alive())
 	case refusedByPolicy(err):
 		return max(r.Revision, 1), nil
-	case errors.Is(err, actors.ErrClosed), errors.Is(err, actors.ErrJournal), errors.Is(err, actors.ErrOutcomeUnknown):
+	case errors.Is(err, actors.ErrClosed), errors.Is(err, oplog.ErrUnavailable), errors.Is(err, oplog.ErrOutcomeUnknown):
 		return 0, nil
 	case !c.alive():
 		return 0, nil

@@ -66,7 +66,7 @@ func (j *Journal) load(known headDoc) error {
 	if err != nil {
 		return err
 	}
-	j.identity = meta.Identity
+	j.identity = meta.StoreID
 	j.oldest.Store(meta.Oldest)
 	s := small{}
 	last, err := lastEntry(j.db)
@@ -126,7 +126,7 @@ func (j *Journal) loadMeta(known headDoc) (metaDoc, error) {
 		if j.options.readOnly {
 			return meta, ErrMissing
 		}
-		meta = metaDoc{Format: formatVersion, Identity: known.Identity, Created: j.options.clock().UTC(), Oldest: 1}
+		meta = metaDoc{Format: formatVersion, StoreID: known.StoreID, Created: j.options.clock().UTC(), Oldest: 1}
 		return meta, j.db.Set(metaKey, encode(&meta), pebble.Sync)
 	}
 	if err := decode(metaKey, value, &meta); err != nil {
@@ -135,8 +135,8 @@ func (j *Journal) loadMeta(known headDoc) (metaDoc, error) {
 	if meta.Format != formatVersion {
 		return meta, fmt.Errorf("%w: version %d, and this interlock reads version %d", ErrFormat, meta.Format, formatVersion)
 	}
-	if meta.Identity != known.Identity {
-		return meta, fmt.Errorf("%w: the store is %s, the head file is of %s", ErrIdentity, meta.Identity, known.Identity)
+	if meta.StoreID != known.StoreID {
+		return meta, fmt.Errorf("%w: the store is %s, the head file is of %s", ErrStoreID, meta.StoreID, known.StoreID)
 	}
 	return meta, nil
 }

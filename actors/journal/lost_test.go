@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
 // TestG5_LostAndForeignRecordsAreFound takes away records of every section of a store, or
@@ -21,7 +21,7 @@ func TestG5_LostAndForeignRecordsAreFound(t *testing.T) {
 	s, err := tryOpen(img.disk(t), journal.Options{})
 	require.NoError(t, err)
 	id := "large"
-	d := &deed{id: id, author: admin, changes: theCast.large(seeded(7, 7), id), repeat: actors.RepeatKey{Key: id}}
+	d := &deed{id: id, author: admin, changes: theCast.large(seeded(7, 7), id), repeat: oplog.IdempotencyKey{Key: id}}
 	img.ledger.ask(d)
 	_, err = s.Update(t.Context(), d.update())
 	require.NoError(t, err)

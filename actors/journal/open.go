@@ -23,7 +23,7 @@ const (
 )
 
 // Open opens the store in a folder, and makes one if the folder is empty or missing. It
-// refuses a store that is not as it was left: errors wrap [ErrFormat], [ErrIdentity],
+// refuses a store that is not as it was left: errors wrap [ErrFormat], [ErrStoreID],
 // [ErrLocked], [ErrExposed], [ErrNotWritable], [ErrLost] or [ErrDamaged]. Nobody else may
 // read the folder; its files are made so.
 func Open(dir string, o Options) (*Journal, error) {
@@ -225,7 +225,7 @@ func (j *Journal) readHead() (headDoc, error) {
 	case errors.Is(err, errNoHead) && j.options.readOnly:
 		return known, ErrMissing
 	case errors.Is(err, errNoHead):
-		known = headDoc{Identity: rand.Text()}
+		known = headDoc{StoreID: rand.Text()}
 	case err != nil:
 		return known, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -78,7 +79,7 @@ func tryUpdates(ctx context.Context, t *testing.T, s *stage, f *fault) (standing
 		switch _, err := s.Update(ctx, actors.Update{Changes: changes}); {
 		case err == nil:
 			standing = append(standing, changes)
-		case errors.Is(err, actors.ErrJournal):
+		case errors.Is(err, oplog.ErrUnavailable):
 			require.ErrorIs(t, err, journal.ErrDamaged, "%v", f)
 		default:
 			require.True(t, refusedByPolicy(err), "%v: %v", f, err)

@@ -3,7 +3,7 @@ package journal
 import (
 	"time"
 
-	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
 // Keys of requests are kept for repeatAge, at most maxRepeats of them.
@@ -15,8 +15,8 @@ const (
 )
 
 // repeated returns the revision by which the same request was applied, 0 if it was not.
-func (t *tip) repeated(p *actors.Proposal) (uint64, error) {
-	key := repeatKey(p.Author.Principal, p.Repeat.Key)
+func (t *tip) repeated(p *oplog.Proposal) (uint64, error) {
+	key := repeatKey(p.Author.Principal, p.Key.Key)
 	value := t.get(key)
 	if value != nil {
 		var doc repeatDoc
@@ -26,8 +26,8 @@ func (t *tip) repeated(p *actors.Proposal) (uint64, error) {
 		}
 		switch {
 		case t.now.UnixNano()-doc.At >= int64(repeatAge):
-		case doc.Request != p.Repeat.Request:
-			return 0, actors.ErrKeyReused
+		case doc.Request != p.Key.Request:
+			return 0, oplog.ErrKeyReused
 		default:
 			return doc.Revision, nil
 		}
@@ -36,22 +36,22 @@ func (t *tip) repeated(p *actors.Proposal) (uint64, error) {
 		t.forget()
 	}
 	if t.repeats >= maxRepeats {
-		return 0, actors.ErrTooManyKeys
+		return 0, oplog.ErrTooManyKeys
 	}
 	return 0, nil
 }
 
 // remember keeps the key of a proposal that was applied.
-func (t *tip) remember(p *actors.Proposal) {
-	if p.Repeat.Key == "" {
+func (t *tip) remember(p *oplog.Proposal) {
+	if p.Key.Key == "" {
 		return
 	}
 	t.forget()
-	key := repeatKey(p.Author.Principal, p.Repeat.Key)
+	key := repeatKey(p.Author.Principal, p.Key.Key)
 	if before := t.get(key); before != nil {
 		t.drop(key, before)
 	}
-	doc := repeatDoc{Request: p.Repeat.Request, Revision: t.revision, At: t.now.UnixNano()}
+	doc := repeatDoc{Request: p.Key.Request, Revision: t.revision, At: t.now.UnixNano()}
 	t.put(key, encode(&doc))
 	t.note(t.batch.Set(repeatTimeKey(doc.At, key), nil, nil))
 	t.repeats++

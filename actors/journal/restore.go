@@ -16,7 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
 // restoreFolder is where a backup is unpacked and read before it counts.
@@ -28,7 +28,7 @@ const restoreFolder = "restore-"
 // returned. The restored store has a new identity, for what comes after its last revision
 // is not what came there before. Errors wrap [ErrBackup], [ErrDamaged], [ErrNotEmpty] or
 // [ErrLocked].
-func Restore(ctx context.Context, dir string, from io.Reader, replace bool, o Options) (v actors.Verification, aside string, err error) {
+func Restore(ctx context.Context, dir string, from io.Reader, replace bool, o Options) (v oplog.Verification, aside string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return v, "", err
 	}

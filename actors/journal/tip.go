@@ -11,7 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -119,33 +119,22 @@ func (t *tip) Holders(role string) iter.Seq[policy.Principal] {
 	}
 }
 
-// Granted implements [policy.View].
-func (t *tip) Granted(role string) bool {
-	if slices.ContainsFunc(t.patterns, func(g policy.Grant) bool { return g.Role == role }) {
-		return true
-	}
-	for range t.Holders(role) {
-		return true
-	}
-	return false
-}
-
 // Revoked implements [policy.View].
 func (t *tip) Revoked(id policy.CertificateID) bool { return t.get(certificateKey(id)) != nil }
 
 // apply adds a proposal to the batch, or says why not. An error of the store makes the
 // whole batch useless: see err.
-func (t *tip) apply(p *actors.Proposal) actors.Outcome {
-	refused := func(err error) actors.Outcome {
-		return actors.Outcome{Proposal: p, Err: err, Revision: t.revision}
+func (t *tip) apply(p *oplog.Proposal) oplog.Outcome {
+	refused := func(err error) oplog.Outcome {
+		return p.Refused(err, t.revision)
 	}
-	if p.Repeat.Key != "" {
+	if p.Key.Key != "" {
 		revision, err := t.repeated(p)
 		if err != nil {
 			return refused(err)
 		}
 		if revision > 0 {
-			return actors.Outcome{Proposal: p, Revision: revision, Repeated: true}
+			return p.AppliedBefore(revision)
 		}
 	}
 	d, err := p.Draft(t)
@@ -248,7 +237,7 @@ func (t *tip) hold(role string, p policy.Principal, holds bool) {
 }
 
 // enter adds the entry of the log, with which the update is whole.
-func (t *tip) enter(p *actors.Proposal, previous uint64) {
+func (t *tip) enter(p *oplog.Proposal, previous uint64) {
 	doc := entryDoc{
 		Revision: t.revision, Previous: previous, Time: t.now, Count: len(p.Changes),
 		Author: p.Author.Principal.String(), Credential: p.Author.Credential,

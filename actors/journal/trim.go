@@ -7,7 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -21,7 +21,7 @@ func (j *Journal) keepTrimming() {
 	for {
 		select {
 		case <-minute.C:
-			if err := j.Trim(); err != nil && !errors.Is(err, actors.ErrJournal) {
+			if err := j.Trim(); err != nil && !errors.Is(err, oplog.ErrUnavailable) {
 				j.log.Warn("old entries of the log cannot be removed", "error", err)
 			}
 		case <-j.stopping:
@@ -41,9 +41,9 @@ func (j *Journal) Trim() error {
 		select {
 		case j.trim <- done:
 		case <-j.stopping:
-			return fmt.Errorf("%w: it is closed", actors.ErrJournal)
+			return fmt.Errorf("%w: it is closed", oplog.ErrUnavailable)
 		case <-j.failed:
-			return fmt.Errorf("%w: it failed before", actors.ErrJournal)
+			return fmt.Errorf("%w: it failed before", oplog.ErrUnavailable)
 		}
 		select {
 		case err := <-done:
@@ -51,7 +51,7 @@ func (j *Journal) Trim() error {
 				return err
 			}
 		case <-j.failed:
-			return fmt.Errorf("%w: it failed before", actors.ErrJournal)
+			return fmt.Errorf("%w: it failed before", oplog.ErrUnavailable)
 		}
 	}
 }

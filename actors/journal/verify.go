@@ -8,7 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -52,14 +52,14 @@ func throttle(ctx context.Context, worked time.Duration) {
 // Verify reads the whole store: that the chain of the log is whole, that the state is the
 // one that its last entry led to, and the past the one that the log tells of. Updates go on meanwhile. What it finds wrong is an
 // error that wraps [ErrDamaged], and [Journal.Damage] from then on.
-func (j *Journal) Verify(ctx context.Context) (actors.Verification, error) {
+func (j *Journal) Verify(ctx context.Context) (oplog.Verification, error) {
 	return j.verify(ctx, func(context.Context, time.Duration) {})
 }
 
-func (j *Journal) verify(ctx context.Context, pause func(context.Context, time.Duration)) (v actors.Verification, err error) {
+func (j *Journal) verify(ctx context.Context, pause func(context.Context, time.Duration)) (v oplog.Verification, err error) {
 	err = j.snapshot(func(s *small, snapshot *pebble.Snapshot) error {
 		c := &checker{ctx: ctx, pause: pause, reader: snapshot, began: time.Now()}
-		v = actors.Verification{Identity: j.identity, Revision: s.revision, Hash: s.head.String(), Oldest: j.oldest.Load()}
+		v = oplog.Verification{StoreID: j.identity, Revision: s.revision, Hash: s.head.String(), Oldest: j.oldest.Load()}
 		loaded := *s
 		meta, err := readMeta(snapshot)
 		if err != nil {

@@ -114,19 +114,6 @@ func (v *view) record(p policy.Principal) (*policy.Record, []byte) {
 	return r, value
 }
 
-// Granted implements [policy.View].
-func (v *view) Granted(role string) bool {
-	for i := range v.patterns {
-		if v.patterns[i].Role == role {
-			return true
-		}
-	}
-	for range v.Holders(role) {
-		return true
-	}
-	return false
-}
-
 // Holders implements [policy.View].
 func (v *view) Holders(role string) iter.Seq[policy.Principal] {
 	return func(yield func(policy.Principal) bool) {

@@ -10,19 +10,19 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
 // group is a group of proposals on its way: checked and put into a batch, applied, synced,
 // delivered.
 type group struct {
-	proposals  []*actors.Proposal
-	outcomes   []actors.Outcome // of those that are in the batch, or refused
-	unreadable map[int]error    // why some cannot be checked
-	tip        *tip             // the batch, until it is applied
-	batch      *pebble.Batch    // nil if it changes nothing
-	reaches    small            // the state that it leads to
-	taken      bool             // the store may have it
+	proposals  []*oplog.Proposal
+	outcomes   []oplog.Outcome // of those that are in the batch, or refused
+	unreadable map[int]error   // why some cannot be checked
+	tip        *tip            // the batch, until it is applied
+	batch      *pebble.Batch   // nil if it changes nothing
+	reaches    small           // the state that it leads to
+	taken      bool            // the store may have it
 }
 
 // making is the group that is being made. Whoever holds mu writes to the store.
@@ -33,8 +33,8 @@ type making struct {
 	syncing atomic.Bool
 }
 
-// Propose implements [actors.Log].
-func (j *Journal) Propose(p *actors.Proposal) error {
+// Propose implements [oplog.Log].
+func (j *Journal) Propose(p *oplog.Proposal) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.cause != nil {
@@ -188,7 +188,7 @@ func (j *Journal) prepare(g *group) {
 		n := len(g.outcomes)
 		p := g.proposals[n]
 		if err := g.unreadable[n]; err != nil {
-			g.outcomes = append(g.outcomes, actors.Outcome{Proposal: p, Err: err, Revision: g.tip.revision})
+			g.outcomes = append(g.outcomes, p.Refused(err, g.tip.revision))
 			continue
 		}
 		o := g.tip.apply(p)
@@ -199,7 +199,7 @@ func (j *Journal) prepare(g *group) {
 		if g.unreadable == nil {
 			g.unreadable = map[int]error{}
 		}
-		g.unreadable[n] = fmt.Errorf("%w: it was not applied: %w", actors.ErrJournal, j.report(g.tip.err))
+		g.unreadable[n] = fmt.Errorf("%w: it was not applied: %w", oplog.ErrUnavailable, j.report(g.tip.err))
 		_ = g.tip.batch.Close() // nothing of it is used
 		j.beginBatch(g)
 	}
@@ -268,15 +268,15 @@ func (j *Journal) fail(cause error) {
 		return
 	}
 	j.files.down.Store(true)
-	j.cause = fmt.Errorf("%w: %w", actors.ErrJournal, cause)
+	j.cause = fmt.Errorf("%w: %w", oplog.ErrUnavailable, cause)
 	close(j.failed)
 	groups, queue := j.groups, j.queue
 	j.groups, j.queue = nil, nil
-	var answers [][]actors.Outcome
+	var answers [][]oplog.Outcome
 	for _, g := range groups {
 		err := j.cause
 		if g.taken {
-			err = fmt.Errorf("%w: %w", actors.ErrOutcomeUnknown, cause)
+			err = fmt.Errorf("%w: %w", oplog.ErrOutcomeUnknown, cause)
 		}
 		answers = append(answers, refusals(g.proposals, err))
 	}
@@ -290,10 +290,10 @@ func (j *Journal) fail(cause error) {
 	j.events.Failed(j.cause)
 }
 
-func refusals(proposals []*actors.Proposal, err error) []actors.Outcome {
-	outcomes := make([]actors.Outcome, len(proposals))
+func refusals(proposals []*oplog.Proposal, err error) []oplog.Outcome {
+	outcomes := make([]oplog.Outcome, len(proposals))
 	for i, p := range proposals {
-		outcomes[i] = actors.Outcome{Proposal: p, Err: err}
+		outcomes[i] = p.Refused(err, 0)
 	}
 	return outcomes
 }

@@ -19,8 +19,6 @@ type View interface {
 	Record(p Principal) *Record
 	// Patterns returns all grants to patterns.
 	Patterns() []Grant
-	// Granted reports whether any grant, exact or to a pattern, names the role.
-	Granted(role string) bool
 	// Holders yields the principals with an exact grant of the role.
 	Holders(role string) iter.Seq[Principal]
 	// Revoked reports whether the certificate was revoked.
@@ -206,7 +204,7 @@ func (d *Draft) deleteRole(name string) error {
 	if d.Role(name) == nil {
 		return &FieldError{Field: "role", Err: fmt.Errorf("%w %q", ErrUnknownRole, name)}
 	}
-	if d.Granted(name) {
+	if d.granted(name) {
 		return &FieldError{Field: "role", Err: fmt.Errorf("%w: %q is granted; revoke its grants first", ErrRoleInUse, name)}
 	}
 	if d.inherited(name) {
@@ -281,8 +279,8 @@ func (d *Draft) Patterns() []Grant {
 	return d.base.Patterns()
 }
 
-// Granted implements [View].
-func (d *Draft) Granted(role string) bool {
+// granted reports whether any grant, exact or to a pattern, names the role.
+func (d *Draft) granted(role string) bool {
 	if slices.ContainsFunc(d.Patterns(), func(g Grant) bool { return g.Role == role }) {
 		return true
 	}

@@ -48,9 +48,6 @@ func (v *memView) Roles() iter.Seq[*policy.Role]            { return maps.Values
 func (v *memView) Record(p policy.Principal) *policy.Record { return v.records[p] }
 func (v *memView) Patterns() []policy.Grant                 { return v.patterns }
 func (v *memView) Revoked(id policy.CertificateID) bool     { return v.revoked[id] }
-func (v *memView) Granted(role string) bool {
-	return slices.ContainsFunc(v.grants(), func(g policy.Grant) bool { return g.Role == role })
-}
 
 func (v *memView) Holders(role string) iter.Seq[policy.Principal] {
 	return func(yield func(policy.Principal) bool) {

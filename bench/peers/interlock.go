@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -36,7 +37,7 @@ func newActors(w *world) (*decide, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := actors.NewMemoryWith(roles, grants)
+	log, err := oplog.NewMemoryWith(roles, grants)
 	if err != nil {
 		return nil, err
 	}

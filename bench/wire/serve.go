@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -95,7 +96,7 @@ func (p parts) takeOver(ctx context.Context, dir string, before *certs.Revocatio
 		return nil, nil, err
 	}
 	p.connections.Use(new(certs.Identifier).Under(authorities))
-	_, err = p.engine.UseLists(ctx, lists)
+	_, err = p.engine.UseRevocationLists(ctx, lists)
 	return config, lists, err
 }
 
@@ -109,7 +110,7 @@ func openEngine(dir string, log *slog.Logger) (*actors.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	memory, err := actors.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
+	memory, err := oplog.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
 	if err != nil {
 		return nil, err
 	}

@@ -99,7 +99,7 @@ seen elsewhere is not mistaken for one of this store.`,
 			if aside != "" {
 				fmt.Fprintln(cmd.OutOrStdout(), "moved the store that was there to", aside)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored revision %d as store %s in %s\n", v.Revision, v.Identity, data)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored revision %d as store %s in %s\n", v.Revision, v.StoreID, data)
 			return err
 		},
 	}
@@ -125,14 +125,14 @@ state. No server may use it meanwhile; interlock log verify asks a running one. 
 1 means that it is damaged, or that acknowledged changes are gone.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v, err := journal.Check(cmd.Context(), data, journal.Options{Logger: slog.New(slog.DiscardHandler)})
-			if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrLost) || errors.Is(err, journal.ErrIdentity) {
+			if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrLost) || errors.Is(err, journal.ErrStoreID) {
 				return say(cmd.OutOrStdout(), false, err.Error())
 			}
 			if err != nil {
 				return hintStore(err)
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), &verification{
-				Identity: v.Identity, Revision: v.Revision, Hash: v.Hash, Oldest: v.Oldest, Entries: v.Entries, Principals: v.Principals,
+				Identity: v.StoreID, Revision: v.Revision, Hash: v.Hash, Oldest: v.Oldest, Entries: v.Entries, Principals: v.Principals,
 			})
 			return err
 		},
@@ -153,7 +153,7 @@ away is granted again: look at the policy before a server starts on it.`,
 			if err != nil {
 				return hintStore(err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the store in %s begins anew at revision %d, as store %s\n", data, v.Revision, v.Identity)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the store in %s begins anew at revision %d, as store %s\n", data, v.Revision, v.StoreID)
 			return err
 		},
 	}

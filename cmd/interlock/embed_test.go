@@ -17,6 +17,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
 )
@@ -28,7 +29,7 @@ func newEngine(policyText []byte, callers *httpapi.Connections) (*actors.Engine,
 	if err != nil {
 		return nil, err
 	}
-	memory, err := actors.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
+	memory, err := oplog.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
 	if err != nil {
 		return nil, err
 	}

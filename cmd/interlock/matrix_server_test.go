@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -133,12 +134,12 @@ func newEchoEngine(t testing.TB, lists actors.RevocationLists) *actors.Engine {
 	for r := range file.AllRoles() {
 		roles = append(roles, r)
 	}
-	memory, err := actors.NewMemoryWith(roles, file.Grants)
+	memory, err := oplog.NewMemoryWith(roles, file.Grants)
 	require.NoError(t, err)
 	engine, err := actors.New(actors.Options{Log: memory, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, engine.Close(context.Background())) })
-	_, err = engine.UseLists(context.Background(), lists)
+	_, err = engine.UseRevocationLists(context.Background(), lists)
 	require.NoError(t, err)
 	return engine
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -18,7 +19,7 @@ const defaultData = "interlock-data"
 // store is where the policy is kept: on disk, or in memory when nobody named a folder.
 type store struct {
 	name    string
-	log     actors.Log
+	log     oplog.Log
 	journal *journal.Journal // nil in memory
 }
 
@@ -35,7 +36,7 @@ func (c *config) dataFolder(dev bool) string {
 
 func openStore(c *config, log *slog.Logger) (*store, error) {
 	if *c.Data == "" {
-		return &store{name: "in memory: changes are lost when the server ends", log: actors.NewMemory()}, nil
+		return &store{name: "in memory: changes are lost when the server ends", log: oplog.NewMemory()}, nil
 	}
 	j, err := journal.Open(*c.Data, journal.Options{
 		Keep: journal.Keep{Age: c.Keep.Age, Count: c.Keep.Count}, Logger: log,
@@ -53,7 +54,7 @@ func hintStore(err error) error {
 		return hint(err, "stop the other server, or name another folder with --data")
 	case errors.Is(err, journal.ErrExposed):
 		return hint(err, "only the server's own user may read the store")
-	case errors.Is(err, journal.ErrLost), errors.Is(err, journal.ErrDamaged), errors.Is(err, journal.ErrIdentity):
+	case errors.Is(err, journal.ErrLost), errors.Is(err, journal.ErrDamaged), errors.Is(err, journal.ErrStoreID):
 		return hint(err, "restore a backup with interlock restore; interlock store check says all that it finds")
 	}
 	return err

@@ -231,7 +231,7 @@ func (t *trust) use(ctx context.Context, engine *actors.Engine) error {
 	if fresh && len(s.outdated) > 0 {
 		t.log.Error("revocation lists are outdated", slog.Any("issuers", s.outdated), slog.Bool("refused", !t.acceptsOutdated()))
 	}
-	wait, err := engine.PublishLists(&s.standing)
+	wait, err := engine.PublishRevocationLists(&s.standing)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -52,7 +53,7 @@ func newShop(t *testing.T) *shop {
 	t.Helper()
 	file, err := policy.ParseFile("policy.yaml", []byte(text))
 	require.NoError(t, err)
-	memory, err := actors.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
+	memory, err := oplog.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
 	require.NoError(t, err)
 	s := &shop{t: t}
 	s.engine, err = actors.New(actors.Options{Log: memory})

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
 )
@@ -31,7 +32,7 @@ func newGuarded() (*guarded, error) {
 	if err != nil {
 		return nil, err
 	}
-	memory, err := actors.NewMemoryWith([]*policy.Role{role}, nil)
+	memory, err := oplog.NewMemoryWith([]*policy.Role{role}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package actors
+package oplog
 
 import (
 	"crypto/rand"
@@ -13,11 +13,11 @@ import (
 // Memory is a [Log] that keeps everything in memory: an update is as durable as the
 // process. Use [NewMemory] or [NewMemoryWith].
 type Memory struct {
-	identity string
-	events   Events
-	opened   bool
+	storeID string
 
-	mu     sync.Mutex // held by writers and by whoever reads the policy as a whole
+	mu     sync.Mutex // held while the state changes and while View reads it
+	events Events
+	opened bool
 	closed bool
 	state  memoryState
 }
@@ -28,10 +28,10 @@ func NewMemory() *Memory {
 	return m
 }
 
-// NewMemoryWith returns a log that starts with a policy, as revision 1 if there is
-// anything in it. Errors are those of [policy.Draft.Apply].
+// NewMemoryWith returns a log that starts with a policy. The policy has revision 1, or 0 if
+// it is empty. Errors are those of [policy.CheckRoles] and [policy.Draft.Apply].
 func NewMemoryWith(roles []*policy.Role, grants []policy.Grant) (*Memory, error) {
-	m := &Memory{identity: rand.Text(), state: newMemoryState()}
+	m := &Memory{storeID: rand.Text(), state: newMemoryState()}
 	if len(roles)+len(grants) == 0 {
 		return m, nil
 	}
@@ -53,14 +53,12 @@ func NewMemoryWith(roles []*policy.Role, grants []policy.Grant) (*Memory, error)
 	return m, nil
 }
 
-func changeField(i int) string { return fmt.Sprintf("changes[%d]", i) }
-
 // Open implements [Log].
-func (m *Memory) Open(events Events) (Opening, error) {
+func (m *Memory) Open(events Events) (InitialState, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed || m.opened {
-		return Opening{}, fmt.Errorf("%w: it was opened before", ErrJournal)
+		return InitialState{}, fmt.Errorf("%w: opened before, or closed", ErrUnavailable)
 	}
 	m.events, m.opened = events, true
 	roles := make([]*policy.Role, 0, len(m.state.roles))
@@ -69,21 +67,21 @@ func (m *Memory) Open(events Events) (Opening, error) {
 	}
 	table, err := policy.NewTable(m.state.revision, roles, m.state.patterns)
 	if err != nil {
-		return Opening{}, err
+		return InitialState{}, err
 	}
 	revoked := make([]policy.CertificateID, 0, len(m.state.revoked))
 	for id := range m.state.revoked {
 		revoked = append(revoked, id)
 	}
-	return Opening{Table: table, Revoked: revoked, Identity: m.identity}, nil
+	return InitialState{Table: table, Revoked: revoked, StoreID: m.storeID}, nil
 }
 
-// Propose implements [Log]. The proposal is applied and delivered before it returns.
+// Propose implements [Log]. It applies and delivers the proposal before it returns.
 func (m *Memory) Propose(p *Proposal) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
-		return fmt.Errorf("%w: it is closed", ErrJournal)
+		return fmt.Errorf("%w: closed", ErrUnavailable)
 	}
 	if p.Claim() {
 		m.events.Deliver([]Outcome{m.state.apply(p)})
@@ -131,12 +129,12 @@ func newMemoryState() memoryState {
 }
 
 func (s *memoryState) apply(p *Proposal) Outcome {
-	if p.Repeat.Key != "" {
-		return Outcome{Proposal: p, Err: ErrNoRepeats, Revision: s.revision}
+	if p.Key.Key != "" {
+		return p.Refused(ErrNoKeys, s.revision)
 	}
 	d, err := p.Draft(s)
 	if err != nil {
-		return Outcome{Proposal: p, Err: err, Revision: s.revision}
+		return p.Refused(err, s.revision)
 	}
 	s.commit(d)
 	return p.Applied(d)
@@ -166,7 +164,7 @@ func (s *memoryState) commit(d *policy.Draft) {
 	s.revision = d.Revision()
 }
 
-// index keeps who holds which role.
+// index updates the holders of the roles that differ between two records.
 func (s *memoryState) index(p policy.Principal, before, after *policy.Record) {
 	if before != nil {
 		for i := range before.Grants {
@@ -205,19 +203,6 @@ func (s *memoryState) Record(p policy.Principal) *policy.Record {
 
 // Patterns implements [policy.View].
 func (s *memoryState) Patterns() []policy.Grant { return s.patterns }
-
-// Granted implements [policy.View].
-func (s *memoryState) Granted(role string) bool {
-	if len(s.holders[role]) > 0 {
-		return true
-	}
-	for i := range s.patterns {
-		if s.patterns[i].Role == role {
-			return true
-		}
-	}
-	return false
-}
 
 // Holders implements [policy.View].
 func (s *memoryState) Holders(role string) iter.Seq[policy.Principal] {
