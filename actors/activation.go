@@ -82,6 +82,9 @@ func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*prin
 	if e.shared.closing.Load() {
 		return nil, ErrClosed
 	}
+	if e.Failure() != nil {
+		return nil, ErrFault
+	}
 	who := req.Principal
 	table := e.shared.published.Load()
 	record, err := e.readRecord(who)

@@ -48,7 +48,7 @@ func (r refusal) Error() string { return r.text }
 // Is makes a refusal a denial.
 func (r refusal) Is(target error) bool { return target == ErrDenied }
 
-// ErrRevoked is the cause with which a lease's context is cancelled when its operation
+// ErrRevoked is the cause with which a lease's context is canceled when its operation
 // lost its authority: by an update, by the expiry of a grant, or by the end of its
 // credential. It is a [context.Canceled] for code that asks for that.
 var ErrRevoked error = revoked{}

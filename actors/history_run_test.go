@@ -51,7 +51,12 @@ const (
 )
 
 // record lets clients work on the subject at random and returns the history.
-func record(s subject, seed uint64) *history {
+func record(s subject, seed uint64) *history { return recordOn(s, seed, 1) }
+
+// recordOn does the same for a subject of several engines. Each principal appears once for
+// each engine, as p, p+historyPrincipals and so on, because G1 holds for each engine: while
+// an update is under way, one engine may decide by it and another may not yet.
+func recordOn(s subject, seed uint64, engines int) *history {
 	h := &history{}
 	w := &world{held: make([][3]bool, historyPrincipals)}
 	var clients sync.WaitGroup
@@ -59,14 +64,14 @@ func record(s subject, seed uint64) *history {
 		rng := rand.New(rand.NewPCG(seed, uint64(c)))
 		clients.Go(func() {
 			for range historyOps {
-				p, a := rng.IntN(historyPrincipals), rng.IntN(historyActions)
+				p, a := rng.IntN(historyPrincipals*engines), rng.IntN(historyActions)
 				switch n := rng.IntN(10); {
 				case n < 4:
 					h.recordExecute(s, c, p, a, rng.IntN(3) == 0)
 				case n < 8:
 					h.recordAdmit(s, c, p, a, rng.IntN(4))
 				default:
-					h.recordUpdate(s, w, rng, p)
+					h.recordUpdate(s, w, rng, p%historyPrincipals, engines)
 				}
 			}
 		})
@@ -109,7 +114,7 @@ func (h *history) recordAdmit(s subject, c, p, a, linger int) {
 
 // recordUpdate changes one principal's grants or the shared role. Updates are serialized
 // among each other by the world's lock; whether they are at once is not what is tested.
-func (h *history) recordUpdate(s subject, w *world, rng *rand.Rand, p int) {
+func (h *history) recordUpdate(s subject, w *world, rng *rand.Rand, p, engines int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	call := h.now()
@@ -130,8 +135,11 @@ func (h *history) recordUpdate(s subject, w *world, rng *rand.Rand, p int) {
 	ret := h.now()
 	h.ack(ret, revision)
 	for _, q := range concerned {
-		h.add(event{kind: evApply, principal: q, revision: revision, allowed: w.allowed(q)}, call, ret)
-		h.add(event{kind: evQuiesce, principal: q, revision: revision}, call, ret)
+		for e := range engines {
+			copied := q + e*historyPrincipals
+			h.add(event{kind: evApply, principal: copied, revision: revision, allowed: w.allowed(q)}, call, ret)
+			h.add(event{kind: evQuiesce, principal: copied, revision: revision}, call, ret)
+		}
 	}
 }
 
@@ -226,10 +234,15 @@ func (s *engineSubject) update(c policy.Change) uint64 {
 }
 
 func newHistoryEngine(t *testing.T, o actors.Options) *actors.Engine {
-	return newEngine(t, o,
+	return newEngine(t, o, historyRolesOf(t)...)
+}
+
+func historyRolesOf(t *testing.T) []*policy.Role {
+	return []*policy.Role{
 		roleOf(t, "both", permission(policy.Allow, "do:a0", "thing"), permission(policy.Allow, "do:a1", "**")),
 		roleOf(t, "no-a0", permission(policy.Deny, "do:a0", "**")),
-		roleOf(t, "only-a0", permission(policy.Allow, "do:*", "*"), permission(policy.Deny, "do:a1", "**"), permission(policy.Deny, "do:a2", "**")))
+		roleOf(t, "only-a0", permission(policy.Allow, "do:*", "*"), permission(policy.Deny, "do:a1", "**"), permission(policy.Deny, "do:a2", "**")),
+	}
 }
 
 const histories = 1000

@@ -24,7 +24,7 @@ type holder struct {
 
 // effects are what a turn asks of its driver, beyond its answer.
 type effects struct {
-	revoked []*Lease // their contexts are to be cancelled, after the grace
+	revoked []*Lease // their contexts are to be canceled, after the grace
 	running []*Lease // revoked and unreleased: what an update waits for
 }
 
@@ -167,7 +167,7 @@ func (h *holder) due() int64 {
 	return h.expires
 }
 
-// graceEnd returns when a revoked lease has to be cancelled, given the grace that an
+// graceEnd returns when a revoked lease has to be canceled, given the grace that an
 // update asks for: of several graces the shortest, and a lease that the update allows
 // keeps the one it had.
 func graceEnd(l *Lease, now time.Time, grace time.Duration) time.Time {
