@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 // TestSecurity3_AuthoritiesAreBoundToNames: a chain speaks only for names that the authority
@@ -41,7 +42,7 @@ func TestSecurity3_AuthoritiesAreBoundToNames(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.binding.File = file
-			a, err := certs.LoadAuthorities(c.binding)
+			a, err := certs.LoadTrustAnchors(c.binding)
 			require.NoError(t, err)
 			chain := mint(t, c.leaf)
 			free, err := identifier(t, rules...).Identify(chain)
@@ -68,7 +69,7 @@ func writeIssuer(t *testing.T) string {
 
 func TestSecurity3_AnAuthorityThatIsNotListedCertifiesNothing(t *testing.T) {
 	_, dir := newAuthority(t)
-	a, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
+	a, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile)})
 	require.NoError(t, err)
 	_, err = identifier(t).Under(a).Identify(mint(t, uris("spiffe://a.example/alice")))
 	require.ErrorIs(t, err, certs.ErrNoIdentity)
@@ -78,7 +79,7 @@ func TestSecurity3_AnAuthorityThatIsNotListedCertifiesNothing(t *testing.T) {
 // TestBindingsOfOneAuthorityAddUp: for rotation a file may be listed twice, and hold several.
 func TestBindingsOfOneAuthorityAddUp(t *testing.T) {
 	file := writeIssuer(t)
-	a, err := certs.LoadAuthorities(
+	a, err := certs.LoadTrustAnchors(
 		certs.Binding{File: file, TrustDomains: []string{"a.example"}},
 		certs.Binding{File: file, TrustDomains: []string{"b.example"}})
 	require.NoError(t, err)
@@ -94,15 +95,15 @@ func TestBindingsOfOneAuthorityAddUp(t *testing.T) {
 }
 
 func TestWrongBindings(t *testing.T) {
-	_, err := certs.LoadAuthorities()
-	require.ErrorIs(t, err, certs.ErrNoAuthorities)
+	_, err := certs.LoadTrustAnchors()
+	require.ErrorIs(t, err, certs.ErrNoTrustAnchors)
 	file := writeIssuer(t)
 	for _, b := range []certs.Binding{
 		{File: file, TrustDomains: []string{"spiffe://a.example"}}, {File: file, TrustDomains: []string{"A.example"}},
 		{File: file, TrustDomains: []string{""}}, {File: file, Names: []string{"*.a.example"}}, {File: file, Names: []string{".a.example"}},
 		{File: file, Names: []string{"A.example"}}, {File: file, Names: []string{""}},
 	} {
-		_, err := certs.LoadAuthorities(b)
+		_, err := certs.LoadTrustAnchors(b)
 		require.ErrorIs(t, err, certs.ErrBinding, "%v", b)
 		require.ErrorContains(t, err, file)
 	}
@@ -112,9 +113,9 @@ func TestWrongBindings(t *testing.T) {
 // the certificate.
 func TestMappedNamesAreTheOperators(t *testing.T) {
 	authority, dir := newAuthority(t)
-	authorities, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile), TrustDomains: []string{"a.example"}})
+	authorities, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile), TrustDomains: []string{"a.example"}})
 	require.NoError(t, err)
-	leaf := parseLeaf(t, issueClient(t, authority, certs.ClientLeaf{SPIFFEID: "spiffe://b.example/x"}))
+	leaf := parseLeaf(t, issueClient(t, authority, devca.ClientOptions{SPIFFEID: "spiffe://b.example/x"}))
 	chain := []*x509.Certificate{leaf, authority.Certificate()}
 	id := new(certs.Identifier).Under(authorities)
 	got, err := id.Identify(chain)

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// ErrList is wrapped, in a *[FileError], by what is wrong with a revocation list that can be
+// ErrCRL is wrapped, in a *[FileError], by what is wrong with a revocation list that can be
 // read: who has signed it, what it covers, how old it is.
-var ErrList = errors.New("certs: revocation list not usable")
+var ErrCRL = errors.New("certs: revocation list not usable")
 
 // maxListSize bounds a file of revocation lists, in bytes: some million entries.
 const maxListSize = 256 << 20
@@ -39,14 +39,14 @@ type list struct {
 	dormant    bool // its authority certifies nobody at the moment
 }
 
-// RevocationLists are the newest revocation lists (RFC 5280, section 5) of authorities, one
+// CRLs are the newest revocation lists (RFC 5280, section 5) of authorities, one
 // for each at most. It is immutable and may be used by many goroutines. A look takes a
 // lookup in a hash table, whatever the length of the list.
-type RevocationLists struct {
+type CRLs struct {
 	of map[[sha256.Size]byte]*list
 }
 
-// LoadRevocationLists reads files with complete lists of the authorities, in DER or in PEM,
+// LoadCRLs reads files with complete lists of the authorities, in DER or in PEM,
 // and verifies them. A path may be a folder of such files, whose names end in .crl or .pem. The
 // list of an intermediate authority stands in PEM beside the authority's certificate, and those
 // above it, so that it can be verified up to one of a.
@@ -56,14 +56,14 @@ type RevocationLists struct {
 // revoked. An authority that had a list keeps one. The list of one that certifies nobody at the
 // moment is kept, for it may do so again.
 //
-// Errors are *[FileError]: of a damaged file, or wrapping [ErrList] for a list that is signed by
+// Errors are *[FileError]: of a damaged file, or wrapping [ErrCRL] for a list that is signed by
 // nobody who is known, covers a part only (delta lists, distribution points), is not valid yet,
 // has no next update, or is older than the one before.
-func LoadRevocationLists(a *Authorities, before *RevocationLists, paths ...string) (*RevocationLists, error) {
+func LoadCRLs(a *TrustAnchors, before *CRLs, paths ...string) (*CRLs, error) {
 	if before == nil {
-		before = &RevocationLists{}
+		before = &CRLs{}
 	}
-	l := &RevocationLists{of: map[[sha256.Size]byte]*list{}}
+	l := &CRLs{of: map[[sha256.Size]byte]*list{}}
 	for _, path := range paths {
 		files, err := filesAt(path, ".crl", ".pem")
 		if err != nil {
@@ -79,7 +79,7 @@ func LoadRevocationLists(a *Authorities, before *RevocationLists, paths ...strin
 		now := l.of[key]
 		if now == nil {
 			if a.trusts(old.signer, old.above) {
-				return nil, fmt.Errorf("%w: no file holds the list of %.120q any more; what it revoked would be good again", ErrList, old.issuer)
+				return nil, fmt.Errorf("%w: no file holds the list of %.120q any more; what it revoked would be good again", ErrCRL, old.issuer)
 			}
 			kept := *old
 			kept.dormant = true
@@ -97,21 +97,21 @@ func LoadRevocationLists(a *Authorities, before *RevocationLists, paths ...strin
 func (now *list) follows(old *list) error {
 	switch now.number.Cmp(old.number) {
 	case -1:
-		return fmt.Errorf("%w: the list of %.120q has number %v, and the one before had %v", ErrList, old.issuer, now.number, old.number)
+		return fmt.Errorf("%w: the list of %.120q has number %v, and the one before had %v", ErrCRL, old.issuer, now.number, old.number)
 	case 0:
 		if now.sum == old.sum {
 			return nil
 		}
 		for serial := range old.revoked {
 			if _, revoked := now.revoked[serial]; !revoked {
-				return fmt.Errorf("%w: the list of %.120q has number %v as the one before, and revokes less; give it the next number", ErrList, old.issuer, now.number)
+				return fmt.Errorf("%w: the list of %.120q has number %v as the one before, and revokes less; give it the next number", ErrCRL, old.issuer, now.number)
 			}
 		}
 	}
 	return nil
 }
 
-func (l *RevocationLists) read(path string, a *Authorities, before *RevocationLists) error {
+func (l *CRLs) read(path string, a *TrustAnchors, before *CRLs) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
@@ -129,11 +129,11 @@ func (l *RevocationLists) read(path string, a *Authorities, before *RevocationLi
 	}
 	known := before.signers()
 	for i, cert := range beside {
-		if err := checkAuthority(path, cert); err != nil {
+		if err := CheckCA(path, cert); err != nil {
 			return err
 		}
 		if !a.trusts(cert, beside) && !slices.ContainsFunc(known, cert.Equal) {
-			return &FileError{Path: path, Err: ErrList, Detail: fmt.Sprintf(
+			return &FileError{Path: path, Err: ErrCRL, Detail: fmt.Sprintf(
 				"certificate %d, of %.120q, is not under an authority of clients, and so its list is nobody's", i+1, cert.Subject.String())}
 		}
 	}
@@ -181,7 +181,7 @@ const pemList = "X509 CRL"
 
 // again takes over a list that stood before, byte for byte, as it was read then: everything is read anew when one file of
 // many changes.
-func (l *RevocationLists) again(before *RevocationLists, der []byte, a *Authorities, beside []*x509.Certificate) bool {
+func (l *CRLs) again(before *CRLs, der []byte, a *TrustAnchors, beside []*x509.Certificate) bool {
 	sum := sha256.Sum256(der)
 	for key, old := range before.of {
 		if old.sum == sum && !old.dormant && l.of[key] == nil && a.trusts(old.signer, beside) {
@@ -194,13 +194,13 @@ func (l *RevocationLists) again(before *RevocationLists, der []byte, a *Authorit
 	return false
 }
 
-func (l *RevocationLists) add(path string, der []byte, a *Authorities, beside, known []*x509.Certificate) error {
+func (l *CRLs) add(path string, der []byte, a *TrustAnchors, beside, known []*x509.Certificate) error {
 	parsed, err := x509.ParseRevocationList(der)
 	if err != nil {
 		return damaged(path, "holds no revocation list that can be read: %v", err)
 	}
 	unusable := func(format string, args ...any) error {
-		return &FileError{Path: path, Detail: fmt.Sprintf(format, args...), Err: ErrList}
+		return &FileError{Path: path, Detail: fmt.Sprintf(format, args...), Err: ErrCRL}
 	}
 	signer := signerOf(parsed, slices.Concat(a.all, beside, known))
 	switch {
@@ -235,14 +235,14 @@ func (l *RevocationLists) add(path string, der []byte, a *Authorities, beside, k
 
 // Trusts reports whether a certificate is that of one of the authorities, or is under one of them; dates and names are
 // not looked at.
-func (a *Authorities) Trusts(cert *x509.Certificate) bool { return a.trusts(cert, nil) }
+func (a *TrustAnchors) Trusts(cert *x509.Certificate) bool { return a.trusts(cert, nil) }
 
 // trusts is Trusts with the help of certificates beside.
-func (a *Authorities) trusts(cert *x509.Certificate, beside []*x509.Certificate) bool {
+func (a *TrustAnchors) trusts(cert *x509.Certificate, beside []*x509.Certificate) bool {
 	return a.leadsTo(cert, beside, len(beside)+1)
 }
 
-func (a *Authorities) leadsTo(cert *x509.Certificate, beside []*x509.Certificate, steps int) bool {
+func (a *TrustAnchors) leadsTo(cert *x509.Certificate, beside []*x509.Certificate, steps int) bool {
 	if a.bound[sha256.Sum256(cert.Raw)] != nil {
 		return true
 	}
@@ -258,7 +258,7 @@ func (a *Authorities) leadsTo(cert *x509.Certificate, beside []*x509.Certificate
 }
 
 // signers are those of the lists.
-func (l *RevocationLists) signers() []*x509.Certificate {
+func (l *CRLs) signers() []*x509.Certificate {
 	var all []*x509.Certificate
 	for _, of := range l.of {
 		all = append(all, of.signer)
@@ -311,7 +311,7 @@ func serialOf(digits []byte) (n serialNumber, ok bool) {
 
 // Revoked reports whether the certificate with that serial number is revoked: both are in
 // hexadecimal, the issuer is the SHA-256 of its public key. What cannot be read is revoked.
-func (l *RevocationLists) Revoked(issuer, serial string) bool {
+func (l *CRLs) Revoked(issuer, serial string) bool {
 	var key [sha256.Size]byte
 	if n, err := hex.Decode(key[:], []byte(issuer)); err != nil || n != len(key) {
 		return true
@@ -341,8 +341,8 @@ func (l *RevocationLists) Revoked(issuer, serial string) bool {
 // At returns the lists as they are at a moment: an authority whose list should have been
 // followed by another then has all its certificates refused, for nobody knows which are
 // revoked by now. outdated names these authorities.
-func (l *RevocationLists) At(now time.Time) (at *RevocationLists, outdated []string) {
-	at = &RevocationLists{of: maps.Clone(l.of)}
+func (l *CRLs) At(now time.Time) (at *CRLs, outdated []string) {
+	at = &CRLs{of: maps.Clone(l.of)}
 	for key, of := range at.of {
 		if of.dormant || now.Before(of.nextUpdate) {
 			continue
@@ -358,7 +358,7 @@ func (l *RevocationLists) At(now time.Time) (at *RevocationLists, outdated []str
 
 // Issuers gives the SHA-256 of the public key of each authority that has a list, and certifies somebody, in
 // hexadecimal.
-func (l *RevocationLists) Issuers() []string {
+func (l *CRLs) Issuers() []string {
 	issuers := make([]string, 0, len(l.of))
 	for key, of := range l.of {
 		if !of.dormant {
@@ -370,7 +370,7 @@ func (l *RevocationLists) Issuers() []string {
 }
 
 // Sum tells one set of lists from another.
-func (l *RevocationLists) Sum() [sha256.Size]byte {
+func (l *CRLs) Sum() [sha256.Size]byte {
 	var lines []string
 	for key, of := range l.of {
 		lines = append(lines, fmt.Sprintf("%x %x %v", key, of.sum, of.dormant))
@@ -381,7 +381,7 @@ func (l *RevocationLists) Sum() [sha256.Size]byte {
 
 // NextUpdate returns the earliest moment, of those after another, at which a list becomes
 // outdated, the zero time if there is none.
-func (l *RevocationLists) NextUpdate(after time.Time) time.Time {
+func (l *CRLs) NextUpdate(after time.Time) time.Time {
 	var next time.Time
 	for _, of := range l.of {
 		if !of.dormant && of.nextUpdate.After(after) && (next.IsZero() || of.nextUpdate.Before(next)) {
@@ -392,7 +392,7 @@ func (l *RevocationLists) NextUpdate(after time.Time) time.Time {
 }
 
 // Len returns how many certificates the lists revoke.
-func (l *RevocationLists) Len() int {
+func (l *CRLs) Len() int {
 	n := 0
 	for _, of := range l.of {
 		n += len(of.revoked)

@@ -21,13 +21,13 @@ type Identity struct {
 // Identifier knows SPIFFE IDs only.
 type Identifier struct {
 	rules       []Rule
-	authorities *Authorities // nil if whoever verified the chain may certify any name
+	authorities *TrustAnchors // nil if whoever verified the chain may certify any name
 	mapped      map[[sha256.Size]byte]string
 }
 
 // Under returns an Identifier that refuses a name which the authority at the end of the chain
 // may not certify.
-func (id *Identifier) Under(a *Authorities) *Identifier {
+func (id *Identifier) Under(a *TrustAnchors) *Identifier {
 	return &Identifier{rules: id.rules, authorities: a, mapped: id.mapped}
 }
 

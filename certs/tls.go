@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// ErrNoAuthorities is a configuration that would trust nobody or, worse, every authority that the system trusts.
-var ErrNoAuthorities = errors.New("certs: no authorities to trust")
+// ErrNoTrustAnchors is a configuration that would trust nobody or, worse, every authority that the system trusts.
+var ErrNoTrustAnchors = errors.New("certs: no authorities to trust")
 
 // ErrMinVersion is a version of TLS that no server is to speak, or that nobody knows.
 var ErrMinVersion = errors.New("certs: not a version of TLS to begin with")
@@ -32,7 +32,7 @@ type ServerOptions struct {
 // fail the handshake (VerifyClientCertIfGiven), so that the server can answer 401 in words instead of an alert: every
 // handler must therefore take the identity from [Identifier.Identify], which refuses an empty chain. Neither does a
 // chain that is too large for a session get through it: see [CheckSize]. The errors are
-// those of [LoadKeyPair], [ErrNoAuthorities] and [ErrMinVersion].
+// those of [LoadKeyPair], [ErrNoTrustAnchors] and [ErrMinVersion].
 func ServerConfig(opts ServerOptions) (*tls.Config, error) {
 	if opts.MinVersion == 0 {
 		opts.MinVersion = tls.VersionTLS13
@@ -41,7 +41,7 @@ func ServerConfig(opts ServerOptions) (*tls.Config, error) {
 		return nil, fmt.Errorf("%w: %s; give TLS 1.2 or TLS 1.3", ErrMinVersion, tls.VersionName(opts.MinVersion))
 	}
 	if opts.ClientCAs == nil || opts.ClientCAs.Equal(x509.NewCertPool()) {
-		return nil, fmt.Errorf("%w: give at least one authority of clients", ErrNoAuthorities)
+		return nil, fmt.Errorf("%w: give at least one authority of clients", ErrNoTrustAnchors)
 	}
 	if opts.Certificate.Certificate == nil {
 		var err error
@@ -122,9 +122,9 @@ func ClientConfig(opts ClientOptions) (*tls.Config, error) {
 }
 
 // LoadPool reads one or more certificates of authorities. A file that is damaged, or holds a certificate that is no
-// authority's, is a *[FileError]; a missing one is [io/fs.ErrNotExist]; an empty path is [ErrNoAuthorities].
+// authority's, is a *[FileError]; a missing one is [io/fs.ErrNotExist]; an empty path is [ErrNoTrustAnchors].
 func LoadPool(path string) (*x509.CertPool, error) {
-	authorities, err := loadAuthorities(path)
+	authorities, err := loadCAs(path)
 	if err != nil {
 		return nil, err
 	}
@@ -135,9 +135,9 @@ func LoadPool(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-func loadAuthorities(path string) ([]*x509.Certificate, error) {
+func loadCAs(path string) ([]*x509.Certificate, error) {
 	if path == "" {
-		return nil, fmt.Errorf("%w: name the file of the authority's certificate (ca.crt)", ErrNoAuthorities)
+		return nil, fmt.Errorf("%w: name the file of the authority's certificate (ca.crt)", ErrNoTrustAnchors)
 	}
 	files, err := filesAt(path, ".crt", ".pem")
 	if err != nil {
@@ -145,16 +145,12 @@ func loadAuthorities(path string) ([]*x509.Certificate, error) {
 	}
 	var all []*x509.Certificate
 	for _, file := range files {
-		data, err := readCertFile(file)
-		if err != nil {
-			return nil, err
-		}
-		parsed, err := ParseCertificates(file, data)
+		parsed, err := LoadCertificates(file)
 		if err != nil {
 			return nil, err
 		}
 		for _, cert := range parsed {
-			if err := checkAuthority(file, cert); err != nil {
+			if err := CheckCA(file, cert); err != nil {
 				return nil, err
 			}
 		}

@@ -23,7 +23,7 @@ type AdminOptions struct {
 	// Callers identifies administrators; nil for SPIFFE IDs.
 	Callers *Connections
 	// Issuers are the SHA-256 of the public keys of the callers' authorities, in
-	// hexadecimal, as certs.Authorities.Issuers gives them. A certificate that is revoked by its
+	// hexadecimal, as certs.TrustAnchors.Issuers gives them. A certificate that is revoked by its
 	// serial number has to be of one of them; nil takes any.
 	Issuers func() []string
 	// Logger may be nil.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
-	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -219,7 +219,7 @@ func TestDecisionWithACertificateRevokedOnAKeptConnection(t *testing.T) {
 func TestDecisionWithACertificateThatExpiresOnAKeptConnection(t *testing.T) {
 	s := newDecisionStation(t)
 	past := func() time.Time { return time.Now().Add(-2 * time.Second) }
-	cert := s.issueBy(s.authority, certs.ClientLeaf{SPIFFEID: "spiffe://interlock.test/alice", Lifetime: 5 * time.Second, Now: past})
+	cert := s.issueBy(s.authority, devca.ClientOptions{SPIFFEID: "spiffe://interlock.test/alice", Lifetime: 5 * time.Second, Now: past})
 	c := s.client(http2, cert)
 	about := ask("principal", "spiffe://interlock.test/alice", "orders:read", "orders/1")
 	require.Equal(t, 200, s.post(c, evaluation, about).StatusCode)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -145,13 +146,13 @@ func TestCallerRefusedInTheHandshake(t *testing.T) {
 	s := newCallerStation(t)
 	other := s.newAuthority("other")
 	past := func() time.Time { return time.Now().Add(-time.Hour) }
-	serverPair, err := s.authority.IssueServer(certs.ServerLeaf{})
+	serverPair, err := s.authority.IssueServer(devca.ServerOptions{})
 	require.NoError(t, err)
 	serverCert, err := tls.X509KeyPair(serverPair.CertPEM, serverPair.KeyPEM)
 	require.NoError(t, err)
 	for name, cert := range map[string]tls.Certificate{
-		"another authority": s.issueBy(other, certs.ClientLeaf{SPIFFEID: "spiffe://interlock.test/alice"}),
-		"expired":           s.issueBy(s.authority, certs.ClientLeaf{SPIFFEID: "spiffe://interlock.test/alice", Now: past, Lifetime: time.Minute}),
+		"another authority": s.issueBy(other, devca.ClientOptions{SPIFFEID: "spiffe://interlock.test/alice"}),
+		"expired":           s.issueBy(s.authority, devca.ClientOptions{SPIFFEID: "spiffe://interlock.test/alice", Now: past, Lifetime: time.Minute}),
 		"a server's":        serverCert,
 		"a server's with an ID": s.mint(func(c *x509.Certificate) {
 			withURIs("spiffe://interlock.test/a")(c)

@@ -19,6 +19,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
 )
@@ -83,9 +84,9 @@ func newProxiedStation(t *testing.T, format forwarded.Format, speaks wire) *prox
 	return s
 }
 
-func (s *station) authorities(name string) *certs.Authorities {
+func (s *station) authorities(name string) *certs.TrustAnchors {
 	s.t.Helper()
-	a, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(s.dir, name, certs.AuthorityCertFile)})
+	a, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(s.dir, name, devca.CertFile)})
 	require.NoError(s.t, err)
 	return a
 }
@@ -204,8 +205,8 @@ func TestSecurity5_WhatTheProxySaysIsVerified(t *testing.T) {
 	require.Equal(t, 200, s.send(s.proxy, s.from(&alice, "/whoami")).StatusCode)
 	s.connections.Use(&certs.Identifier{})
 	s.requireNobody(s.from(&alice, "/whoami"), certs.ReasonNotVerified)
-	both, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(s.dir, "ca", certs.AuthorityCertFile), TrustDomains: []string{"interlock.test"}},
-		certs.Binding{File: filepath.Join(s.dir, "other", certs.AuthorityCertFile), TrustDomains: []string{"b.example"}})
+	both, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(s.dir, "ca", devca.CertFile), TrustDomains: []string{"interlock.test"}},
+		certs.Binding{File: filepath.Join(s.dir, "other", devca.CertFile), TrustDomains: []string{"b.example"}})
 	require.NoError(t, err)
 	s.connections.Use(new(certs.Identifier).Under(both))
 	require.Equal(t, 200, s.send(s.proxy, s.from(&alice, "/whoami")).StatusCode)

@@ -31,6 +31,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -249,7 +250,7 @@ func TestSecurity10_KeyUpdatesAreBounded(t *testing.T) {
 // chainOf are certificates that a client may send beside its own.
 func (s *station) chainOf(n int, alter func(int, *x509.Certificate)) (chain [][]byte) {
 	s.t.Helper()
-	ca, err := certs.LoadKeyPair(filepath.Join(s.dir, "ca", certs.AuthorityCertFile), filepath.Join(s.dir, "ca", certs.AuthorityKeyFile))
+	ca, err := certs.LoadKeyPair(filepath.Join(s.dir, "ca", devca.CertFile), filepath.Join(s.dir, "ca", devca.KeyFile))
 	require.NoError(s.t, err)
 	for i := range n {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -60,7 +61,7 @@ func idle(dir string, args []string) error {
 	for i := range config {
 		base := filepath.Join(dir, holder(i))
 		config[i], err = certs.ClientConfig(certs.ClientOptions{
-			CAFile: filepath.Join(dir, "ca", certs.AuthorityCertFile), CertFile: base + ".crt", KeyFile: base + ".key",
+			CAFile: filepath.Join(dir, "ca", devca.CertFile), CertFile: base + ".crt", KeyFile: base + ".key",
 		})
 		if err != nil {
 			return err

@@ -30,6 +30,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -38,7 +39,7 @@ import (
 type station struct {
 	t           testing.TB
 	dir         string
-	authority   *certs.Authority
+	authority   *devca.CA
 	engine      *actors.Engine
 	connections *httpapi.Connections
 	log         *stationLog
@@ -105,9 +106,9 @@ func newStationWith(t testing.TB, log actors.Log) *station {
 	return s
 }
 
-func (s *station) newAuthority(name string) *certs.Authority {
+func (s *station) newAuthority(name string) *devca.CA {
 	s.t.Helper()
-	authority, err := certs.InitAuthority(filepath.Join(s.dir, name), certs.AuthorityOptions{})
+	authority, err := devca.Init(filepath.Join(s.dir, name), devca.Options{})
 	require.NoError(s.t, err)
 	return authority
 }
@@ -138,7 +139,7 @@ func (s *station) serve(handler http.Handler, alter ...func(*httpapi.ServerOptio
 
 func (s *station) serverOptions(handler http.Handler) httpapi.ServerOptions {
 	s.t.Helper()
-	pair, err := s.authority.IssueServer(certs.ServerLeaf{})
+	pair, err := s.authority.IssueServer(devca.ServerOptions{})
 	require.NoError(s.t, err)
 	require.NoError(s.t, pair.Write(s.dir, "server", true))
 	config, err := certs.ServerConfig(certs.ServerOptions{
@@ -166,10 +167,10 @@ func (s *station) start(server *http.Server) *station {
 // the engine's published time may be behind by a second.
 func (s *station) issue(spiffeID string) tls.Certificate {
 	past := func() time.Time { return time.Now().Add(-time.Minute) }
-	return s.issueBy(s.authority, certs.ClientLeaf{SPIFFEID: spiffeID, Now: past})
+	return s.issueBy(s.authority, devca.ClientOptions{SPIFFEID: spiffeID, Now: past})
 }
 
-func (s *station) issueBy(authority *certs.Authority, leaf certs.ClientLeaf) tls.Certificate {
+func (s *station) issueBy(authority *devca.CA, leaf devca.ClientOptions) tls.Certificate {
 	s.t.Helper()
 	pair, err := authority.IssueClient(leaf)
 	require.NoError(s.t, err)
@@ -181,7 +182,7 @@ func (s *station) issueBy(authority *certs.Authority, leaf certs.ClientLeaf) tls
 // mint makes a client's certificate that certs would not issue.
 func (s *station) mint(alter func(*x509.Certificate)) tls.Certificate {
 	s.t.Helper()
-	ca, err := certs.LoadKeyPair(filepath.Join(s.dir, "ca", certs.AuthorityCertFile), filepath.Join(s.dir, "ca", certs.AuthorityKeyFile))
+	ca, err := certs.LoadKeyPair(filepath.Join(s.dir, "ca", devca.CertFile), filepath.Join(s.dir, "ca", devca.KeyFile))
 	require.NoError(s.t, err)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(s.t, err)
@@ -300,6 +301,6 @@ func (s *station) post(c *http.Client, path, body string) reply {
 	return s.send(c, s.request(http.MethodPost, path, body))
 }
 
-func clientLeaf(name string) certs.ClientLeaf {
-	return certs.ClientLeaf{SPIFFEID: "spiffe://interlock.test/" + name}
+func clientLeaf(name string) devca.ClientOptions {
+	return devca.ClientOptions{SPIFFEID: "spiffe://interlock.test/" + name}
 }

@@ -30,7 +30,7 @@ func TestTheFirstAnswerIsThereAfterNew(t *testing.T) {
 	require.Equal(t, [][]byte{answer.Svids[0].X509Svid}, m.Certificate.Certificate)
 	require.Equal(t, "spiffe://example.org/server", m.Certificate.Leaf.URIs[0].String())
 	require.True(t, m.Certificate.PrivateKey.(*ecdsa.PrivateKey).PublicKey.Equal(m.Certificate.Leaf.PublicKey))
-	require.Len(t, m.Authorities.Issuers(), 1)
+	require.Len(t, m.TrustAnchors.Issuers(), 1)
 }
 
 func TestTheSVIDIsTheFirstUnlessItIsNamed(t *testing.T) {
@@ -54,13 +54,13 @@ func TestRotation(t *testing.T) {
 	both.Svids[0].Bundle = append(both.Svids[0].Bundle, home.cert.Raw...)
 	a.say(both)
 	m := until(t, s, changed, has(both.Svids[0]))
-	require.Len(t, m.Authorities.Issuers(), 2)
+	require.Len(t, m.TrustAnchors.Issuers(), 2)
 	require.NotEqual(t, before.Sum(), m.Sum())
 
 	last := home.answer() // the old authority is withdrawn
 	a.say(last)
 	m = until(t, s, changed, has(last.Svids[0]))
-	require.Len(t, m.Authorities.Issuers(), 1)
+	require.Len(t, m.TrustAnchors.Issuers(), 1)
 	_, err = identify(t, m, old.issue("spiffe://example.org/alice", good).Certificates[0], old.cert)
 	require.ErrorContains(t, err, "not-bound")
 }
@@ -68,7 +68,7 @@ func TestRotation(t *testing.T) {
 func identify(t *testing.T, m certs.Material, chain ...*x509.Certificate) (certs.Identity, error) {
 	id, err := certs.NewIdentifier()
 	require.NoError(t, err)
-	return id.Under(m.Authorities).Identify(chain)
+	return id.Under(m.TrustAnchors).Identify(chain)
 }
 
 // TestABundleThatIsTakenAwayIsNotUsed: by the standard's 4.4 what is not given any more, or empty, is redacted.

@@ -49,7 +49,7 @@ func TestSecurity3_AWorkloadAPIsDomainsCertifyTheirOwn(t *testing.T) {
 
 // serverOf answers who the caller is.
 func serverOf(t *testing.T, m certs.Material) *httptest.Server {
-	config, err := certs.ServerConfig(certs.ServerOptions{Certificate: m.Certificate, ClientCAs: m.Authorities.Pool()})
+	config, err := certs.ServerConfig(certs.ServerOptions{Certificate: m.Certificate, ClientCAs: m.TrustAnchors.Pool()})
 	require.NoError(t, err)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, err := identify(t, m, r.TLS.VerifiedChains[0]...)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 func caCommand() *cobra.Command {
@@ -32,7 +33,7 @@ func caInitCommand() *cobra.Command {
 	var (
 		dir, under string
 		force      bool
-		o          certs.AuthorityOptions
+		o          devca.Options
 	)
 	cmd := &cobra.Command{
 		Use: "init", Short: "Make an authority: ca.crt and ca.key", Args: cobra.NoArgs,
@@ -44,19 +45,19 @@ func caInitCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				o.Under = above
+				o.Issuer = above
 			}
-			a, err := certs.InitAuthority(dir, o)
+			a, err := devca.Init(dir, o)
 			if err != nil {
 				return hintForce(err)
 			}
-			return wrote(cmd, filepath.Join(dir, certs.AuthorityCertFile), a.Certificate().NotAfter)
+			return wrote(cmd, filepath.Join(dir, devca.CertFile), a.Certificate().NotAfter)
 		},
 	}
 	dirFlag(cmd, &dir, &force)
 	cmd.Flags().StringVar(&under, "under", "", "`folder` of the authority that certifies it: it is an intermediate one then")
-	cmd.Flags().StringVar(&o.Name, "name", "", "`name` of the authority (default interlock development authority)")
-	cmd.Flags().DurationVar(&o.Lifetime, "lifetime", certs.DefaultAuthorityLifetime, "how long it is valid")
+	cmd.Flags().StringVar(&o.Name, "name", "", "`name` of the authority (default interlock development CA)")
+	cmd.Flags().DurationVar(&o.Lifetime, "lifetime", devca.DefaultLifetime, "how long it is valid")
 	return cmd
 }
 
@@ -64,7 +65,7 @@ func issueServerCommand() *cobra.Command {
 	var (
 		dir   string
 		force bool
-		leaf  certs.ServerLeaf
+		leaf  devca.ServerOptions
 		names []string
 	)
 	cmd := &cobra.Command{
@@ -78,12 +79,12 @@ func issueServerCommand() *cobra.Command {
 					leaf.DNSNames = append(leaf.DNSNames, n)
 				}
 			}
-			return issueLeaf(cmd, dir, args[0], force, func(a *certs.Authority) (certs.KeyPair, error) { return a.IssueServer(leaf) })
+			return issueLeaf(cmd, dir, args[0], force, func(a *devca.CA) (devca.KeyPair, error) { return a.IssueServer(leaf) })
 		},
 	}
 	dirFlag(cmd, &dir, &force)
 	cmd.Flags().StringSliceVar(&names, "host", nil, "`host` names and addresses (default localhost, 127.0.0.1, ::1)")
-	cmd.Flags().DurationVar(&leaf.Lifetime, "lifetime", certs.DefaultLeafLifetime, "how long it is valid")
+	cmd.Flags().DurationVar(&leaf.Lifetime, "lifetime", devca.DefaultLeafLifetime, "how long it is valid")
 	return cmd
 }
 
@@ -91,7 +92,7 @@ func issueClientCommand() *cobra.Command {
 	var (
 		dir   string
 		force bool
-		leaf  certs.ClientLeaf
+		leaf  devca.ClientOptions
 	)
 	cmd := &cobra.Command{
 		Use: "client NAME", Short: "Issue a client's certificate: NAME.crt and NAME.key", Args: cobra.ExactArgs(1),
@@ -100,25 +101,25 @@ func issueClientCommand() *cobra.Command {
 			if leaf.SPIFFEID == "" && len(leaf.DNSNames) == 0 {
 				leaf.SPIFFEID = devTrustDomain + args[0]
 			}
-			return issueLeaf(cmd, dir, args[0], force, func(a *certs.Authority) (certs.KeyPair, error) { return a.IssueClient(leaf) })
+			return issueLeaf(cmd, dir, args[0], force, func(a *devca.CA) (devca.KeyPair, error) { return a.IssueClient(leaf) })
 		},
 	}
 	dirFlag(cmd, &dir, &force)
 	cmd.Flags().StringVar(&leaf.SPIFFEID, "spiffe-id", "", "SPIFFE `ID` (default "+devTrustDomain+"NAME)")
 	cmd.Flags().StringSliceVar(&leaf.DNSNames, "dns", nil, "DNS `name`, for clients without a SPIFFE ID")
-	cmd.Flags().DurationVar(&leaf.Lifetime, "lifetime", certs.DefaultLeafLifetime, "how long it is valid")
+	cmd.Flags().DurationVar(&leaf.Lifetime, "lifetime", devca.DefaultLeafLifetime, "how long it is valid")
 	return cmd
 }
 
-func loadAuthority(dir string) (*certs.Authority, error) {
-	authority, err := certs.LoadAuthority(dir)
+func loadAuthority(dir string) (*devca.CA, error) {
+	authority, err := devca.Load(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, hint(err, "interlock ca init --dir %s makes an authority", dir)
 	}
 	return authority, err
 }
 
-func issueLeaf(cmd *cobra.Command, dir, name string, force bool, issue func(*certs.Authority) (certs.KeyPair, error)) error {
+func issueLeaf(cmd *cobra.Command, dir, name string, force bool, issue func(*devca.CA) (devca.KeyPair, error)) error {
 	authority, err := loadAuthority(dir)
 	if err != nil {
 		return err
@@ -133,7 +134,7 @@ func issueLeaf(cmd *cobra.Command, dir, name string, force bool, issue func(*cer
 	return writeLeaf(cmd, pair, dir, name, force)
 }
 
-func writeLeaf(cmd *cobra.Command, pair certs.KeyPair, dir, name string, force bool) error {
+func writeLeaf(cmd *cobra.Command, pair devca.KeyPair, dir, name string, force bool) error {
 	if err := pair.Write(dir, name, force); err != nil {
 		return hintForce(err)
 	}

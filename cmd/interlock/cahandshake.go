@@ -39,7 +39,7 @@ const (
 
 // shakeHands looks at a chain as crypto/tls does in the handshake, in that order, and gives
 // the verified chains.
-func shakeHands(chain []*x509.Certificate, a *certs.Authorities, at time.Time) ([][]*x509.Certificate, *unshaken) {
+func shakeHands(chain []*x509.Certificate, a *certs.TrustAnchors, at time.Time) ([][]*x509.Certificate, *unshaken) {
 	if n := messageSize(chain); n > maxChainSize {
 		return nil, &unshaken{fmt.Errorf("the certificates take %d bytes of at most %d", n, maxChainSize),
 			"send fewer or smaller ones", "internal error"}

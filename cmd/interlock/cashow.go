@@ -26,6 +26,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -50,7 +51,7 @@ intermediate ones may follow. Exit status 1 means that it has no identity.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&s.ca, "ca", filepath.Join(devFolder, certs.AuthorityCertFile), "`file` with the authorities of clients")
+	f.StringVar(&s.ca, "ca", filepath.Join(devFolder, devca.CertFile), "`file` with the authorities of clients")
 	f.StringVar(&s.config, "config", "", "configuration `file` of a server, for its authorities, rules and revocation lists")
 	f.StringSliceVar(&s.rules, "identity", nil, "`rules` after the SPIFFE ID, such as dns,email")
 	f.StringVar(&s.at, "at", "", "`time` to verify at, as 2027-01-31T12:00:00Z (default now)")
@@ -88,14 +89,14 @@ func (s *show) run(ctx context.Context, out io.Writer, path string) error {
 // viewer is a server, as far as it looks at certificates.
 type viewer struct {
 	identifier  *certs.Identifier
-	authorities *certs.Authorities
-	lists       *certs.RevocationLists // as they are then
-	outdated    []string               // authorities all of whose certificates are refused for it
+	authorities *certs.TrustAnchors
+	lists       *certs.CRLs // as they are then
+	outdated    []string    // authorities all of whose certificates are refused for it
 }
 
 // authorities are those of clients.
-func (s *show) authorities(ctx context.Context, c *tlsConfig) (*certs.Authorities, error) {
-	source, end, err := c.WorkloadAPI.beside(ctx, certs.Files{Authorities: c.bindings()}, slog.New(slog.DiscardHandler))
+func (s *show) authorities(ctx context.Context, c *tlsConfig) (*certs.TrustAnchors, error) {
+	source, end, err := c.WorkloadAPI.beside(ctx, certs.Files{TrustAnchors: c.bindings()}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
@@ -103,10 +104,10 @@ func (s *show) authorities(ctx context.Context, c *tlsConfig) (*certs.Authoritie
 	if errors.Is(err, fs.ErrNotExist) {
 		err = hint(err, "name the file of the clients' authorities with --ca, or a server's configuration with --config")
 	}
-	if err == nil && m.Authorities == nil {
-		err = fmt.Errorf("%w: the configuration names none", certs.ErrNoAuthorities)
+	if err == nil && m.TrustAnchors == nil {
+		err = fmt.Errorf("%w: the configuration names none", certs.ErrNoTrustAnchors)
 	}
-	return m.Authorities, errors.Join(err, end())
+	return m.TrustAnchors, errors.Join(err, end())
 }
 
 // server is who would identify the certificate, at that moment.
@@ -131,7 +132,7 @@ func (s *show) server(ctx context.Context, at time.Time) (*viewer, error) {
 		return nil, err
 	}
 	v := &viewer{identifier: identifier.Under(authorities), authorities: authorities}
-	if v.lists, err = certs.LoadRevocationLists(authorities, nil, c.TLS.RevocationLists...); err != nil {
+	if v.lists, err = certs.LoadCRLs(authorities, nil, c.TLS.RevocationLists...); err != nil {
 		return nil, err
 	}
 	if c.TLS.OutdatedLists != acceptOutdated {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -50,7 +51,7 @@ func (c *connection) identityFlags(cmd *cobra.Command) {
 func (c *connection) client() (*httpapi.Client, error) {
 	ca, cert, key := c.ca, c.cert, c.key
 	if ca == "" {
-		ca = filepath.Join(devFolder, certs.AuthorityCertFile)
+		ca = filepath.Join(devFolder, devca.CertFile)
 	}
 	if cert == "" && key == "" {
 		cert, key = filepath.Join(devFolder, c.name+".crt"), filepath.Join(devFolder, c.name+".key")

@@ -149,7 +149,7 @@ func (c *tlsConfig) bindings() []certs.Binding {
 var minVersions = map[string]uint16{"": 0, "1.3": tls.VersionTLS13, "1.2": tls.VersionTLS12}
 
 // serverOptions says how the TLS of the listeners for callers and administrators is made.
-func (c *tlsConfig) serverOptions(clients *certs.Authorities) certs.ServerOptions {
+func (c *tlsConfig) serverOptions(clients *certs.TrustAnchors) certs.ServerOptions {
 	return certs.ServerOptions{
 		CertFile: c.Certificate, KeyFile: c.Key, ClientCAs: clients.Pool(), MinVersion: minVersions[c.MinVersion],
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -80,9 +81,9 @@ func (s *sharedText) logger() *slog.Logger {
 func newEcho(t testing.TB, c config, alter ...func(*tls.Config)) *echo {
 	t.Helper()
 	dir := t.TempDir()
-	own, err := certs.InitAuthority(filepath.Join(dir, "own"), certs.AuthorityOptions{})
+	own, err := devca.Init(filepath.Join(dir, "own"), devca.Options{})
 	require.NoError(t, err)
-	pair, err := own.IssueServer(certs.ServerLeaf{})
+	pair, err := own.IssueServer(devca.ServerOptions{})
 	require.NoError(t, err)
 	require.NoError(t, pair.Write(dir, "server", false))
 	c.TLS.Certificate, c.TLS.Key = filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
@@ -94,9 +95,9 @@ func newEcho(t testing.TB, c config, alter ...func(*tls.Config)) *echo {
 
 func (e *echo) serve(t testing.TB, c *config, alter []func(*tls.Config)) {
 	t.Helper()
-	authorities, err := certs.LoadAuthorities(c.TLS.bindings()...)
+	authorities, err := certs.LoadTrustAnchors(c.TLS.bindings()...)
 	require.NoError(t, err)
-	lists, err := certs.LoadRevocationLists(authorities, nil, c.TLS.RevocationLists...)
+	lists, err := certs.LoadCRLs(authorities, nil, c.TLS.RevocationLists...)
 	require.NoError(t, err)
 	if c.TLS.OutdatedLists != acceptOutdated {
 		lists, _ = lists.At(time.Now())

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 // interlock runs the command and wants it to end well.
@@ -113,7 +114,7 @@ func TestSecurity20_AServerDoesNotStartWithAnUnsafeKey(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // if it serves all the same
 		err := serve(ctx, &c, false, (&sharedText{}).logger())
 		cancel()
-		require.ErrorIs(t, err, certs.ErrUnsafeKey)
+		require.ErrorIs(t, err, certs.ErrPermissions)
 		require.ErrorContains(t, err, what)
 	}
 }
@@ -124,7 +125,7 @@ func TestSecurity20_ARunningServerTakesNoUnsafeKey(t *testing.T) {
 	s := newRunning(t)
 	client := s.client(s.clients.leaf())
 	before := s.requireVisit(t, client, http.StatusOK, false).state.PeerCertificates[0]
-	next, err := s.authority.IssueServer(certs.ServerLeaf{})
+	next, err := s.authority.IssueServer(devca.ServerOptions{})
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(s.file("server.key"), 0o644))
 	require.NoError(t, os.WriteFile(s.file("server.key"), next.KeyPEM, 0o644))

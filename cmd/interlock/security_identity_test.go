@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 // requireIs wants one verdict by both protocols, in a new session and in a resumed one.
@@ -242,7 +243,7 @@ func TestSecurity4_TheServersOwnCertificateIsNoClients(t *testing.T) {
 	own, err := certs.LoadKeyPair(s.file("server.crt"), s.file("server.key"))
 	require.NoError(t, err)
 	s.requireRefused(t, s.client(own), "incompatible key usage")
-	pair, err := s.authority.IssueClient(certs.ClientLeaf{SPIFFEID: alice})
+	pair, err := s.authority.IssueClient(devca.ClientOptions{SPIFFEID: alice})
 	require.NoError(t, err)
 	client, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
 	require.NoError(t, err)

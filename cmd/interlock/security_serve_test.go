@@ -18,13 +18,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 // running is interlock serve in this process, with files that a test may exchange. Who has
 // a session with it is told by the decision API: everybody may ask about itself.
 type running struct {
 	dir       string
-	authority *certs.Authority // its own; the clients' are others
+	authority *devca.CA // its own; the clients' are others
 	clients   *minter
 	address   string
 	operated  string // the URL of the operators' listener
@@ -36,7 +37,7 @@ func newRunning(t testing.TB, alter ...func(*config)) *running {
 	t.Helper()
 	s := &running{dir: t.TempDir(), clients: newRoot(t, "clients"), log: &sharedText{}}
 	var err error
-	s.authority, err = certs.InitAuthority(s.file("own"), certs.AuthorityOptions{})
+	s.authority, err = devca.Init(s.file("own"), devca.Options{})
 	require.NoError(t, err)
 	s.issueServer(t)
 	s.clients.write(t, s.file("clients.crt"))
@@ -56,7 +57,7 @@ func (s *running) file(name string) string { return filepath.Join(s.dir, name) }
 
 func (s *running) issueServer(t testing.TB) {
 	t.Helper()
-	pair, err := s.authority.IssueServer(certs.ServerLeaf{})
+	pair, err := s.authority.IssueServer(devca.ServerOptions{})
 	require.NoError(t, err)
 	require.NoError(t, pair.Write(s.dir, "server", true))
 }

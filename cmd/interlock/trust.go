@@ -49,8 +49,8 @@ type trustCounts struct{ used, unchanged, refused uint64 }
 // standing is what trust comes to until the next change. It is immutable.
 type standing struct {
 	tls         *tls.Config
-	authorities *certs.Authorities
-	lists       *certs.RevocationLists
+	authorities *certs.TrustAnchors
+	lists       *certs.CRLs
 	// withdrawn are authorities that were there before, by the SHA-256 of their keys.
 	withdrawn map[string]*x509.Certificate
 	// disowned are certificates of connections whose authority may not certify their name any
@@ -80,7 +80,7 @@ func newTrust(ctx context.Context, c *config, log *slog.Logger) (*trust, error) 
 		return nil, err
 	}
 	t := &trust{config: &c.TLS, identifier: identifier, connections: httpapi.NewConnections(identifier), log: log}
-	files := certs.Files{Certificate: c.TLS.Certificate, Key: c.TLS.Key, Authorities: c.TLS.bindings()}
+	files := certs.Files{Certificate: c.TLS.Certificate, Key: c.TLS.Key, TrustAnchors: c.TLS.bindings()}
 	if t.source, t.close, err = c.TLS.WorkloadAPI.beside(ctx, files, log); err != nil {
 		return nil, err
 	}
@@ -154,19 +154,19 @@ func (t *trust) load() (s *standing, seen [2][sha256.Size]byte, err error) {
 	if err != nil {
 		return nil, seen, err
 	}
-	if m.Authorities == nil {
-		return nil, seen, fmt.Errorf("%w: no client could be verified", certs.ErrNoAuthorities)
+	if m.TrustAnchors == nil {
+		return nil, seen, fmt.Errorf("%w: no client could be verified", certs.ErrNoTrustAnchors)
 	}
-	s = &standing{authorities: m.Authorities, withdrawn: map[string]*x509.Certificate{}}
-	var before *certs.RevocationLists
+	s = &standing{authorities: m.TrustAnchors, withdrawn: map[string]*x509.Certificate{}}
+	var before *certs.CRLs
 	if now := t.current(); now != nil {
 		before = now.lists
 		s.withdraw(slices.Concat(now.authorities.Certificates(), slices.Collect(maps.Values(now.withdrawn))))
 	}
-	if s.lists, err = certs.LoadRevocationLists(m.Authorities, before, t.config.RevocationLists...); err != nil {
+	if s.lists, err = certs.LoadCRLs(m.TrustAnchors, before, t.config.RevocationLists...); err != nil {
 		return nil, seen, err
 	}
-	o := t.config.serverOptions(m.Authorities)
+	o := t.config.serverOptions(m.TrustAnchors)
 	o.Certificate = m.Certificate
 	if s.tls, err = certs.ServerConfig(o); err != nil {
 		return nil, seen, err
@@ -264,7 +264,7 @@ func (t *trust) standingNow() (s dated, fresh bool) {
 	defer t.mu.Unlock()
 	t.looked = time.Now()
 	s.standing = *t.now
-	var lists *certs.RevocationLists
+	var lists *certs.CRLs
 	lists, s.outdated = t.now.lists.At(t.looked)
 	fresh = !slices.Equal(s.outdated, t.outdated)
 	t.outdated = s.outdated

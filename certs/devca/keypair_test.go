@@ -1,4 +1,4 @@
-package certs_test
+package devca_test
 
 import (
 	"io/fs"
@@ -12,11 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/atomicfile"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 func TestKeyPairWrite(t *testing.T) {
 	authority, _ := newAuthority(t)
-	pair := issueClient(t, authority, certs.ClientLeaf{SPIFFEID: alice})
+	pair := issueClient(t, authority, devca.ClientOptions{SPIFFEID: alice})
 	dir := filepath.Join(t.TempDir(), "new")
 	require.NoError(t, pair.Write(dir, "alice", false))
 
@@ -33,14 +35,14 @@ func TestKeyPairWrite(t *testing.T) {
 // Whichever file is there, the other is not written without force.
 func TestKeyPairWriteOverwritesOnlyByForce(t *testing.T) {
 	authority, _ := newAuthority(t)
-	pair := issueClient(t, authority, certs.ClientLeaf{SPIFFEID: alice})
+	pair := issueClient(t, authority, devca.ClientOptions{SPIFFEID: alice})
 	for _, there := range []string{"alice.key", "alice.crt"} {
 		t.Run(there, func(t *testing.T) {
 			dir := t.TempDir()
 			path := writeFile(t, filepath.Join(dir, there), []byte("mine"), 0o644)
 			err := pair.Write(dir, "alice", false)
 			require.ErrorIs(t, err, fs.ErrExist)
-			var exists *certs.ExistsError
+			var exists *atomicfile.ExistsError
 			require.ErrorAs(t, err, &exists)
 			require.Equal(t, path, exists.Path)
 			require.Equal(t, []string{there}, listing(t, dir))
@@ -57,7 +59,7 @@ func TestKeyPairWriteOverwritesOnlyByForce(t *testing.T) {
 // A link is a file that exists; with force the link is replaced, and what it points at is left alone.
 func TestKeyPairWriteDoesNotFollowLinks(t *testing.T) {
 	authority, _ := newAuthority(t)
-	pair := issueClient(t, authority, certs.ClientLeaf{SPIFFEID: alice})
+	pair := issueClient(t, authority, devca.ClientOptions{SPIFFEID: alice})
 	dir := t.TempDir()
 	target := writeFile(t, filepath.Join(t.TempDir(), "target"), []byte("theirs"), 0o666)
 	link := filepath.Join(dir, "alice.key")
@@ -77,9 +79,9 @@ func TestKeyPairWriteDoesNotFollowLinks(t *testing.T) {
 // Of many writers without force one wins, and its key and certificate are the pair that stands.
 func TestKeyPairWriteRace(t *testing.T) {
 	authority, _ := newAuthority(t)
-	pairs := make([]certs.KeyPair, 16)
+	pairs := make([]devca.KeyPair, 16)
 	for i := range pairs {
-		pairs[i] = issueClient(t, authority, certs.ClientLeaf{SPIFFEID: alice})
+		pairs[i] = issueClient(t, authority, devca.ClientOptions{SPIFFEID: alice})
 	}
 	for range 20 {
 		dir := t.TempDir()
@@ -91,7 +93,7 @@ func TestKeyPairWriteRace(t *testing.T) {
 }
 
 // writeAtOnce writes all pairs under one name and tells how many were written.
-func writeAtOnce(pairs []certs.KeyPair, dir string) int32 {
+func writeAtOnce(pairs []devca.KeyPair, dir string) int32 {
 	var written atomic.Int32
 	var writers sync.WaitGroup
 	start := make(chan struct{})
@@ -111,7 +113,7 @@ func writeAtOnce(pairs []certs.KeyPair, dir string) int32 {
 // A write that fails leaves nothing behind, above all no temporary copy of the key.
 func TestKeyPairWriteFailsClean(t *testing.T) {
 	authority, _ := newAuthority(t)
-	pair := issueClient(t, authority, certs.ClientLeaf{SPIFFEID: alice})
+	pair := issueClient(t, authority, devca.ClientOptions{SPIFFEID: alice})
 
 	t.Run("folder is a file", func(t *testing.T) {
 		path := writeFile(t, filepath.Join(t.TempDir(), "file"), nil, 0o644)
@@ -133,11 +135,11 @@ func TestKeyPairWriteFailsClean(t *testing.T) {
 
 func TestKeyPairWriteRefusesNames(t *testing.T) {
 	authority, _ := newAuthority(t)
-	pair := issueClient(t, authority, certs.ClientLeaf{SPIFFEID: alice})
+	pair := issueClient(t, authority, devca.ClientOptions{SPIFFEID: alice})
 	for _, name := range []string{"", ".", "..", ".hidden", "../alice", "a/b", `a\b`, "a\x00b"} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "new")
-			require.ErrorIs(t, pair.Write(dir, name, true), certs.ErrFileName)
+			require.ErrorIs(t, pair.Write(dir, name, true), devca.ErrFileName)
 			require.NoDirExists(t, dir)
 		})
 	}

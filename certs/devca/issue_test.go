@@ -1,4 +1,4 @@
-package certs_test
+package devca_test
 
 import (
 	"crypto/ecdsa"
@@ -11,9 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
-func requireVerifies(t *testing.T, authority *certs.Authority, leaf *x509.Certificate, usage x509.ExtKeyUsage) {
+func requireVerifies(t *testing.T, authority *devca.CA, leaf *x509.Certificate, usage x509.ExtKeyUsage) {
 	t.Helper()
 	_, err := leaf.Verify(x509.VerifyOptions{
 		Roots: authority.Pool(), KeyUsages: []x509.ExtKeyUsage{usage}, CurrentTime: leaf.NotBefore,
@@ -22,7 +23,7 @@ func requireVerifies(t *testing.T, authority *certs.Authority, leaf *x509.Certif
 }
 
 // requireLeaf demands what all issued certificates have in common.
-func requireLeaf(t *testing.T, authority *certs.Authority, leaf *x509.Certificate) {
+func requireLeaf(t *testing.T, authority *devca.CA, leaf *x509.Certificate) {
 	t.Helper()
 	require.False(t, leaf.IsCA)
 	require.True(t, leaf.BasicConstraintsValid)
@@ -37,13 +38,13 @@ func requireLeaf(t *testing.T, authority *certs.Authority, leaf *x509.Certificat
 func TestIssueServer(t *testing.T) {
 	authority, _ := newAuthority(t)
 	tests := map[string]struct {
-		leaf certs.ServerLeaf
+		leaf devca.ServerOptions
 		good []string
 		bad  []string
 	}{
-		"default":  {certs.ServerLeaf{}, []string{"localhost", "127.0.0.1", "::1"}, []string{"example.org"}},
-		"DNS name": {certs.ServerLeaf{DNSNames: []string{"api.example.org"}}, []string{"api.example.org"}, []string{"localhost"}},
-		"address":  {certs.ServerLeaf{IPs: []net.IP{net.ParseIP("10.1.2.3")}}, []string{"10.1.2.3"}, []string{"127.0.0.1"}},
+		"default":  {devca.ServerOptions{}, []string{"localhost", "127.0.0.1", "::1"}, []string{"example.org"}},
+		"DNS name": {devca.ServerOptions{DNSNames: []string{"api.example.org"}}, []string{"api.example.org"}, []string{"localhost"}},
+		"address":  {devca.ServerOptions{IPs: []net.IP{net.ParseIP("10.1.2.3")}}, []string{"10.1.2.3"}, []string{"127.0.0.1"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -66,7 +67,7 @@ func TestIssueServer(t *testing.T) {
 // What the authority certifies for clients is what the identifier reads.
 func TestIssueClient(t *testing.T) {
 	authority, _ := newAuthority(t)
-	tests := map[string]certs.ClientLeaf{
+	tests := map[string]devca.ClientOptions{
 		alice:               {SPIFFEID: alice},
 		"dns:alice.example": {DNSNames: []string{"alice.example"}},
 	}
@@ -75,7 +76,7 @@ func TestIssueClient(t *testing.T) {
 			cert := parseLeaf(t, issueClient(t, authority, leaf))
 			requireLeaf(t, authority, cert)
 			requireVerifies(t, authority, cert, x509.ExtKeyUsageClientAuth)
-			got, err := identifier(t, certs.RuleDNS).Identify([]*x509.Certificate{cert, authority.Certificate()})
+			got, err := newIdentifier(t, certs.RuleDNS).Identify([]*x509.Certificate{cert, authority.Certificate()})
 			require.NoError(t, err)
 			require.Equal(t, want, got.Name)
 		})
@@ -84,7 +85,7 @@ func TestIssueClient(t *testing.T) {
 
 func TestIssueClientRefusesNames(t *testing.T) {
 	authority, _ := newAuthority(t)
-	tests := map[string]certs.ClientLeaf{
+	tests := map[string]devca.ClientOptions{
 		"nothing":            {},
 		"both":               {SPIFFEID: alice, DNSNames: []string{"alice.example"}},
 		"upper-case domain":  {SPIFFEID: "spiffe://Example.org/alice"},
@@ -100,14 +101,14 @@ func TestIssueClientRefusesNames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pair, err := authority.IssueClient(leaf)
 			require.Zero(t, pair)
-			require.ErrorIs(t, err, certs.ErrSubject)
+			require.ErrorIs(t, err, devca.ErrName)
 		})
 	}
 }
 
 func TestIssueServerRefusesNames(t *testing.T) {
 	authority, _ := newAuthority(t)
-	tests := map[string]certs.ServerLeaf{
+	tests := map[string]devca.ServerOptions{
 		"wildcard":   {DNSNames: []string{"*.example.org"}},
 		"upper case": {DNSNames: []string{"API.example.org"}},
 		"no address": {IPs: []net.IP{{1, 2, 3}}},
@@ -116,24 +117,24 @@ func TestIssueServerRefusesNames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pair, err := authority.IssueServer(leaf)
 			require.Zero(t, pair)
-			require.ErrorIs(t, err, certs.ErrSubject)
+			require.ErrorIs(t, err, devca.ErrName)
 		})
 	}
 }
 
 func TestIssueLifetime(t *testing.T) {
 	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	authority, err := certs.InitAuthority(t.TempDir(), certs.AuthorityOptions{Lifetime: 40 * 24 * time.Hour, Now: at(now)})
+	authority, err := devca.Init(t.TempDir(), devca.Options{Lifetime: 40 * 24 * time.Hour, Now: at(now)})
 	require.NoError(t, err)
 	tests := map[string]struct {
 		lifetime, want time.Duration
 		now            time.Time
 	}{
-		"default":             {0, certs.DefaultLeafLifetime, now},
+		"default":             {0, devca.DefaultLeafLifetime, now},
 		"second":              {time.Second, time.Second, now},
 		"fraction":            {1500 * time.Millisecond, time.Second, now},
-		"longest":             {certs.MaxLeafLifetime, certs.MaxLeafLifetime, now},
-		"longer":              {certs.MaxLeafLifetime + 1, 0, now},
+		"longest":             {devca.MaxLeafLifetime, devca.MaxLeafLifetime, now},
+		"longer":              {devca.MaxLeafLifetime + 1, 0, now},
 		"negative":            {-1, 0, now},
 		"up to the end":       {time.Hour, time.Hour, now.Add(40*24*time.Hour - time.Hour)},
 		"beyond the end":      {time.Hour, 0, now.Add(40 * 24 * time.Hour)},
@@ -141,11 +142,11 @@ func TestIssueLifetime(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			client, err := authority.IssueClient(certs.ClientLeaf{SPIFFEID: alice, Lifetime: test.lifetime, Now: at(test.now)})
-			_, serverErr := authority.IssueServer(certs.ServerLeaf{Lifetime: test.lifetime, Now: at(test.now)})
+			client, err := authority.IssueClient(devca.ClientOptions{SPIFFEID: alice, Lifetime: test.lifetime, Now: at(test.now)})
+			_, serverErr := authority.IssueServer(devca.ServerOptions{Lifetime: test.lifetime, Now: at(test.now)})
 			if test.want == 0 {
-				require.ErrorIs(t, err, certs.ErrLifetime)
-				require.ErrorIs(t, serverErr, certs.ErrLifetime)
+				require.ErrorIs(t, err, devca.ErrLifetime)
+				require.ErrorIs(t, serverErr, devca.ErrLifetime)
 				require.Zero(t, client)
 				return
 			}
@@ -164,7 +165,7 @@ func TestIssueSerialNumbers(t *testing.T) {
 	seen := map[string]bool{}
 	longest := 0
 	for range 64 {
-		serial := parseLeaf(t, issueClient(t, authority, certs.ClientLeaf{SPIFFEID: alice})).SerialNumber
+		serial := parseLeaf(t, issueClient(t, authority, devca.ClientOptions{SPIFFEID: alice})).SerialNumber
 		require.False(t, seen[serial.String()])
 		seen[serial.String()] = true
 		longest = max(longest, serial.BitLen())

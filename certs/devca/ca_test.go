@@ -1,4 +1,4 @@
-package certs_test
+package devca_test
 
 import (
 	"crypto/ecdsa"
@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 func at(moment time.Time) func() time.Time { return func() time.Time { return moment } }
@@ -20,7 +21,7 @@ func at(moment time.Time) func() time.Time { return func() time.Time { return mo
 func TestInitAuthority(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	now := time.Date(2030, 1, 2, 3, 4, 5, 600, time.FixedZone("", 3600))
-	authority, err := certs.InitAuthority(dir, certs.AuthorityOptions{Name: "ours", Now: at(now)})
+	authority, err := devca.Init(dir, devca.Options{Name: "ours", Now: at(now)})
 	require.NoError(t, err)
 
 	cert := authority.Certificate()
@@ -30,14 +31,14 @@ func TestInitAuthority(t *testing.T) {
 	require.Equal(t, x509.KeyUsageCertSign|x509.KeyUsageCRLSign, cert.KeyUsage)
 	require.Equal(t, elliptic.P256(), cert.PublicKey.(*ecdsa.PublicKey).Curve)
 	require.Equal(t, now.UTC().Truncate(time.Second), cert.NotBefore)
-	require.Equal(t, cert.NotBefore.Add(certs.DefaultAuthorityLifetime), cert.NotAfter)
+	require.Equal(t, cert.NotBefore.Add(devca.DefaultLifetime), cert.NotAfter)
 	require.Len(t, cert.SubjectKeyId, 20)
 	require.Equal(t, cert.SubjectKeyId, cert.AuthorityKeyId)
 	require.NoError(t, cert.CheckSignatureFrom(cert))
-	require.Equal(t, []string{certs.AuthorityCertFile, certs.AuthorityKeyFile}, listing(t, dir))
+	require.Equal(t, []string{devca.CertFile, devca.KeyFile}, listing(t, dir))
 	requireMode(t, dir, 0o700)
-	requireMode(t, filepath.Join(dir, certs.AuthorityKeyFile), 0o600)
-	requireMode(t, filepath.Join(dir, certs.AuthorityCertFile), 0o644)
+	requireMode(t, filepath.Join(dir, devca.KeyFile), 0o600)
+	requireMode(t, filepath.Join(dir, devca.CertFile), 0o644)
 }
 
 func requireMode(t *testing.T, path string, want fs.FileMode) {
@@ -53,16 +54,16 @@ func TestInitAuthorityLifetime(t *testing.T) {
 		good     bool
 	}{
 		"second":            {time.Second, true},
-		"ten years":         {10 * certs.DefaultAuthorityLifetime, true},
+		"ten years":         {10 * devca.DefaultLifetime, true},
 		"less than seconds": {999 * time.Millisecond, false},
 		"negative":          {-time.Hour, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "new")
-			authority, err := certs.InitAuthority(dir, certs.AuthorityOptions{Lifetime: test.lifetime})
+			authority, err := devca.Init(dir, devca.Options{Lifetime: test.lifetime})
 			if !test.good {
-				require.ErrorIs(t, err, certs.ErrLifetime)
+				require.ErrorIs(t, err, devca.ErrLifetime)
 				require.NoDirExists(t, dir)
 				return
 			}
@@ -75,15 +76,15 @@ func TestInitAuthorityLifetime(t *testing.T) {
 
 func TestInitAuthorityOverwritesOnlyByForce(t *testing.T) {
 	first, dir := newAuthority(t)
-	_, err := certs.InitAuthority(dir, certs.AuthorityOptions{})
+	_, err := devca.Init(dir, devca.Options{})
 	require.ErrorIs(t, err, fs.ErrExist)
-	loaded, err := certs.LoadAuthority(dir)
+	loaded, err := devca.Load(dir)
 	require.NoError(t, err)
 	require.Equal(t, first.Certificate().Raw, loaded.Certificate().Raw)
 
-	second, err := certs.InitAuthority(dir, certs.AuthorityOptions{Force: true})
+	second, err := devca.Init(dir, devca.Options{Force: true})
 	require.NoError(t, err)
-	loaded, err = certs.LoadAuthority(dir)
+	loaded, err = devca.Load(dir)
 	require.NoError(t, err)
 	require.Equal(t, second.Certificate().Raw, loaded.Certificate().Raw)
 	require.NotEqual(t, first.Certificate().Raw, second.Certificate().Raw)
@@ -92,9 +93,9 @@ func TestInitAuthorityOverwritesOnlyByForce(t *testing.T) {
 // Whoever loads an authority issues what the one who made it can verify.
 func TestLoadAuthorityIssues(t *testing.T) {
 	made, dir := newAuthority(t)
-	loaded, err := certs.LoadAuthority(dir)
+	loaded, err := devca.Load(dir)
 	require.NoError(t, err)
-	leaf := parseLeaf(t, issueClient(t, loaded, certs.ClientLeaf{SPIFFEID: alice}))
+	leaf := parseLeaf(t, issueClient(t, loaded, devca.ClientOptions{SPIFFEID: alice}))
 	requireVerifies(t, made, leaf, x509.ExtKeyUsageClientAuth)
 }
 
@@ -105,17 +106,17 @@ func TestLoadAuthorityRefuses(t *testing.T) {
 	}{
 		"no certificate": {func(t *testing.T, cert, _ string) { require.NoError(t, os.Remove(cert)) }, fs.ErrNotExist},
 		"no key":         {func(t *testing.T, _, key string) { require.NoError(t, os.Remove(key)) }, fs.ErrNotExist},
-		"readable key":   {func(t *testing.T, _, key string) { require.NoError(t, os.Chmod(key, 0o640)) }, certs.ErrUnsafeKey},
+		"readable key":   {func(t *testing.T, _, key string) { require.NoError(t, os.Chmod(key, 0o640)) }, certs.ErrPermissions},
 		"another's key": {func(t *testing.T, _, key string) {
 			_, other := newAuthority(t)
-			writeFile(t, key, readFile(t, filepath.Join(other, certs.AuthorityKeyFile)), 0o600)
+			writeFile(t, key, readFile(t, filepath.Join(other, devca.KeyFile)), 0o600)
 		}, certs.ErrDamaged},
 		"two certificates": {func(t *testing.T, cert, _ string) {
 			writeFile(t, cert, append(readFile(t, cert), readFile(t, cert)...), 0o644)
 		}, certs.ErrDamaged},
 		"leaf": {func(t *testing.T, cert, key string) {
 			authority, _ := newAuthority(t)
-			pair := issueClient(t, authority, certs.ClientLeaf{SPIFFEID: alice})
+			pair := issueClient(t, authority, devca.ClientOptions{SPIFFEID: alice})
 			writeFile(t, cert, pair.CertPEM, 0o644)
 			writeFile(t, key, pair.KeyPEM, 0o600)
 		}, certs.ErrDamaged},
@@ -123,8 +124,8 @@ func TestLoadAuthorityRefuses(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, dir := newAuthority(t)
-			test.spoil(t, filepath.Join(dir, certs.AuthorityCertFile), filepath.Join(dir, certs.AuthorityKeyFile))
-			authority, err := certs.LoadAuthority(dir)
+			test.spoil(t, filepath.Join(dir, devca.CertFile), filepath.Join(dir, devca.KeyFile))
+			authority, err := devca.Load(dir)
 			require.Nil(t, authority)
 			require.ErrorIs(t, err, test.want)
 			require.ErrorContains(t, err, dir)
