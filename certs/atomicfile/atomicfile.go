@@ -46,7 +46,7 @@ func Create(files ...File) error {
 			return err
 		}
 	}
-	return write(files, (*Pending).create)
+	return write(files, (*Pending).CommitNew)
 }
 
 // Replace writes files over those that exist; it replaces a link, and does not follow it. All files are on disk under
@@ -79,7 +79,7 @@ func write(files []File, publish func(*Pending) error) error {
 }
 
 // Pending is a file under a temporary name in the folder of its own, to be written as a stream. The caller ends it with
-// [Pending.Commit] or [Pending.Discard]. It is not safe for concurrent use.
+// [Pending.Commit] or [Pending.CommitNew], or gives it up with [Pending.Discard], which also cleans up after CommitNew. It is not safe for concurrent use.
 type Pending struct {
 	*renameio.PendingFile
 	path string
@@ -102,8 +102,12 @@ func (p *Pending) Commit() error {
 	return syncFolder(filepath.Dir(p.path))
 }
 
-// create is Commit for a name that must not be taken: unlike a rename, a hard link fails then.
-func (p *Pending) create() error {
+// CommitNew is [Pending.Commit] for a name that must not be taken: if it is, the error is an *[ExistsError].
+func (p *Pending) CommitNew() error {
+	if err := p.Sync(); err != nil {
+		return err
+	}
+	// Unlike a rename, a hard link fails if the name is taken.
 	err := os.Link(p.Name(), p.path)
 	if errors.Is(err, fs.ErrExist) {
 		return &ExistsError{Path: p.path}

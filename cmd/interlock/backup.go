@@ -9,11 +9,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/certs/atomicfile"
 )
 
 func backupCommand() *cobra.Command {
@@ -50,16 +50,11 @@ func (c *connection) backup(ctx context.Context, path string) (sum string, size 
 		return "", 0, hintFailure(err)
 	}
 	defer answer.Body.Close()
-	part, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".part-*")
+	part, err := atomicfile.New(path, modePrivate)
 	if err != nil {
 		return "", 0, err
 	}
-	defer func() {
-		_ = part.Close() // it was synced, or is of no use
-		if err != nil {
-			err = errors.Join(err, os.Remove(part.Name()))
-		}
-	}()
+	defer part.Discard()
 	hash := sha256.New()
 	if size, err = io.Copy(io.MultiWriter(part, hash), answer.Body); err != nil {
 		return "", 0, fmt.Errorf("the backup broke off: %w", err)
@@ -68,10 +63,7 @@ func (c *connection) backup(ctx context.Context, path string) (sum string, size 
 	if said := answer.Trailer.Get("Interlock-Sha256"); said != sum {
 		return "", 0, fmt.Errorf("the server sent sha256 %q, and what arrived has %s", said, sum)
 	}
-	if err = part.Sync(); err != nil {
-		return "", 0, err
-	}
-	return sum, size, os.Rename(part.Name(), path)
+	return sum, size, part.CommitNew()
 }
 
 func restoreCommand() *cobra.Command {
