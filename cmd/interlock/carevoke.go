@@ -26,7 +26,7 @@ func caRevokeCommand() *cobra.Command {
 		Use: "revoke [FILE …]", Short: "Revoke certificates: writes the authority's revocation list, " + listFile,
 		Long: `Write the authority's revocation list anew, with these certificates besides what it has
 revoked before. Without a FILE only its number and its dates change. A server that reads
-the list (tls.revocation-lists) takes it over at once.`,
+the list (tls.crls) takes it over at once.`,
 		Example: "  interlock ca revoke .interlock/alice.crt",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			authority, err := loadAuthority(dir)

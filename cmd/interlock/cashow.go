@@ -96,7 +96,7 @@ type viewer struct {
 
 // authorities are those of clients.
 func (s *show) authorities(ctx context.Context, c *tlsConfig) (*certs.TrustAnchors, error) {
-	source, end, err := c.WorkloadAPI.beside(ctx, certs.Files{TrustAnchors: c.bindings()}, slog.New(slog.DiscardHandler))
+	source, end, err := c.WorkloadAPI.join(ctx, certs.Files{TrustAnchors: c.bindings()}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
@@ -132,10 +132,10 @@ func (s *show) server(ctx context.Context, at time.Time) (*viewer, error) {
 		return nil, err
 	}
 	v := &viewer{identifier: identifier.Under(authorities), authorities: authorities}
-	if v.lists, err = certs.LoadCRLs(authorities, nil, c.TLS.RevocationLists...); err != nil {
+	if v.lists, err = certs.LoadCRLs(authorities, nil, c.TLS.CRLs...); err != nil {
 		return nil, err
 	}
-	if c.TLS.OutdatedLists != acceptOutdated {
+	if c.TLS.StaleCRLs != acceptStale {
 		v.lists, v.outdated = v.lists.At(at)
 	}
 	return v, nil
@@ -293,7 +293,7 @@ func (v *viewer) explainRevoked(cert *x509.Certificate, issuer string) string {
 	}
 	if slices.Contains(v.outdated, issuer) {
 		return fmt.Sprintf("the revocation list of %.120q is outdated, so that nobody knows what it has revoked; "+
-			"have the authority publish the next one, or set tls.outdated-lists to accept", issuer)
+			"have the authority publish the next one, or set tls.stale-crls to accept", issuer)
 	}
 	return fmt.Sprintf("the revocation list of %.120q revokes the certificate %.120q; have another one issued", issuer, cert.Subject.String())
 }

@@ -121,12 +121,12 @@ type tlsConfig struct {
 	Key         string `yaml:"key"`
 	MinVersion  string `yaml:"min-version"` // "" for the default
 	ClientCA    string `yaml:"client-ca"`
-	// ClientAuthorities are bound to names; the authorities of ClientCA are not.
-	ClientAuthorities []certs.Binding `yaml:"client-authorities"`
+	// ClientCAs are bound to names; the authorities of ClientCA are not.
+	ClientCAs []certs.Binding `yaml:"client-cas"`
 	// WorkloadAPI stands in place of Certificate, Key and ClientCA.
-	WorkloadAPI     workloadConfig `yaml:"workload-api"`
-	RevocationLists []string       `yaml:"revocation-lists"`
-	OutdatedLists   string         `yaml:"outdated-lists"`
+	WorkloadAPI workloadConfig `yaml:"workload-api"`
+	CRLs        []string       `yaml:"crls"`
+	StaleCRLs   string         `yaml:"stale-crls"`
 }
 
 // workloadConfig is a SPIFFE Workload API to ask; none if there is no address.
@@ -139,9 +139,9 @@ type workloadConfig struct {
 // bindings are all authorities of clients in files.
 func (c *tlsConfig) bindings() []certs.Binding {
 	if c.ClientCA == "" {
-		return c.ClientAuthorities
+		return c.ClientCAs
 	}
-	return append([]certs.Binding{{File: c.ClientCA}}, c.ClientAuthorities...)
+	return append([]certs.Binding{{File: c.ClientCA}}, c.ClientCAs...)
 }
 
 // minVersions are the versions of TLS that can be the oldest, by their names in a
@@ -193,12 +193,12 @@ tls:
   key: /etc/interlock/server.key
   min-version: "1.3"        # or "1.2", for callers that cannot do better
   client-ca: /etc/interlock/ca.crt  # who may sign for callers and administrators, under any name
-  client-authorities:       # and who may only for these names; the list may stand alone
+  client-cas:       # and who may only for these names; the list may stand alone
     - file: /etc/interlock/partner-ca.crt
       trust-domains: [partner.example]  # of SPIFFE IDs
       names: [partner.example]          # of DNS names and mail addresses, and what ends in .partner.example
-  revocation-lists: [/etc/interlock/ca.crl]  # of these authorities; read anew when they change, and at SIGHUP
-  outdated-lists: refuse    # or accept: the certificates of an authority whose next list is overdue
+  crls: [/etc/interlock/ca.crl]  # of these authorities; read anew when they change, and at SIGHUP
+  stale-crls: refuse    # or accept: the certificates of an authority whose next list is overdue
   # workload-api:           # a SPIFFE Workload API, in place of certificate, key and client-ca
   #   address: unix:///run/spire/agent.sock
   #   spiffe-id: ""         # which SVID; the first
@@ -245,7 +245,7 @@ func (c *config) load(path string) error {
 // check refuses a server without a certificate, or with two, and without authorities.
 func (c *tlsConfig) check() error {
 	needed := []struct{ name, value string }{
-		{"tls.certificate", c.Certificate}, {"tls.key", c.Key}, {"tls.client-ca", c.firstAuthority()},
+		{"tls.certificate", c.Certificate}, {"tls.key", c.Key}, {"tls.client-ca", c.firstCA()},
 	}
 	if c.WorkloadAPI.Address == "" {
 		if c.WorkloadAPI.SPIFFEID != "" || len(c.WorkloadAPI.TrustDomains) > 0 {
@@ -258,7 +258,7 @@ func (c *tlsConfig) check() error {
 		}
 		return nil
 	}
-	needed[2].value = c.ClientCA // client-authorities may stand beside
+	needed[2].value = c.ClientCA // client-cas may stand beside
 	for _, n := range needed {
 		if n.value != "" {
 			return fmt.Errorf("%s and tls.workload-api.address are both set; leave one out", n.name)
@@ -280,8 +280,8 @@ func (c *config) check() error {
 		return hint(errors.New("bootstrap-admin is for an empty policy, and policy names one"), "leave one of the two out")
 	case c.Log.Format != "text" && c.Log.Format != "json":
 		return fmt.Errorf("log.format is %q; it is text or json", c.Log.Format)
-	case c.TLS.OutdatedLists != "" && c.TLS.OutdatedLists != refuseOutdated && c.TLS.OutdatedLists != acceptOutdated:
-		return fmt.Errorf("tls.outdated-lists is %q; it is refuse or accept", c.TLS.OutdatedLists)
+	case c.TLS.StaleCRLs != "" && c.TLS.StaleCRLs != refuseStale && c.TLS.StaleCRLs != acceptStale:
+		return fmt.Errorf("tls.stale-crls is %q; it is refuse or accept", c.TLS.StaleCRLs)
 	case c.Keep.Age < 0 || c.Keep.Count < 0:
 		return errors.New("keep.age and keep.count have to be positive, or 0 for no limit")
 	case c.Connections.Max < 0 || c.Connections.PerPrincipal < 0 || c.Connections.Strange < 0 || c.Connections.Age < 0:
@@ -338,8 +338,8 @@ func bootstrapPolicy(id string) (*policy.File, error) {
 	}, nil
 }
 
-// firstAuthority is the first file with an authority of clients, empty if there is none.
-func (c *tlsConfig) firstAuthority() string {
+// firstCA is the first file with an authority of clients, empty if there is none.
+func (c *tlsConfig) firstCA() string {
 	if all := c.bindings(); len(all) > 0 {
 		return all[0].File
 	}

@@ -65,7 +65,7 @@ func setUpDev(dir string, c *config, out io.Writer) error {
 		}
 		c.Policy = path
 	}
-	if c.TLS.Certificate+c.TLS.Key+c.TLS.firstAuthority()+c.TLS.WorkloadAPI.Address == "" {
+	if c.TLS.Certificate+c.TLS.Key+c.TLS.firstCA()+c.TLS.WorkloadAPI.Address == "" {
 		c.TLS.Certificate, c.TLS.Key = filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
 		c.TLS.ClientCA = filepath.Join(dir, devca.CertFile)
 	}

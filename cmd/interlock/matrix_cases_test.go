@@ -42,12 +42,12 @@ func newMatrix(t testing.TB) *matrix {
 	c.Identity = []certs.Rule{certs.RuleDNS, certs.RuleEmail}
 	c.TLS = tlsConfig{
 		ClientCA: m.any.write(t, path("any.crt")),
-		ClientAuthorities: []certs.Binding{
+		ClientCAs: []certs.Binding{
 			{File: m.bound.write(t, path("bound.crt")), TrustDomains: []string{"b.example"}, Names: []string{"b.example"}},
 			{File: m.stale.write(t, path("stale.crt"))},
 			{File: m.flat.write(t, path("flat.crt"))},
 		},
-		RevocationLists: []string{
+		CRLs: []string{
 			m.any.writeList(t, path("any.crl"), time.Now().Add(time.Hour), m.revoked),
 			m.stale.writeList(t, path("stale.crl"), time.Now().Add(-time.Minute)),
 		},
@@ -58,7 +58,7 @@ func newMatrix(t testing.TB) *matrix {
 	m.withCN = newEcho(t, c)
 	named.Identity = []certs.Rule{certs.RuleURI}
 	m.withURI = newEcho(t, named)
-	accepting.TLS.OutdatedLists = acceptOutdated
+	accepting.TLS.StaleCRLs = acceptStale
 	m.accepting = newEcho(t, accepting)
 	return m
 }
@@ -331,7 +331,7 @@ func (m *matrix) revocation(t testing.TB) []specimen {
 		{name: "its intermediate authority is revoked by the authority's list", chain: with(between.leaf(), between), want: "401 credential-revoked"},
 		{name: "the same serial number from another authority", chain: m.flat.leaf(serial(m.revoked)), want: alice},
 		{name: "the authority's list is outdated", chain: m.stale.leaf(), want: "401 credential-revoked"},
-		{name: "the authority's list is outdated, and `outdated-lists` is `accept`", chain: m.stale.leaf(), on: m.accepting, want: alice},
+		{name: "the authority's list is outdated, and `stale-crls` is `accept`", chain: m.stale.leaf(), on: m.accepting, want: alice},
 	}
 }
 

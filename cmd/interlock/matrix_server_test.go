@@ -97,9 +97,9 @@ func (e *echo) serve(t testing.TB, c *config, alter []func(*tls.Config)) {
 	t.Helper()
 	authorities, err := certs.LoadTrustAnchors(c.TLS.bindings()...)
 	require.NoError(t, err)
-	lists, err := certs.LoadCRLs(authorities, nil, c.TLS.RevocationLists...)
+	lists, err := certs.LoadCRLs(authorities, nil, c.TLS.CRLs...)
 	require.NoError(t, err)
-	if c.TLS.OutdatedLists != acceptOutdated {
+	if c.TLS.StaleCRLs != acceptStale {
 		lists, _ = lists.At(time.Now())
 	}
 	identifier, err := certs.NewIdentifier(c.Identity...)

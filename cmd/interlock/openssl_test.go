@@ -35,7 +35,7 @@ func newForeign(t *testing.T, program string, alter ...func(*config)) *foreign {
 	f.revoked = f.clients.leaf()
 	c := defaultConfig()
 	c.TLS.ClientCA = f.clients.write(t, f.file("clients.crt"))
-	c.TLS.RevocationLists = []string{f.clients.writeList(t, f.file("clients.crl"), time.Now().Add(time.Hour),
+	c.TLS.CRLs = []string{f.clients.writeList(t, f.file("clients.crl"), time.Now().Add(time.Hour),
 		parseDER(t, f.revoked.Certificate[0]).SerialNumber)}
 	for _, change := range alter {
 		change(&c)

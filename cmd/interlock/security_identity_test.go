@@ -55,7 +55,7 @@ func newIdentityEcho(t testing.TB) (e *echo, all, bound *minter) {
 	all, bound = newRoot(t, "all"), newRoot(t, "bound")
 	c := defaultConfig()
 	c.Identity = []certs.Rule{certs.RuleDNS, certs.RuleEmail, certs.RuleURI, certs.RuleCN}
-	c.TLS.ClientAuthorities = []certs.Binding{
+	c.TLS.ClientCAs = []certs.Binding{
 		{File: all.write(t, filepath.Join(dir, "all.crt"))},
 		{File: bound.write(t, filepath.Join(dir, "bound.crt")), TrustDomains: []string{"b.example"}, Names: []string{"b.example"}},
 	}
@@ -238,7 +238,7 @@ func TestSecurity4_NameConstraintsHold(t *testing.T) {
 func TestSecurity4_TheServersOwnCertificateIsNoClients(t *testing.T) {
 	t.Parallel()
 	s := newRunning(t, func(c *config) {
-		c.TLS.ClientCA, c.TLS.RevocationLists = filepath.Join(filepath.Dir(c.TLS.Key), "own", "ca.crt"), nil
+		c.TLS.ClientCA, c.TLS.CRLs = filepath.Join(filepath.Dir(c.TLS.Key), "own", "ca.crt"), nil
 	})
 	own, err := certs.LoadKeyPair(s.file("server.crt"), s.file("server.key"))
 	require.NoError(t, err)

@@ -44,10 +44,10 @@ func TestSecurity8_ABrokenFileKeepsTheOldAndSaysSo(t *testing.T) {
 				})
 				_, said := s.operators(t, "/healthz")
 				require.Contains(t, said, file, "it says which")
-				require.Contains(t, said, "as they were before")
-				require.Contains(t, s.log.String(), "stay as they were")
+				require.Contains(t, said, "CRLs are unchanged")
+				require.Contains(t, s.log.String(), "CRLs are unchanged")
 				_, metrics := s.operators(t, "/metrics")
-				require.Contains(t, metrics, "interlock_certificates_stale 1\n")
+				require.Contains(t, metrics, "interlock_trust_reload_failed 1\n")
 				require.True(t, s.answers(kept, http.StatusOK)())
 				require.True(t, s.answers(revoked, http.StatusUnauthorized)())
 				s.exchange(t, func() { require.NoError(t, replaceFile(s.file(file), good)) }, func() bool {
@@ -87,19 +87,19 @@ func TestSecurity8_NothingIsGoodAgain(t *testing.T) {
 // TestSecurity8_AnOutdatedListRefusesAll: while the server runs, and by default.
 func TestSecurity8_AnOutdatedListRefusesAll(t *testing.T) {
 	t.Parallel()
-	for accept, status := range map[string]int{"": http.StatusUnauthorized, refuseOutdated: http.StatusUnauthorized, acceptOutdated: http.StatusOK} {
+	for accept, status := range map[string]int{"": http.StatusUnauthorized, refuseStale: http.StatusUnauthorized, acceptStale: http.StatusOK} {
 		t.Run(accept, func(t *testing.T) {
 			t.Parallel()
-			s := newRunning(t, func(c *config) { c.TLS.OutdatedLists = accept })
+			s := newRunning(t, func(c *config) { c.TLS.StaleCRLs = accept })
 			leaf := s.clients.leaf()
 			require.True(t, s.answers(leaf, http.StatusOK)())
 			s.exchange(t, func() { s.clients.writeList(t, s.file("clients.crl"), time.Now().Add(time.Second)) }, func() bool {
 				_, said := s.operators(t, "/metrics")
-				return strings.Contains(said, "interlock_revocation_lists_outdated 1\n")
+				return strings.Contains(said, "interlock_crls_stale 1\n")
 			})
 			s.eventually(t, s.answers(leaf, status))
 			_, said := s.operators(t, "/healthz")
-			require.Contains(t, said, "is outdated")
+			require.Contains(t, said, "is stale")
 			s.exchange(t, func() { s.clients.writeList(t, s.file("clients.crl"), time.Now().Add(time.Hour)) }, s.answers(leaf, http.StatusOK))
 		})
 	}

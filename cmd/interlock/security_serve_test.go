@@ -68,7 +68,7 @@ func (s *running) config() config {
 	c.Data, c.Policy = &inMemory, s.file("policy.yaml")
 	c.TLS = tlsConfig{
 		Certificate: s.file("server.crt"), Key: s.file("server.key"),
-		ClientCA: s.file("clients.crt"), RevocationLists: []string{s.file("clients.crl")},
+		ClientCA: s.file("clients.crt"), CRLs: []string{s.file("clients.crl")},
 	}
 	return c
 }
@@ -238,7 +238,7 @@ func TestSecurity7_ASessionIsNotResumedWhenListsChange(t *testing.T) {
 
 func TestSecurity7_ASessionIsNotResumedWhenItsAuthorityIsGone(t *testing.T) {
 	t.Parallel()
-	s := newRunning(t, func(c *config) { c.TLS.RevocationLists = nil })
+	s := newRunning(t, func(c *config) { c.TLS.CRLs = nil })
 	client := s.client(s.clients.leaf())
 	s.requireVisit(t, client, http.StatusOK, false)
 	other := newRoot(t, "other")
@@ -257,7 +257,7 @@ func TestSecurity7_AnAuthorityThatIsGoneIsNotResumedByItsKeyEither(t *testing.T)
 	first, second := newRoot(t, "first"), newRoot(t, "second")
 	var known atomic.Pointer[x509.CertPool] // nil for all
 	c := defaultConfig()
-	c.TLS.ClientAuthorities = []certs.Binding{
+	c.TLS.ClientCAs = []certs.Binding{
 		{File: first.write(t, filepath.Join(dir, "first.crt"))}, {File: second.write(t, filepath.Join(dir, "second.crt"))},
 	}
 	e := newEcho(t, c, func(config *tls.Config) {

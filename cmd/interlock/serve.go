@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/httpapi"
 )
 
 func serveCommand() *cobra.Command {
@@ -123,7 +124,7 @@ func serveStore(ctx context.Context, c *config, l *listeners, s *store, dev bool
 		l.stop(0)
 		return err
 	}
-	err = l.trust.use(ctx, engine)
+	err = httpapi.UseTrust(ctx, l.trust, l.connections, engine, log)
 	if err == nil {
 		err = l.handle(c, engine, s, dev, log)
 	}
@@ -140,7 +141,8 @@ func serveStore(ctx context.Context, c *config, l *listeners, s *store, dev bool
 	}
 	log.Info("serving", append(where, slog.Uint64("revision", engine.Revision()), slog.String("store", s.name))...)
 	failed := l.start()
-	go l.trust.watch(ctx, engine)
+	go l.trust.Watch(ctx)
+	go reloadOnHangup(ctx, l.trust, log)
 	select {
 	case err = <-failed:
 	case <-ctx.Done():

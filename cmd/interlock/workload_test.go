@@ -115,7 +115,7 @@ func TestServeFromAWorkloadAPI(t *testing.T) {
 	broken := answerOf(own, nil)
 	broken.Svids[0].X509Svid = []byte("broken")
 	a.answers <- broken
-	s.eventually(t, func() bool { return strings.Contains(s.log.String(), "stay as they were") })
+	s.eventually(t, func() bool { return strings.Contains(s.log.String(), "CRLs are unchanged") })
 	v, err = visit(alices, alice)
 	require.NoError(t, err)
 	require.Equal(t, 200, v.status)
@@ -127,13 +127,13 @@ func TestAServerHasOneCertificate(t *testing.T) {
 	require.ErrorContains(t, c.check(), "tls.certificate and tls.workload-api.address are both set")
 	c.TLS.Certificate, c.TLS.ClientCA = "", "ca.crt"
 	require.ErrorContains(t, c.check(), "tls.client-ca and tls.workload-api.address are both set")
-	c.TLS.ClientCA, c.TLS.ClientAuthorities = "", []certs.Binding{{File: "partner.crt"}}
+	c.TLS.ClientCA, c.TLS.ClientCAs = "", []certs.Binding{{File: "partner.crt"}}
 	require.NoError(t, c.check())
-	c.TLS.ClientAuthorities, c.TLS.WorkloadAPI = nil, workloadConfig{TrustDomains: []string{"a.example"}}
+	c.TLS.ClientCAs, c.TLS.WorkloadAPI = nil, workloadConfig{TrustDomains: []string{"a.example"}}
 	require.ErrorContains(t, c.check(), "tls.workload-api.address is not set")
 	c.TLS.WorkloadAPI.Address = "tcp://127.0.0.1:1"
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	_, err := newTrust(ctx, &c, (&sharedText{}).logger())
+	_, _, err := newTrust(ctx, &c, (&sharedText{}).logger())
 	require.ErrorContains(t, err, "tls.workload-api: ")
 }
