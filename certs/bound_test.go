@@ -13,7 +13,7 @@ import (
 	"github.com/interlock-authz/interlock/certs/devca"
 )
 
-// TestSecurity3_AuthoritiesAreBoundToNames: a chain speaks only for names that the authority
+// TestSecurity3_AuthoritiesAreBoundToNames: a chain speaks only for names that the CA
 // at its end may certify.
 func TestSecurity3_AuthoritiesAreBoundToNames(t *testing.T) {
 	rules := []certs.Rule{certs.RuleDNS, certs.RuleEmail, certs.RuleURI, certs.RuleCN, certs.RuleSPKI}
@@ -109,7 +109,7 @@ func TestWrongBindings(t *testing.T) {
 	}
 }
 
-// TestMappedNamesAreTheOperators: no authority need be bound to them, but one must have issued
+// TestMappedNamesAreTheOperators: no CA need be bound to them, but one must have issued
 // the certificate.
 func TestMappedNamesAreTheOperators(t *testing.T) {
 	authority, dir := newAuthority(t)

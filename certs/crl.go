@@ -16,48 +16,48 @@ import (
 	"time"
 )
 
-// ErrCRL is wrapped, in a *[FileError], by what is wrong with a revocation list that can be
+// ErrCRL is wrapped, in a *[FileError], by what is wrong with a CRL that can be
 // read: who has signed it, what it covers, how old it is.
-var ErrCRL = errors.New("certs: revocation list not usable")
+var ErrCRL = errors.New("certs: CRL not usable")
 
-// maxListSize bounds a file of revocation lists, in bytes: some million entries.
+// maxListSize bounds a file of CRLs, in bytes: some million entries.
 const maxListSize = 256 << 20
 
 // serialNumber is a serial number, right-aligned: at most 20 bytes, as RFC 5280 has it.
 type serialNumber [20]byte
 
-// list is one authority's revocation list.
+// list is one CA's CRL.
 type list struct {
 	issuer     string // of its certificate's subject, for people
 	signer     *x509.Certificate
-	above      []*x509.Certificate // between the signer and an authority
+	above      []*x509.Certificate // between the signer and a CA
 	number     *big.Int
 	nextUpdate time.Time
 	sum        [sha256.Size]byte
 	revoked    map[serialNumber]struct{}
-	outdated   bool // and so its authority's certificates are refused, all of them
-	dormant    bool // its authority certifies nobody at the moment
+	outdated   bool // and so its CA's certificates are refused, all of them
+	dormant    bool // its CA certifies nobody at the moment
 }
 
-// CRLs are the newest revocation lists (RFC 5280, section 5) of authorities, one
+// CRLs are the newest CRLs (RFC 5280, section 5) of CAs, one
 // for each at most. It is immutable and may be used by many goroutines. A look takes a
 // lookup in a hash table, whatever the length of the list.
 type CRLs struct {
 	of map[[sha256.Size]byte]*list
 }
 
-// LoadCRLs reads files with complete lists of the authorities, in DER or in PEM,
+// LoadCRLs reads files with complete CRLs of the CAs, in DER or in PEM,
 // and verifies them. A path may be a folder of such files, whose names end in .crl or .pem. The
-// list of an intermediate authority stands in PEM beside the authority's certificate, and those
+// list of an intermediate CA stands in PEM beside the CA's certificate, and those
 // above it, so that it can be verified up to one of a.
 //
-// before are the lists that they replace, nil for none. An authority's list never takes
+// before are the CRLs that they replace, nil for none. A CA's list never takes
 // anything back: its number does not fall, and with the same number it revokes what it has
-// revoked. An authority that had a list keeps one. The list of one that certifies nobody at the
+// revoked. A CA that had a list keeps one. The list of one that certifies nobody at the
 // moment is kept, for it may do so again.
 //
 // Errors are *[FileError]: of a damaged file, or wrapping [ErrCRL] for a list that is signed by
-// nobody who is known, covers a part only (delta lists, distribution points), is not valid yet,
+// nobody who is known, covers a part only (delta CRLs, distribution points), is not valid yet,
 // has no next update, or is older than the one before.
 func LoadCRLs(a *TrustAnchors, before *CRLs, paths ...string) (*CRLs, error) {
 	if before == nil {
@@ -79,7 +79,7 @@ func LoadCRLs(a *TrustAnchors, before *CRLs, paths ...string) (*CRLs, error) {
 		now := l.of[key]
 		if now == nil {
 			if a.trusts(old.signer, old.above) {
-				return nil, fmt.Errorf("%w: no file holds the list of %.120q any more; what it revoked would be good again", ErrCRL, old.issuer)
+				return nil, fmt.Errorf("%w: no file holds the CRL of %.120q any more; what it revoked would be good again", ErrCRL, old.issuer)
 			}
 			kept := *old
 			kept.dormant = true
@@ -97,14 +97,14 @@ func LoadCRLs(a *TrustAnchors, before *CRLs, paths ...string) (*CRLs, error) {
 func (now *list) follows(old *list) error {
 	switch now.number.Cmp(old.number) {
 	case -1:
-		return fmt.Errorf("%w: the list of %.120q has number %v, and the one before had %v", ErrCRL, old.issuer, now.number, old.number)
+		return fmt.Errorf("%w: the CRL of %.120q has number %v, and the one before had %v", ErrCRL, old.issuer, now.number, old.number)
 	case 0:
 		if now.sum == old.sum {
 			return nil
 		}
 		for serial := range old.revoked {
 			if _, revoked := now.revoked[serial]; !revoked {
-				return fmt.Errorf("%w: the list of %.120q has number %v as the one before, and revokes less; give it the next number", ErrCRL, old.issuer, now.number)
+				return fmt.Errorf("%w: the CRL of %.120q has number %v as the one before, and revokes less; give it the next number", ErrCRL, old.issuer, now.number)
 			}
 		}
 	}
@@ -117,7 +117,7 @@ func (l *CRLs) read(path string, a *TrustAnchors, before *CRLs) error {
 		return err
 	}
 	if info.Size() > maxListSize {
-		return damaged(path, "has %d bytes; a file of revocation lists has at most %d", info.Size(), maxListSize)
+		return damaged(path, "has %d bytes; a file of CRLs has at most %d", info.Size(), maxListSize)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -134,7 +134,7 @@ func (l *CRLs) read(path string, a *TrustAnchors, before *CRLs) error {
 		}
 		if !a.trusts(cert, beside) && !slices.ContainsFunc(known, cert.Equal) {
 			return &FileError{Path: path, Err: ErrCRL, Detail: fmt.Sprintf(
-				"certificate %d, of %.120q, is not under an authority of clients, and so its list is nobody's", i+1, cert.Subject.String())}
+				"certificate %d, of %.120q, is not under a CA of clients, and so its CRL cannot be verified", i+1, cert.Subject.String())}
 		}
 	}
 	for _, der := range ders {
@@ -148,7 +148,7 @@ func (l *CRLs) read(path string, a *TrustAnchors, before *CRLs) error {
 	return nil
 }
 
-// listBlocks takes a file apart: lists, and certificates beside them, in PEM and nothing else, or one list in DER.
+// listBlocks takes a file apart: CRLs, and certificates beside them, in PEM and nothing else, or one list in DER.
 func listBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certificate, err error) {
 	if len(text) > 0 && text[0] == 0x30 {
 		return [][]byte{text}, nil, nil
@@ -168,11 +168,11 @@ func listBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certifi
 			}
 			beside = append(beside, cert)
 		default:
-			return nil, nil, damaged(path, "holds a %.40q; a revocation list is a %q", b.Type, pemList)
+			return nil, nil, damaged(path, "holds a %.40q; a CRL is a %q", b.Type, pemList)
 		}
 	}
 	if len(ders) == 0 {
-		return nil, nil, damaged(path, "holds certificates alone; a revocation list is a %q", pemList)
+		return nil, nil, damaged(path, "holds certificates alone; a CRL is a %q", pemList)
 	}
 	return ders, beside, nil
 }
@@ -197,7 +197,7 @@ func (l *CRLs) again(before *CRLs, der []byte, a *TrustAnchors, beside []*x509.C
 func (l *CRLs) add(path string, der []byte, a *TrustAnchors, beside, known []*x509.Certificate) error {
 	parsed, err := x509.ParseRevocationList(der)
 	if err != nil {
-		return damaged(path, "holds no revocation list that can be read: %v", err)
+		return damaged(path, "holds no readable CRL: %v", err)
 	}
 	unusable := func(format string, args ...any) error {
 		return &FileError{Path: path, Detail: fmt.Sprintf(format, args...), Err: ErrCRL}
@@ -205,27 +205,27 @@ func (l *CRLs) add(path string, der []byte, a *TrustAnchors, beside, known []*x5
 	signer := signerOf(parsed, slices.Concat(a.all, beside, known))
 	switch {
 	case signer == nil:
-		return unusable("the list of %.120q is signed by no authority of clients; give the list of one of them", parsed.Issuer.String())
+		return unusable("the CRL of %.120q is not signed by a CA of clients; give the CRL of one of them", parsed.Issuer.String())
 	case parsed.Number == nil:
-		return unusable("the list of %.120q has no number, so that nobody can tell whether it is the newest", parsed.Issuer.String())
+		return unusable("the CRL of %.120q has no number; have one issued with a CRL number", parsed.Issuer.String())
 	case parsed.NextUpdate.IsZero():
-		return unusable("the list of %.120q does not say when the next one comes", parsed.Issuer.String())
+		return unusable("the CRL of %.120q has no next update; have one issued with it", parsed.Issuer.String())
 	case parsed.ThisUpdate.After(time.Now().Add(time.Minute)):
-		return unusable("the list of %.120q is of %s, which has not come yet", parsed.Issuer.String(), parsed.ThisUpdate.UTC().Format(time.RFC3339))
+		return unusable("the CRL of %.120q is of %s, which is in the future", parsed.Issuer.String(), parsed.ThisUpdate.UTC().Format(time.RFC3339))
 	}
 	if detail := partial(parsed); detail != "" {
-		return unusable("the list of %.120q %s; give a complete one", parsed.Issuer.String(), detail)
+		return unusable("the CRL of %.120q %s; give a complete one", parsed.Issuer.String(), detail)
 	}
 	key := sha256.Sum256(signer.RawSubjectPublicKeyInfo)
 	if l.of[key] != nil {
-		return unusable("there is another list of %.120q; give one for each authority", parsed.Issuer.String())
+		return unusable("there are two CRLs of %.120q; give one for each CA", parsed.Issuer.String())
 	}
 	one := &list{issuer: parsed.Issuer.String(), signer: signer, above: beside, number: parsed.Number, nextUpdate: parsed.NextUpdate,
 		sum: sha256.Sum256(der), dormant: !a.trusts(signer, beside), revoked: make(map[serialNumber]struct{}, len(parsed.RevokedCertificateEntries))}
 	for _, e := range parsed.RevokedCertificateEntries {
 		serial, ok := serialOf(e.SerialNumber.Bytes())
 		if !ok || e.SerialNumber.Sign() < 0 {
-			return unusable("the list of %.120q has a serial number that no certificate can have", parsed.Issuer.String())
+			return unusable("the CRL of %.120q has a serial number that no certificate can have", parsed.Issuer.String())
 		}
 		one.revoked[serial] = struct{}{}
 	}
@@ -233,7 +233,7 @@ func (l *CRLs) add(path string, der []byte, a *TrustAnchors, beside, known []*x5
 	return nil
 }
 
-// Trusts reports whether a certificate is that of one of the authorities, or is under one of them; dates and names are
+// Trusts reports whether a certificate is that of one of the CAs, or is under one of them; dates and names are
 // not looked at.
 func (a *TrustAnchors) Trusts(cert *x509.Certificate) bool { return a.trusts(cert, nil) }
 
@@ -257,7 +257,7 @@ func (a *TrustAnchors) leadsTo(cert *x509.Certificate, beside []*x509.Certificat
 	})
 }
 
-// signers are those of the lists.
+// signers are those of the CRLs.
 func (l *CRLs) signers() []*x509.Certificate {
 	var all []*x509.Certificate
 	for _, of := range l.of {
@@ -266,7 +266,7 @@ func (l *CRLs) signers() []*x509.Certificate {
 	return all
 }
 
-// signerOf finds the authority that has signed a list.
+// signerOf finds the CA that has signed a list.
 func signerOf(parsed *x509.RevocationList, among []*x509.Certificate) *x509.Certificate {
 	for _, cert := range among {
 		if bytes.Equal(cert.RawSubject, parsed.RawIssuer) && parsed.CheckSignatureFrom(cert) == nil {
@@ -276,7 +276,7 @@ func signerOf(parsed *x509.RevocationList, among []*x509.Certificate) *x509.Cert
 	return nil
 }
 
-// Extensions of lists (RFC 5280, section 5.2).
+// Extensions of CRLs (RFC 5280, section 5.2).
 var (
 	oidCRLNumber    = asn1.ObjectIdentifier{2, 5, 29, 20}
 	oidAuthorityKey = asn1.ObjectIdentifier{2, 5, 29, 35}
@@ -338,9 +338,9 @@ func (l *CRLs) Revoked(issuer, serial string) bool {
 	return revoked
 }
 
-// At returns the lists as they are at a moment: an authority whose list should have been
+// At returns the CRLs as they are at a moment: a CA whose list should have been
 // followed by another then has all its certificates refused, for nobody knows which are
-// revoked by now. outdated names these authorities.
+// revoked by now. stale names these CAs.
 func (l *CRLs) At(now time.Time) (at *CRLs, outdated []string) {
 	at = &CRLs{of: maps.Clone(l.of)}
 	for key, of := range at.of {
@@ -356,7 +356,7 @@ func (l *CRLs) At(now time.Time) (at *CRLs, outdated []string) {
 	return at, outdated
 }
 
-// Issuers gives the SHA-256 of the public key of each authority that has a list, and certifies somebody, in
+// Issuers gives the SHA-256 of the public key of each CA that has a list, and certifies somebody, in
 // hexadecimal.
 func (l *CRLs) Issuers() []string {
 	issuers := make([]string, 0, len(l.of))
@@ -369,7 +369,7 @@ func (l *CRLs) Issuers() []string {
 	return issuers
 }
 
-// Sum tells one set of lists from another.
+// Sum tells one set of CRLs from another.
 func (l *CRLs) Sum() [sha256.Size]byte {
 	var lines []string
 	for key, of := range l.of {
@@ -380,7 +380,7 @@ func (l *CRLs) Sum() [sha256.Size]byte {
 }
 
 // NextUpdate returns the earliest moment, of those after another, at which a list becomes
-// outdated, the zero time if there is none.
+// stale, the zero time if there is none.
 func (l *CRLs) NextUpdate(after time.Time) time.Time {
 	var next time.Time
 	for _, of := range l.of {
@@ -391,7 +391,7 @@ func (l *CRLs) NextUpdate(after time.Time) time.Time {
 	return next
 }
 
-// Len returns how many certificates the lists revoke.
+// Len returns how many certificates the CRLs revoke.
 func (l *CRLs) Len() int {
 	n := 0
 	for _, of := range l.of {

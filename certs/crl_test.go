@@ -20,7 +20,7 @@ import (
 	"github.com/interlock-authz/interlock/certs/devca"
 )
 
-// listStage is an authority with the file of its list.
+// listStage is a CA with the file of its list.
 type listStage struct {
 	*devca.CA
 	t           *testing.T
@@ -100,12 +100,12 @@ func TestSecurity8_ListsAreCheckedBeforeTheyAreUsed(t *testing.T) {
 		"delta":              {sign(extension(true, 2, 5, 29, 27)), "is a delta"},
 		"distribution point": {sign(extension(true, 2, 5, 29, 28)), "is of a distribution point"},
 		"unknown extension":  {sign(extension(true, 1, 2, 3)), "critical extension 1.2.3"},
-		"of a stranger":      {foreign, "signed by no authority of clients"},
-		"not yet":            {sign(func(l *x509.RevocationList) { l.ThisUpdate = now.Add(30 * time.Minute) }), "has not come yet"},
-		"twice":              {append(append([]byte{}, good...), good...), "another list"},
-		"a certificate":      {block("CERTIFICATE", s.Certificate().Raw), `a revocation list is a "X509 CRL"`},
+		"of a stranger":      {foreign, "not signed by a CA of clients"},
+		"not yet":            {sign(func(l *x509.RevocationList) { l.ThisUpdate = now.Add(30 * time.Minute) }), "is in the future"},
+		"twice":              {append(append([]byte{}, good...), good...), "two CRLs"},
+		"a certificate":      {block("CERTIFICATE", s.Certificate().Raw), `a CRL is a "X509 CRL"`},
 		"cut off":            {good[:len(good)/2], "damaged"},
-		"flipped":            {block("X509 CRL", flipped(s.sign(func(*x509.RevocationList) {}))), "no authority of clients"},
+		"flipped":            {block("X509 CRL", flipped(s.sign(func(*x509.RevocationList) {}))), "not signed by a CA of clients"},
 		"nothing":            {nil, "empty"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -180,9 +180,9 @@ func TestSecurity8_AnOutdatedListRefuses(t *testing.T) {
 	require.Zero(t, (&certs.CRLs{}).NextUpdate(time.Time{}))
 }
 
-// FuzzCertsRevocationList: whatever stands in a file, it is refused or signed by the authority.
+// FuzzCertsRevocationList: whatever stands in a file, it is refused or signed by the CA.
 func FuzzCertsRevocationList(f *testing.F) {
-	dir := filepath.Join(f.TempDir(), "authority")
+	dir := filepath.Join(f.TempDir(), "CA")
 	authority, err := devca.Init(dir, devca.Options{})
 	require.NoError(f, err)
 	a, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile)})
@@ -197,14 +197,14 @@ func FuzzCertsRevocationList(f *testing.F) {
 		writeFile(t, path, data, 0o600)
 		lists, err := certs.LoadCRLs(a, nil, path)
 		if err == nil && !lists.Revoked(a.Issuers()[0], "7") {
-			t.Fatalf("a list that the authority has not signed: %q", data)
+			t.Fatalf("a list that the CA has not signed: %q", data)
 		}
 	})
 }
 
 // BenchmarkRevoked looks up certificates in a list of a million.
 func BenchmarkRevoked(b *testing.B) {
-	dir := filepath.Join(b.TempDir(), "authority")
+	dir := filepath.Join(b.TempDir(), "CA")
 	authority, err := devca.Init(dir, devca.Options{})
 	require.NoError(b, err)
 	a, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile)})
@@ -245,7 +245,7 @@ func inUse() uint64 {
 	return m.HeapAlloc
 }
 
-// TestAListThatStandsIsTakenOver: as it was read, outdated or not is another question.
+// TestAListThatStandsIsTakenOver: as it was read, stale or not is another question.
 func TestAListThatStandsIsTakenOver(t *testing.T) {
 	s := newListStage(t)
 	s.write(1, 1, 2)
@@ -257,5 +257,5 @@ func TestAListThatStandsIsTakenOver(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, lists, again)
 	_, err = certs.LoadCRLs(s.authorities, lists, s.path, s.path)
-	require.ErrorContains(t, err, "another list", "once for each authority still")
+	require.ErrorContains(t, err, "two CRLs", "once for each CA still")
 }

@@ -14,9 +14,9 @@
 // later: its fingerprint, its serial number and issuer, its dates. Neither function looks at a clock: whether a
 // certificate has ended is asked where the permission is.
 //
-// # The development authority
+// # The development CA
 //
-// [InitAuthority] makes a small authority in a folder, [LoadAuthority] opens it again; [Authority.IssueServer] and
+// [InitAuthority] makes a small CA in a folder, [LoadAuthority] opens it again; [Authority.IssueServer] and
 // [Authority.IssueClient] certify names for at most [MaxLeafLifetime]. It keeps no register of what it issued and is
 // not meant for production.
 //

@@ -39,7 +39,7 @@ func damaged(path, format string, args ...any) error {
 // modeKey is the widest mode of a key file.
 const modeKey fs.FileMode = 0o600
 
-// maxFile bounds what is read from one file, in bytes; a bundle of all public authorities takes a quarter of it.
+// maxFile bounds what is read from one file, in bytes; a bundle of all public CAs takes a quarter of it.
 const maxFile = 1 << 20
 
 // filesAt gives the path itself or, if it is a folder, the files in it whose names end so. Hidden files are left out: by

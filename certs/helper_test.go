@@ -127,7 +127,7 @@ func identifier(t testing.TB, rules ...certs.Rule) *certs.Identifier {
 
 func newAuthority(t testing.TB) (*devca.CA, string) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "authority")
+	dir := filepath.Join(t.TempDir(), "CA")
 	authority, err := devca.Init(dir, devca.Options{})
 	require.NoError(t, err)
 	return authority, dir

@@ -16,7 +16,7 @@ import (
 	"github.com/interlock-authz/interlock/certs/devca"
 )
 
-// under makes an intermediate authority.
+// under makes an intermediate CA.
 func under(t *testing.T, above *devca.CA) (*devca.CA, string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -52,7 +52,7 @@ func TestIntermediateAuthority(t *testing.T) {
 	require.Equal(t, alice, got.Name)
 
 	_, err = devca.Init(t.TempDir(), devca.Options{Issuer: middle, Lifetime: time.Hour})
-	require.ErrorIs(t, err, devca.ErrName, "it certifies no further authority")
+	require.ErrorIs(t, err, devca.ErrName, "it certifies no further CA")
 	_, err = devca.Init(t.TempDir(), devca.Options{Issuer: root, Lifetime: 1000 * 24 * time.Hour})
 	require.ErrorIs(t, err, devca.ErrLifetime, "it ends before the one above it")
 }
@@ -61,7 +61,7 @@ func encode(c *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 }
 
-// TestIntermediateAuthoritysList: the list of an intermediate authority is verified by the
+// TestIntermediateAuthoritysList: the CRL of an intermediate CA is verified by the
 // certificates beside it.
 func TestIntermediateAuthoritysList(t *testing.T) {
 	root, rootDir := newAuthority(t)
@@ -94,7 +94,7 @@ func TestIntermediateAuthoritysList(t *testing.T) {
 	alone, _ := pem.Decode(text)
 	writeFile(t, path, pem.EncodeToMemory(alone), 0o644)
 	_, err = certs.LoadCRLs(authorities, nil, path)
-	require.ErrorContains(t, err, "signed by no authority of clients")
+	require.ErrorContains(t, err, "not signed by a CA of clients")
 
 	stranger, strangerDir := newAuthority(t)
 	require.NotNil(t, stranger)
@@ -103,17 +103,17 @@ func TestIntermediateAuthoritysList(t *testing.T) {
 	writeFile(t, path, text, 0o644)
 	_, err = certs.LoadCRLs(others, nil, path)
 	require.ErrorIs(t, err, certs.ErrCRL)
-	require.ErrorContains(t, err, "not under an authority of clients")
+	require.ErrorContains(t, err, "not under a CA of clients")
 	kept, err := certs.LoadCRLs(others, lists)
-	require.NoError(t, err, "an authority under none of ours certifies nobody: its list may go")
+	require.NoError(t, err, "a CA under none of ours certifies nobody: its list may go")
 	require.Empty(t, kept.Issuers())
 	require.True(t, kept.Revoked(issuer, all[0].Serial))
 	_, err = certs.LoadCRLs(authorities, kept)
-	require.ErrorContains(t, err, "no file holds the list", "but not once it certifies again")
+	require.ErrorContains(t, err, "no file holds the CRL", "but not once it certifies again")
 	_, err = certs.LoadCRLs(others, lists, path)
 	require.NoError(t, err, "and it may stay")
 	_, err = certs.LoadCRLs(authorities, lists)
-	require.ErrorContains(t, err, "no file holds the list")
+	require.ErrorContains(t, err, "no file holds the CRL")
 }
 
 // TestFoldersOfFiles: a folder stands for what is in it.
@@ -150,7 +150,7 @@ func TestFoldersOfFiles(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// TestListsBesideWhichStandsAnother: only authorities, under one of clients, vouch for a list.
+// TestListsBesideWhichStandsAnother: only CAs, under one of clients, vouch for a list.
 func TestListsBesideWhichStandsAnother(t *testing.T) {
 	root, rootDir := newAuthority(t)
 	authorities, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(rootDir, devca.CertFile)})
@@ -168,7 +168,7 @@ func TestListsBesideWhichStandsAnother(t *testing.T) {
 }
 
 // TestSecurity8_AListNeverTakesBack: not with the same number, and not through a withdrawal of
-// its authority.
+// its CA.
 func TestSecurity8_AListNeverTakesBack(t *testing.T) {
 	s := newListStage(t)
 	s.write(5, 1, 2)
@@ -187,7 +187,7 @@ func TestSecurity8_AListNeverTakesBack(t *testing.T) {
 	require.NoError(t, err)
 	for _, paths := range [][]string{nil, {s.path}} { // its file is gone, or is there
 		away, err := certs.LoadCRLs(others, before, paths...)
-		require.NoError(t, err, "it does not hold up the lists of others")
+		require.NoError(t, err, "it does not hold up the CRLs of others")
 		require.Empty(t, away.Issuers())
 		s.write(3)
 		_, err = s.load(away)

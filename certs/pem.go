@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 const (
@@ -27,6 +28,9 @@ func ParseCertificates(path string, data []byte) ([]*x509.Certificate, error) {
 	}
 	var parsed []*x509.Certificate
 	for i, block := range blocks {
+		if i == 0 && strings.HasSuffix(block.Type, blockKey) {
+			return nil, damaged(path, "is a private key; pass the certificate's file instead, such as %s", strings.TrimSuffix(path, ".key")+".crt")
+		}
 		if block.Type != blockCertificate {
 			return nil, damaged(path, "block %d is %.40q where only certificates belong; remove it", i+1, block.Type)
 		}

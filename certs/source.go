@@ -16,7 +16,7 @@ type Material struct {
 	TrustAnchors *TrustAnchors
 }
 
-// Sum tells one material from another: the certificates in it, and what authorities may certify.
+// Sum tells one material from another: the certificates in it, and what CAs may certify.
 func (m Material) Sum() [sha256.Size]byte {
 	h := sha256.New()
 	for _, der := range m.Certificate.Certificate {
@@ -76,7 +76,7 @@ func (f Files) Watch(ctx context.Context, changed func()) {
 	WatchFiles(ctx, paths, changed)
 }
 
-// Join gives the certificate of the first source that has one, and the authorities of all.
+// Join gives the certificate of the first source that has one, and the CAs of all.
 func Join(sources ...Source) Source { return joined(sources) }
 
 type joined []Source

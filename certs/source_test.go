@@ -70,7 +70,7 @@ func TestFilesAreASource(t *testing.T) {
 	bound.TrustAnchors = []certs.Binding{{File: files.TrustAnchors[0].File, TrustDomains: []string{"a.example"}}}
 	narrower, err := bound.Load()
 	require.NoError(t, err)
-	require.NotEqual(t, after.Sum(), narrower.Sum(), "the same authority, for other names")
+	require.NotEqual(t, after.Sum(), narrower.Sum(), "the same CA, for other names")
 
 	writeFile(t, files.Certificate, []byte("half"), 0o644)
 	awaitChange(t, changes)

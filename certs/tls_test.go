@@ -16,7 +16,7 @@ import (
 	"github.com/interlock-authz/interlock/certs/devca"
 )
 
-// site is an authority with a server, on disk.
+// site is a CA with a server, on disk.
 type site struct {
 	authority *devca.CA
 	dir       string
@@ -142,7 +142,7 @@ func TestHandshakeRefusesClients(t *testing.T) {
 		server error // what the server's error is, and what the client hears
 		client string
 	}{
-		"wrong authority": {issueClient(t, other, devca.ClientOptions{SPIFFEID: alice}),
+		"wrong CA": {issueClient(t, other, devca.ClientOptions{SPIFFEID: alice}),
 			x509.UnknownAuthorityError{}, "unknown certificate authority"},
 		"expired": {issueClient(t, s.authority, devca.ClientOptions{SPIFFEID: alice, Lifetime: time.Hour, Now: expired}),
 			x509.CertificateInvalidError{Reason: x509.Expired}, "expired certificate"},
@@ -180,7 +180,7 @@ func TestHandshakeRefusesTLS12(t *testing.T) {
 
 func TestHandshakeRefusesServers(t *testing.T) {
 	s, other := newSite(t), newSite(t)
-	t.Run("wrong authority", func(t *testing.T) {
+	t.Run("wrong CA", func(t *testing.T) {
 		got := connect(t, other.server(t), s.client(t, devca.KeyPair{}))
 		var unknown x509.UnknownAuthorityError
 		require.ErrorAs(t, got.clientErr, &unknown)
@@ -205,7 +205,7 @@ func TestServerConfigProtocols(t *testing.T) {
 	}
 }
 
-// No pool would mean the system's: every public authority could then name our clients.
+// No pool would mean the system's: every public CA could then name our clients.
 func TestServerConfigNeedsAuthorities(t *testing.T) {
 	s := newSite(t)
 	for name, pool := range map[string]*x509.CertPool{"nil": nil, "empty": x509.NewCertPool()} {
@@ -226,9 +226,9 @@ func TestConfigsRefuseFiles(t *testing.T) {
 		opts certs.ClientOptions
 		want error
 	}{
-		"no authority":     {certs.ClientOptions{}, certs.ErrNoTrustAnchors},
-		"authority lost":   {certs.ClientOptions{CAFile: ca + "x"}, fs.ErrNotExist},
-		"authority's key":  {certs.ClientOptions{CAFile: s.path(devca.KeyFile)}, certs.ErrDamaged},
+		"no CA":            {certs.ClientOptions{}, certs.ErrNoTrustAnchors},
+		"CA lost":          {certs.ClientOptions{CAFile: ca + "x"}, fs.ErrNotExist},
+		"CA's key":         {certs.ClientOptions{CAFile: s.path(devca.KeyFile)}, certs.ErrDamaged},
 		"leaf to trust":    {certs.ClientOptions{CAFile: s.path("server.crt")}, certs.ErrDamaged},
 		"certificate only": {certs.ClientOptions{CAFile: ca, CertFile: s.path("server.crt")}, certs.ErrHalfPair},
 		"key only":         {certs.ClientOptions{CAFile: ca, KeyFile: s.path("server.key")}, certs.ErrHalfPair},

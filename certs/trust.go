@@ -121,6 +121,10 @@ func (t *Trust) reload(force bool) (changed bool, err error) {
 		return false, err
 	}
 	t.sums = sums
+	if changed {
+		t.options.Logger.Info("certificates, CAs and CRLs loaded",
+			slog.Int("trust_anchors", len(next.anchors.all)), slog.Int("revoked", next.crls.Len()))
+	}
 	return changed, nil
 }
 
@@ -150,8 +154,6 @@ func (t *Trust) publish(next *TrustState) error {
 	if len(next.stale) > 0 && (last == nil || !slices.Equal(last.stale, next.stale)) {
 		t.options.Logger.Error("CRLs are stale", slog.Any("issuers", next.stale), slog.Bool("accepted", t.options.AcceptStaleCRLs))
 	}
-	t.options.Logger.Info("certificates, CAs and CRLs loaded",
-		slog.Int("trust_anchors", len(next.anchors.all)), slog.Int("revoked", next.crls.Len()))
 	return nil
 }
 

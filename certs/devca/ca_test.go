@@ -90,7 +90,7 @@ func TestInitAuthorityOverwritesOnlyByForce(t *testing.T) {
 	require.NotEqual(t, first.Certificate().Raw, second.Certificate().Raw)
 }
 
-// Whoever loads an authority issues what the one who made it can verify.
+// Whoever loads a CA issues what the one who made it can verify.
 func TestLoadAuthorityIssues(t *testing.T) {
 	made, dir := newAuthority(t)
 	loaded, err := devca.Load(dir)

@@ -1,4 +1,4 @@
-// Package devca is a small certificate authority (CA) for development and tests.
+// Package devca is a small certificate CA (CA) for development and tests.
 //
 // [Init] makes a CA in a folder, and [Load] opens it again. [CA.IssueServer] and [CA.IssueClient] certify names for at
 // most [MaxLeafLifetime], [CA.Renew] repeats a certificate with a new key, and [CA.Revoke] signs a certificate revocation

@@ -111,7 +111,7 @@ func spiffeURIs(id string) ([]*url.URL, error) {
 	return []*url.URL{parsed.URL()}, nil
 }
 
-// leafTemplate begins a certificate that is no CA's and ends no later than the CA's.
+// leafTemplate begins a certificate that is not a CA's and ends no later than the CA's.
 func (ca *CA) leafTemplate(now func() time.Time, lifetime time.Duration, usage x509.ExtKeyUsage) (*x509.Certificate, error) {
 	lifetime = cmp.Or(lifetime, DefaultLeafLifetime)
 	if lifetime > MaxLeafLifetime {

@@ -64,7 +64,7 @@ func TestIssueServer(t *testing.T) {
 	}
 }
 
-// What the authority certifies for clients is what the identifier reads.
+// What the CA certifies for clients is what the identifier reads.
 func TestIssueClient(t *testing.T) {
 	authority, _ := newAuthority(t)
 	tests := map[string]devca.ClientOptions{

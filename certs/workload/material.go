@@ -58,7 +58,7 @@ func certificate(svid *x509svid.SVID) tls.Certificate {
 	return pair
 }
 
-// authorities binds those of each trust domain to it. An empty bundle is one that has been taken away.
+// CAs binds those of each trust domain to it. An empty bundle is one that has been taken away.
 func (c choice) authorities(answer *workloadapi.X509Context) (*certs.TrustAnchors, error) {
 	var each []certs.Source
 	for _, bundle := range answer.Bundles.Bundles() {
@@ -98,7 +98,7 @@ func (c choice) missing(answer *workloadapi.X509Context) []spiffeid.TrustDomain 
 	return none
 }
 
-// given is a source of authorities that are known already. Nobody watches it.
+// given is a source of CAs that are known already. Nobody watches it.
 type given struct {
 	certs.Source
 	authorities *certs.TrustAnchors

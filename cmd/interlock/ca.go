@@ -18,14 +18,14 @@ import (
 func caCommand() *cobra.Command {
 	issue := group(&cobra.Command{Use: "issue", Short: "Issue a certificate"}, issueServerCommand(), issueClientCommand())
 	return group(&cobra.Command{
-		Use: "ca", Short: "Make a development authority and its certificates",
-		Long: `Make an authority for development and tests, and certificates of it: ECDSA P-256, short
+		Use: "ca", Short: "Make a development CA and its certificates",
+		Long: `Make a CA for development and tests, and certificates of it: ECDSA P-256, short
 lives, keys readable by their owner alone, nothing overwritten without --force.`,
 	}, caInitCommand(), issue, caRenewCommand(), caRevokeCommand(), caShowCommand())
 }
 
 func dirFlag(cmd *cobra.Command, dir *string, force *bool) {
-	cmd.Flags().StringVar(dir, "dir", devFolder, "`folder` of the authority and of what it issues")
+	cmd.Flags().StringVar(dir, "dir", devFolder, "`folder` of the CA and of what it issues")
 	cmd.Flags().BoolVar(force, "force", false, "overwrite what is there")
 }
 
@@ -36,7 +36,7 @@ func caInitCommand() *cobra.Command {
 		o          devca.Options
 	)
 	cmd := &cobra.Command{
-		Use: "init", Short: "Make an authority: ca.crt and ca.key", Args: cobra.NoArgs,
+		Use: "init", Short: "Make a CA: ca.crt and ca.key", Args: cobra.NoArgs,
 		Example: "  interlock ca init\n  interlock ca init --dir team --under .interlock",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Force = force
@@ -55,8 +55,8 @@ func caInitCommand() *cobra.Command {
 		},
 	}
 	dirFlag(cmd, &dir, &force)
-	cmd.Flags().StringVar(&under, "under", "", "`folder` of the authority that certifies it: it is an intermediate one then")
-	cmd.Flags().StringVar(&o.Name, "name", "", "`name` of the authority (default interlock development CA)")
+	cmd.Flags().StringVar(&under, "under", "", "`folder` of the CA that certifies it: it is an intermediate one then")
+	cmd.Flags().StringVar(&o.Name, "name", "", "`name` of the CA (default interlock development CA)")
 	cmd.Flags().DurationVar(&o.Lifetime, "lifetime", devca.DefaultLifetime, "how long it is valid")
 	return cmd
 }
@@ -114,7 +114,7 @@ func issueClientCommand() *cobra.Command {
 func loadAuthority(dir string) (*devca.CA, error) {
 	authority, err := devca.Load(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint(err, "interlock ca init --dir %s makes an authority", dir)
+		return nil, hint(err, "interlock ca init --dir %s makes a CA", dir)
 	}
 	return authority, err
 }
@@ -178,7 +178,7 @@ revoke ends it at once.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", devFolder, "`folder` of the authority")
+	cmd.Flags().StringVar(&dir, "dir", devFolder, "`folder` of the CA")
 	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "how long it is valid (default as before)")
 	return cmd
 }

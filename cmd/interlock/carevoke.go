@@ -14,7 +14,7 @@ import (
 	"github.com/interlock-authz/interlock/certs"
 )
 
-// listFile is the authority's revocation list, in its folder.
+// listFile is the CA's CRL, in its folder.
 const listFile = "ca.crl"
 
 func caRevokeCommand() *cobra.Command {
@@ -23,8 +23,8 @@ func caRevokeCommand() *cobra.Command {
 		next time.Duration
 	)
 	cmd := &cobra.Command{
-		Use: "revoke [FILE …]", Short: "Revoke certificates: writes the authority's revocation list, " + listFile,
-		Long: `Write the authority's revocation list anew, with these certificates besides what it has
+		Use: "revoke [FILE …]", Short: "Revoke certificates: writes the CA's CRL, " + listFile,
+		Long: `Write the CA's CRL anew, with these certificates besides what it has
 revoked before. Without a FILE only its number and its dates change. A server that reads
 the list (tls.crls) takes it over at once.`,
 		Example: "  interlock ca revoke .interlock/alice.crt",
@@ -52,7 +52,7 @@ the list (tls.crls) takes it over at once.`,
 			return wrote(cmd, path, time.Now().Add(next))
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", devFolder, "`folder` of the authority")
+	cmd.Flags().StringVar(&dir, "dir", devFolder, "`folder` of the CA")
 	cmd.Flags().DurationVar(&next, "next", 7*24*time.Hour, "`time` until the next list is due")
 	return cmd
 }

@@ -88,7 +88,7 @@ func (c proxiedConfig) options() (*httpapi.Proxied, error) {
 	return p, nil
 }
 
-// identifier identifies callers, under no authorities yet.
+// identifier identifies callers, under no CAs yet.
 func (c *config) identifier() (*certs.Identifier, error) {
 	id, err := certs.NewIdentifier(c.Identity...)
 	if err != nil {
@@ -121,7 +121,7 @@ type tlsConfig struct {
 	Key         string `yaml:"key"`
 	MinVersion  string `yaml:"min-version"` // "" for the default
 	ClientCA    string `yaml:"client-ca"`
-	// ClientCAs are bound to names; the authorities of ClientCA are not.
+	// ClientCAs are bound to names; the CAs of ClientCA are not.
 	ClientCAs []certs.Binding `yaml:"client-cas"`
 	// WorkloadAPI stands in place of Certificate, Key and ClientCA.
 	WorkloadAPI workloadConfig `yaml:"workload-api"`
@@ -136,7 +136,7 @@ type workloadConfig struct {
 	TrustDomains []string `yaml:"trust-domains"`
 }
 
-// bindings are all authorities of clients in files.
+// bindings are all CAs of clients in files.
 func (c *tlsConfig) bindings() []certs.Binding {
 	if c.ClientCA == "" {
 		return c.ClientCAs
@@ -197,12 +197,12 @@ tls:
     - file: /etc/interlock/partner-ca.crt
       trust-domains: [partner.example]  # of SPIFFE IDs
       names: [partner.example]          # of DNS names and mail addresses, and what ends in .partner.example
-  crls: [/etc/interlock/ca.crl]  # of these authorities; read anew when they change, and at SIGHUP
-  stale-crls: refuse    # or accept: the certificates of an authority whose next list is overdue
+  crls: [/etc/interlock/ca.crl]  # of these CAs; read anew when they change, and at SIGHUP
+  stale-crls: refuse    # or accept: the certificates of a CA whose next list is overdue
   # workload-api:           # a SPIFFE Workload API, in place of certificate, key and client-ca
   #   address: unix:///run/spire/agent.sock
   #   spiffe-id: ""         # which SVID; the first
-  #   trust-domains: []     # whose clients; all that it gives authorities of
+  #   trust-domains: []     # whose clients; all that it gives CAs of
 identity: [dns, email]   # after the SPIFFE ID: dns, email, uri, sha256, spki, cn, in this order
 fingerprints:            # principals of single certificates, by their SHA-256, before all else
   # 5f0c…9a: spiffe://example.org/legacy
@@ -242,7 +242,7 @@ func (c *config) load(path string) error {
 	return hint(fmt.Errorf("%s: %s", place, text), "interlock serve --help shows a whole example")
 }
 
-// check refuses a server without a certificate, or with two, and without authorities.
+// check refuses a server without a certificate, or with two, and without CAs.
 func (c *tlsConfig) check() error {
 	needed := []struct{ name, value string }{
 		{"tls.certificate", c.Certificate}, {"tls.key", c.Key}, {"tls.client-ca", c.firstCA()},
@@ -338,7 +338,7 @@ func bootstrapPolicy(id string) (*policy.File, error) {
 	}, nil
 }
 
-// firstCA is the first file with an authority of clients, empty if there is none.
+// firstCA is the first file with a CA of clients, empty if there is none.
 func (c *tlsConfig) firstCA() string {
 	if all := c.bindings(); len(all) > 0 {
 		return all[0].File

@@ -49,7 +49,7 @@ func writeTarget(dir string, l *listeners) error {
 }
 
 // setUpDev makes what is missing in the folder, replaces certificates that end within a
-// day or are not the authority's, and configures the server to use it.
+// day or are not the CA's, and configures the server to use it.
 func setUpDev(dir string, c *config, out io.Writer) error {
 	authority, err := devAuthority(dir, out)
 	if err != nil {
@@ -80,7 +80,7 @@ func devAuthority(dir string, out io.Writer) (*devca.CA, error) {
 	}
 	authority, err := devca.Init(dir, devca.Options{})
 	if err == nil {
-		fmt.Fprintln(out, "made a development authority in", dir)
+		fmt.Fprintln(out, "made a development CA in", dir)
 	}
 	return authority, err
 }
@@ -92,7 +92,7 @@ func devCertificates(dir string, authority *devca.CA, out io.Writer) error {
 		}
 		pair, err := make()
 		if errors.Is(err, devca.ErrLifetime) {
-			return hint(err, "the development authority is about to end: remove %s, and a new one is made", dir)
+			return hint(err, "the development CA is about to end: remove %s, and a new one is made", dir)
 		}
 		if err != nil {
 			return err
@@ -113,7 +113,7 @@ func devCertificates(dir string, authority *devca.CA, out io.Writer) error {
 	return nil
 }
 
-// usable reports whether the pair is the authority's and can be used for another day.
+// usable reports whether the pair is the CA's and can be used for another day.
 func usable(dir, name string, authority *devca.CA) bool {
 	pair, err := certs.LoadKeyPair(filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
 	if err != nil {

@@ -47,7 +47,7 @@ grants:
 `
 
 // echo is a server whose guarded handler answers with the caller's identity. Certificates,
-// authorities, lists and rules are those of a configuration file, as for interlock serve.
+// CAs, CRLs and rules are those of a configuration file, as for interlock serve.
 type echo struct {
 	config  string // the file
 	address string
@@ -77,7 +77,7 @@ func (s *sharedText) logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(s, nil))
 }
 
-// newEcho serves with the authorities, lists and rules of c; its own certificate is made.
+// newEcho serves with the CAs, CRLs and rules of c; its own certificate is made.
 func newEcho(t testing.TB, c config, alter ...func(*tls.Config)) *echo {
 	t.Helper()
 	dir := t.TempDir()

@@ -104,7 +104,7 @@ func TestOpenSSL(t *testing.T) {
 		wants []string
 	}{
 		{"accepted", f.clients.leaf(), []string{"200 OK", alice, "TLSv1.3"}},
-		{"wrong authority", newRoot(t, "other").leaf(), []string{"alert unknown ca"}},
+		{"wrong CA", newRoot(t, "other").leaf(), []string{"alert unknown ca"}},
 		{"expired", f.clients.leaf(valid(-2*time.Hour, -time.Hour)), []string{"alert certificate expired"}},
 		{"a server's", f.clients.leaf(extKeyUsage(x509.ExtKeyUsageServerAuth)), []string{"alert bad certificate"}},
 		{"revoked", f.revoked, []string{"401 Unauthorized", "credential-revoked"}},

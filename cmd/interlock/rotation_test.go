@@ -71,7 +71,7 @@ func (v *visitor) visit(address string) {
 	}
 }
 
-// rotation is a server under load whose certificate, authorities and lists change.
+// rotation is a server under load whose certificate, CAs and CRLs change.
 type rotation struct {
 	*running
 	t        *testing.T
@@ -108,7 +108,7 @@ func (r *rotation) used() {
 	r.eventually(r.t, func() bool { return strings.Count(r.log.String(), "CRLs loaded") >= r.uses })
 }
 
-// TestRotationUnderLoad: certificates, authorities and lists change a hundred times while 64
+// TestRotationUnderLoad: certificates, CAs and CRLs change a hundred times while 64
 // clients work. No request fails that should not, and none passes that should not.
 func TestRotationUnderLoad(t *testing.T) {
 	r := &rotation{t: t, partners: newRoot(t, "partners")}

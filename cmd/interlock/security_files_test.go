@@ -27,10 +27,10 @@ func interlock(t testing.TB, args ...string) {
 	require.Zero(t, run(args, &out, &errs), errs.String())
 }
 
-// newIssued is a folder with an authority and what it has issued.
+// newIssued is a folder with a CA and what it has issued.
 func newIssued(t testing.TB, clients ...string) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "authority")
+	dir := filepath.Join(t.TempDir(), "CA")
 	interlock(t, "ca", "init", "--dir", dir)
 	interlock(t, "ca", "issue", "server", "server", "--dir", dir)
 	for _, name := range clients {

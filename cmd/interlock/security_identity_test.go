@@ -47,7 +47,7 @@ func (e *echo) requireUnshaken(t testing.TB, alert string, chain tls.Certificate
 	}
 }
 
-// newIdentityEcho trusts one authority for all names and another for b.example, and asks
+// newIdentityEcho trusts one CA for all names and another for b.example, and asks
 // all rules.
 func newIdentityEcho(t testing.TB) (e *echo, all, bound *minter) {
 	t.Helper()
@@ -201,7 +201,7 @@ func TestSecurity3_AnAuthoritySpeaksForItsOwnNames(t *testing.T) {
 	const admin = "spiffe://a.example/admin"
 	e.requireIs(t, admin, all.leaf(uri(admin)), nil)
 	e.requireIs(t, "spiffe://b.example/admin", bound.leaf(uri("spiffe://b.example/admin")), nil)
-	between := bound.under(t, "all") // by the name of the other authority
+	between := bound.under(t, "all") // by the name of the other CA
 	for _, chain := range []tls.Certificate{
 		bound.leaf(uri(admin)), with(bound.leaf(uri(admin)), all), with(between.leaf(uri(admin)), between),
 		with(between.leaf(uri(admin)), between, all), bound.leaf(uri("spiffe://b.example.a.example/admin")),
@@ -234,7 +234,7 @@ func TestSecurity4_NameConstraintsHold(t *testing.T) {
 }
 
 // TestSecurity4_TheServersOwnCertificateIsNoClients has clients and servers come by one
-// authority, as interlock ca issues them.
+// CA, as interlock ca issues them.
 func TestSecurity4_TheServersOwnCertificateIsNoClients(t *testing.T) {
 	t.Parallel()
 	s := newRunning(t, func(c *config) {

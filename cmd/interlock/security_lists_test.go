@@ -69,7 +69,7 @@ func TestSecurity8_NothingIsGoodAgain(t *testing.T) {
 	for _, back := range []func(){
 		func() { s.writeNumbered(t, 6) },
 		func() { require.NoError(t, os.Remove(s.file("clients.crl"))) },
-		func() { s.writeBy(t, newRoot(t, "clients"), 8) }, // another authority of the same name
+		func() { s.writeBy(t, newRoot(t, "clients"), 8) }, // another CA of the same name
 	} {
 		s.exchange(t, back, func() bool {
 			status, _ := s.operators(t, "/healthz")
@@ -81,7 +81,7 @@ func TestSecurity8_NothingIsGoodAgain(t *testing.T) {
 			return status == http.StatusOK
 		})
 	}
-	s.exchange(t, func() { s.writeNumbered(t, 8) }, s.answers(revoked, http.StatusOK)) // the authority itself may
+	s.exchange(t, func() { s.writeNumbered(t, 8) }, s.answers(revoked, http.StatusOK)) // the CA itself may
 }
 
 // TestSecurity8_AnOutdatedListRefusesAll: while the server runs, and by default.

@@ -32,7 +32,7 @@ type running struct {
 	log       *sharedText
 }
 
-// newRunning starts a server whose clients come by one authority, with a revocation list.
+// newRunning starts a server whose clients come by one CA, with a CRL.
 func newRunning(t testing.TB, alter ...func(*config)) *running {
 	t.Helper()
 	s := &running{dir: t.TempDir(), clients: newRoot(t, "clients"), log: &sharedText{}}
@@ -249,7 +249,7 @@ func TestSecurity7_ASessionIsNotResumedWhenItsAuthorityIsGone(t *testing.T) {
 	s.requireVisit(t, client, http.StatusOK, false)
 }
 
-// TestSecurity7_AnAuthorityThatIsGoneIsNotResumedByItsKeyEither takes the authority away
+// TestSecurity7_AnAuthorityThatIsGoneIsNotResumedByItsKeyEither takes the CA away
 // and keeps the key of the session tickets.
 func TestSecurity7_AnAuthorityThatIsGoneIsNotResumedByItsKeyEither(t *testing.T) {
 	t.Parallel()

@@ -26,7 +26,7 @@ func serveCommand() *cobra.Command {
 		Long: `Run the server: the decision API (OpenID AuthZEN 1.0) for callers, the admin API for
 administrators, both by mutual TLS, and health for operators.
 
-With --dev it makes an authority, certificates and a sample policy in ./.interlock, and
+With --dev it makes a CA, certificates and a sample policy in ./.interlock, and
 serves a small orders API to try it on. Without, it takes a configuration file, of which
 this is a whole example; flags go over it:
 
@@ -59,7 +59,7 @@ func (c *config) flags(cmd *cobra.Command) {
 	f.StringVar(&c.BootstrapAdmin, "bootstrap-admin", "", "`principal` that becomes the first administrator of an empty policy")
 	f.StringVar(&c.TLS.Certificate, "tls-certificate", "", "the server's certificate `file`")
 	f.StringVar(&c.TLS.Key, "tls-key", "", "the server's key `file`")
-	f.StringVar(&c.TLS.ClientCA, "client-ca", "", "`file` with the authorities of callers")
+	f.StringVar(&c.TLS.ClientCA, "client-ca", "", "`file` with the CAs of callers")
 	f.TextVar(&c.Log.Level, "log-level", c.Log.Level, "debug, info, warn or error")
 	f.StringVar(&c.Log.Format, "log-format", c.Log.Format, "text or json")
 }

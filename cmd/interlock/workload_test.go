@@ -58,7 +58,7 @@ func (a *agent) FetchX509SVID(_ *workload.X509SVIDRequest, stream workload.Spiff
 	}
 }
 
-// answerOf gives the server an SVID of one authority, and the authority of another domain.
+// answerOf gives the server an SVID of one CA, and the CA of another domain.
 func answerOf(own *minter, federated map[string]*minter) *workload.X509SVIDResponse {
 	svid := own.leaf(uri("spiffe://a.example/server"), extKeyUsage(x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth))
 	answer := &workload.X509SVIDResponse{
@@ -110,7 +110,7 @@ func TestServeFromAWorkloadAPI(t *testing.T) {
 		return err == nil && !after.state.PeerCertificates[0].Equal(before.state.PeerCertificates[0])
 	})
 	_, err = visit(partners, "spiffe://b.example/bob")
-	require.Error(t, err, "its authority is not known any more")
+	require.Error(t, err, "its CA is not known any more")
 
 	broken := answerOf(own, nil)
 	broken.Svids[0].X509Svid = []byte("broken")
