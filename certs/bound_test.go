@@ -13,9 +13,10 @@ import (
 	"github.com/interlock-authz/interlock/certs/devca"
 )
 
-// TestSecurity3_AuthoritiesAreBoundToNames: a chain speaks only for names that the CA
+// TestIdentity_CAsAreBoundToNames: a chain speaks only for names that the CA
 // at its end may certify.
-func TestSecurity3_AuthoritiesAreBoundToNames(t *testing.T) {
+// SECURITY, line 3.
+func TestIdentity_CAsAreBoundToNames(t *testing.T) {
 	rules := []certs.Rule{certs.RuleDNS, certs.RuleEmail, certs.RuleURI, certs.RuleCN, certs.RuleSPKI}
 	file := writeIssuer(t)
 	for _, c := range []struct {
@@ -67,7 +68,8 @@ func writeIssuer(t *testing.T) string {
 	return writeFile(t, path, block("CERTIFICATE", issuer().Raw), 0o600)
 }
 
-func TestSecurity3_AnAuthorityThatIsNotListedCertifiesNothing(t *testing.T) {
+// SECURITY, line 3.
+func TestIdentity_ACAThatIsNotListedCertifiesNothing(t *testing.T) {
 	_, dir := newAuthority(t)
 	a, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile)})
 	require.NoError(t, err)

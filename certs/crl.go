@@ -16,18 +16,17 @@ import (
 	"time"
 )
 
-// ErrCRL is wrapped, in a *[FileError], by what is wrong with a CRL that can be
-// read: who has signed it, what it covers, how old it is.
+// ErrCRL is the cause, in a *[FileError], of a readable CRL that is rejected for its signer, scope, number or age.
 var ErrCRL = errors.New("certs: CRL not usable")
 
-// maxListSize bounds a file of CRLs, in bytes: some million entries.
-const maxListSize = 256 << 20
+// maxCRLSize bounds a file of CRLs, in bytes: some million entries.
+const maxCRLSize = 256 << 20
 
 // serialNumber is a serial number, right-aligned: at most 20 bytes, as RFC 5280 has it.
 type serialNumber [20]byte
 
-// list is one CA's CRL.
-type list struct {
+// crl is one CA's CRL.
+type crl struct {
 	issuer     string // of its certificate's subject, for people
 	signer     *x509.Certificate
 	above      []*x509.Certificate // between the signer and a CA
@@ -35,47 +34,43 @@ type list struct {
 	nextUpdate time.Time
 	sum        [sha256.Size]byte
 	revoked    map[serialNumber]struct{}
-	outdated   bool // and so its CA's certificates are refused, all of them
+	stale      bool // and so its CA's certificates are refused, all of them
 	dormant    bool // its CA certifies nobody at the moment
 }
 
-// CRLs are the newest CRLs (RFC 5280, section 5) of CAs, one
-// for each at most. It is immutable and may be used by many goroutines. A look takes a
-// lookup in a hash table, whatever the length of the list.
+// CRLs are certificate revocation lists (RFC 5280, section 5), at most one for each CA. They are immutable and safe for
+// concurrent use. A lookup costs one access to a hash table, whatever the length of the CRL.
 type CRLs struct {
-	of map[[sha256.Size]byte]*list
+	of map[[sha256.Size]byte]*crl
 }
 
-// LoadCRLs reads files with complete CRLs of the CAs, in DER or in PEM,
-// and verifies them. A path may be a folder of such files, whose names end in .crl or .pem. The
-// list of an intermediate CA stands in PEM beside the CA's certificate, and those
-// above it, so that it can be verified up to one of a.
+// LoadCRLs reads files with complete CRLs of the CAs, in DER or in PEM, and verifies them. A path may be a folder of such
+// files, whose names end in .crl or .pem. The CRL of an intermediate CA is in PEM, in one file with the certificates of that
+// CA and of its issuers, up to one of the trust anchors.
 //
-// before are the CRLs that they replace, nil for none. A CA's list never takes
-// anything back: its number does not fall, and with the same number it revokes what it has
-// revoked. A CA that had a list keeps one. The list of one that certifies nobody at the
-// moment is kept, for it may do so again.
+// The CRLs replace earlier ones, nil for none. A CA's CRL never un-revokes by accident: its number does not fall, and with
+// the same number it revokes what it has revoked. A CA that had a CRL must keep one. The CRL of a CA that is under no trust
+// anchor now is kept, for the case that the CA returns.
 //
-// Errors are *[FileError]: of a damaged file, or wrapping [ErrCRL] for a list that is signed by
-// nobody who is known, covers a part only (delta CRLs, distribution points), is not valid yet,
-// has no next update, or is older than the one before.
-func LoadCRLs(a *TrustAnchors, before *CRLs, paths ...string) (*CRLs, error) {
-	if before == nil {
-		before = &CRLs{}
+// Errors are *[FileError]: [ErrDamaged], or [ErrCRL] for a CRL that no known CA has signed, that covers a part only (delta
+// CRLs, distribution points), is not valid yet, has no number or next update, or is older than the earlier one.
+func LoadCRLs(a *TrustAnchors, earlier *CRLs, paths ...string) (*CRLs, error) {
+	if earlier == nil {
+		earlier = &CRLs{}
 	}
-	l := &CRLs{of: map[[sha256.Size]byte]*list{}}
+	l := &CRLs{of: map[[sha256.Size]byte]*crl{}}
 	for _, path := range paths {
 		files, err := filesAt(path, ".crl", ".pem")
 		if err != nil {
 			return nil, err
 		}
 		for _, file := range files {
-			if err := l.read(file, a, before); err != nil {
+			if err := l.read(file, a, earlier); err != nil {
 				return nil, err
 			}
 		}
 	}
-	for key, old := range before.of {
+	for key, old := range earlier.of {
 		now := l.of[key]
 		if now == nil {
 			if a.trusts(old.signer, old.above) {
@@ -94,7 +89,7 @@ func LoadCRLs(a *TrustAnchors, before *CRLs, paths ...string) (*CRLs, error) {
 }
 
 // follows refuses a list that takes something back.
-func (now *list) follows(old *list) error {
+func (now *crl) follows(old *crl) error {
 	switch now.number.Cmp(old.number) {
 	case -1:
 		return fmt.Errorf("%w: the CRL of %.120q has number %v, and the one before had %v", ErrCRL, old.issuer, now.number, old.number)
@@ -116,14 +111,14 @@ func (l *CRLs) read(path string, a *TrustAnchors, before *CRLs) error {
 	if err != nil {
 		return err
 	}
-	if info.Size() > maxListSize {
-		return damaged(path, "has %d bytes; a file of CRLs has at most %d", info.Size(), maxListSize)
+	if info.Size() > maxCRLSize {
+		return damaged(path, "has %d bytes; a file of CRLs has at most %d", info.Size(), maxCRLSize)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	ders, beside, err := listBlocks(path, text)
+	ders, beside, err := crlBlocks(path, text)
 	if err != nil {
 		return err
 	}
@@ -148,8 +143,8 @@ func (l *CRLs) read(path string, a *TrustAnchors, before *CRLs) error {
 	return nil
 }
 
-// listBlocks takes a file apart: CRLs, and certificates beside them, in PEM and nothing else, or one list in DER.
-func listBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certificate, err error) {
+// crlBlocks takes a file apart: CRLs, and certificates beside them, in PEM and nothing else, or one list in DER.
+func crlBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certificate, err error) {
 	if len(text) > 0 && text[0] == 0x30 {
 		return [][]byte{text}, nil, nil
 	}
@@ -159,7 +154,7 @@ func listBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certifi
 	}
 	for _, b := range blocks {
 		switch b.Type {
-		case pemList:
+		case blockCRL:
 			ders = append(ders, b.Bytes)
 		case blockCertificate:
 			cert, err := x509.ParseCertificate(b.Bytes)
@@ -168,16 +163,16 @@ func listBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certifi
 			}
 			beside = append(beside, cert)
 		default:
-			return nil, nil, damaged(path, "holds a %.40q; a CRL is a %q", b.Type, pemList)
+			return nil, nil, damaged(path, "holds a %.40q; a CRL is a %q", b.Type, blockCRL)
 		}
 	}
 	if len(ders) == 0 {
-		return nil, nil, damaged(path, "holds certificates alone; a CRL is a %q", pemList)
+		return nil, nil, damaged(path, "holds certificates alone; a CRL is a %q", blockCRL)
 	}
 	return ders, beside, nil
 }
 
-const pemList = "X509 CRL"
+const blockCRL = "X509 CRL"
 
 // again takes over a list that stood before, byte for byte, as it was read then: everything is read anew when one file of
 // many changes.
@@ -186,7 +181,7 @@ func (l *CRLs) again(before *CRLs, der []byte, a *TrustAnchors, beside []*x509.C
 	for key, old := range before.of {
 		if old.sum == sum && !old.dormant && l.of[key] == nil && a.trusts(old.signer, beside) {
 			kept := *old
-			kept.above, kept.outdated = beside, false
+			kept.above, kept.stale = beside, false
 			l.of[key] = &kept
 			return true
 		}
@@ -220,7 +215,7 @@ func (l *CRLs) add(path string, der []byte, a *TrustAnchors, beside, known []*x5
 	if l.of[key] != nil {
 		return unusable("there are two CRLs of %.120q; give one for each CA", parsed.Issuer.String())
 	}
-	one := &list{issuer: parsed.Issuer.String(), signer: signer, above: beside, number: parsed.Number, nextUpdate: parsed.NextUpdate,
+	one := &crl{issuer: parsed.Issuer.String(), signer: signer, above: beside, number: parsed.Number, nextUpdate: parsed.NextUpdate,
 		sum: sha256.Sum256(der), dormant: !a.trusts(signer, beside), revoked: make(map[serialNumber]struct{}, len(parsed.RevokedCertificateEntries))}
 	for _, e := range parsed.RevokedCertificateEntries {
 		serial, ok := serialOf(e.SerialNumber.Bytes())
@@ -309,8 +304,8 @@ func serialOf(digits []byte) (n serialNumber, ok bool) {
 	return n, true
 }
 
-// Revoked reports whether the certificate with that serial number is revoked: both are in
-// hexadecimal, the issuer is the SHA-256 of its public key. What cannot be read is revoked.
+// Revoked reports whether a certificate is revoked. serial is in hexadecimal; issuer is the SHA-256 of the CA's public key
+// in hexadecimal. Text that cannot be parsed counts as revoked.
 func (l *CRLs) Revoked(issuer, serial string) bool {
 	var key [sha256.Size]byte
 	if n, err := hex.Decode(key[:], []byte(issuer)); err != nil || n != len(key) {
@@ -320,7 +315,7 @@ func (l *CRLs) Revoked(issuer, serial string) bool {
 	switch {
 	case of == nil:
 		return false
-	case of.outdated:
+	case of.stale:
 		return true
 	}
 	if len(serial)%2 == 1 {
@@ -338,26 +333,24 @@ func (l *CRLs) Revoked(issuer, serial string) bool {
 	return revoked
 }
 
-// At returns the CRLs as they are at a moment: a CA whose list should have been
-// followed by another then has all its certificates refused, for nobody knows which are
-// revoked by now. stale names these CAs.
-func (l *CRLs) At(now time.Time) (at *CRLs, outdated []string) {
+// At returns the CRLs as they are at a moment. A CRL whose next update has passed is stale and may miss revocations, so it
+// revokes all certificates of its CA. stale names these CAs.
+func (l *CRLs) At(now time.Time) (at *CRLs, stale []string) {
 	at = &CRLs{of: maps.Clone(l.of)}
 	for key, of := range at.of {
 		if of.dormant || now.Before(of.nextUpdate) {
 			continue
 		}
 		old := *of
-		old.outdated = true
+		old.stale = true
 		at.of[key] = &old
-		outdated = append(outdated, of.issuer)
+		stale = append(stale, of.issuer)
 	}
-	slices.Sort(outdated)
-	return at, outdated
+	slices.Sort(stale)
+	return at, stale
 }
 
-// Issuers gives the SHA-256 of the public key of each CA that has a list, and certifies somebody, in
-// hexadecimal.
+// Issuers returns the SHA-256 of the public key of each CA that has a CRL and is under a trust anchor, in hexadecimal.
 func (l *CRLs) Issuers() []string {
 	issuers := make([]string, 0, len(l.of))
 	for key, of := range l.of {
@@ -379,8 +372,7 @@ func (l *CRLs) Sum() [sha256.Size]byte {
 	return sha256.Sum256([]byte(strings.Join(lines, "\n")))
 }
 
-// NextUpdate returns the earliest moment, of those after another, at which a list becomes
-// stale, the zero time if there is none.
+// NextUpdate returns the earliest moment after another one at which a CRL becomes stale, the zero time if there is none.
 func (l *CRLs) NextUpdate(after time.Time) time.Time {
 	var next time.Time
 	for _, of := range l.of {

@@ -77,8 +77,9 @@ func TestListsRevokeWhatTheyHold(t *testing.T) {
 	}
 }
 
-// TestSecurity8_ListsAreCheckedBeforeTheyAreUsed names what is wrong with each.
-func TestSecurity8_ListsAreCheckedBeforeTheyAreUsed(t *testing.T) {
+// TestCRLs_CRLsAreCheckedBeforeTheyAreUsed names what is wrong with each.
+// SECURITY, line 8.
+func TestCRLs_CRLsAreCheckedBeforeTheyAreUsed(t *testing.T) {
 	s := newListStage(t)
 	stranger, _ := newAuthority(t)
 	now := time.Now()
@@ -142,8 +143,9 @@ func (s *listStage) sign(alter func(*x509.RevocationList)) []byte {
 	return der
 }
 
-// TestSecurity8_TheNumberOfAListNeverGoesBack, nor does a list go away.
-func TestSecurity8_TheNumberOfAListNeverGoesBack(t *testing.T) {
+// TestCRLs_TheNumberOfACRLNeverGoesBack, nor does a list go away.
+// SECURITY, line 8.
+func TestCRLs_TheNumberOfACRLNeverGoesBack(t *testing.T) {
 	s := newListStage(t)
 	s.write(7, 1)
 	seven, err := s.load(nil)
@@ -161,8 +163,9 @@ func TestSecurity8_TheNumberOfAListNeverGoesBack(t *testing.T) {
 	require.ErrorContains(t, err, "would be good again")
 }
 
-// TestSecurity8_AnOutdatedListRefuses: nobody knows what is revoked by then.
-func TestSecurity8_AnOutdatedListRefuses(t *testing.T) {
+// TestCRLs_AStaleCRLRefuses: nobody knows what is revoked by then.
+// SECURITY, line 8.
+func TestCRLs_AStaleCRLRefuses(t *testing.T) {
 	s := newListStage(t)
 	s.write(1, 1)
 	lists, err := s.load(nil)

@@ -15,7 +15,7 @@ var (
 	// ErrDamaged is a file whose content cannot be used as what it is given for.
 	ErrDamaged = errors.New("certs: file is damaged or of another kind")
 	// ErrPermissions is a key file that others may be able to read or replace.
-	ErrPermissions = errors.New("certs: key file is not safe")
+	ErrPermissions = errors.New("certs: permission error on key file")
 )
 
 // FileError names a file that was refused and says what to do.

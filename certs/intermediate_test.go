@@ -167,9 +167,10 @@ func TestListsBesideWhichStandsAnother(t *testing.T) {
 	require.ErrorContains(t, err, "holds certificates alone")
 }
 
-// TestSecurity8_AListNeverTakesBack: not with the same number, and not through a withdrawal of
+// TestCRLs_ACRLNeverTakesBack: not with the same number, and not through a withdrawal of
 // its CA.
-func TestSecurity8_AListNeverTakesBack(t *testing.T) {
+// SECURITY, line 8.
+func TestCRLs_ACRLNeverTakesBack(t *testing.T) {
 	s := newListStage(t)
 	s.write(5, 1, 2)
 	before, err := s.load(nil)

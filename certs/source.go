@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// Material is by what a server is known, and whom it knows.
+// Material is the credentials of a server and the trust anchors of its clients.
 type Material struct {
 	// Certificate is the server's own, with its key. Without a certificate in it a source has none to give.
 	Certificate tls.Certificate

@@ -15,8 +15,9 @@ import (
 	source "github.com/interlock-authz/interlock/certs/workload"
 )
 
-// TestSecurity3_AWorkloadAPIsDomainsCertifyTheirOwn: over TLS, between a server and clients that have nothing but SVIDs.
-func TestSecurity3_AWorkloadAPIsDomainsCertifyTheirOwn(t *testing.T) {
+// TestIdentity_AWorkloadAPIsDomainsCertifyTheirOwn: over TLS, between a server and clients that have nothing but SVIDs.
+// SECURITY, line 3.
+func TestIdentity_AWorkloadAPIsDomainsCertifyTheirOwn(t *testing.T) {
 	home, partner, stranger := newDomain(t, "example.org"), newDomain(t, "partner.example"), newDomain(t, "stranger.example")
 	m, err := serve(t, home.answer(partner)).follow(source.Options{}).Load()
 	require.NoError(t, err)

@@ -88,7 +88,7 @@ func (c proxiedConfig) options() (*httpapi.Proxied, error) {
 	return p, nil
 }
 
-// identifier identifies callers, under no CAs yet.
+// identifier returns the rules that identify callers, not yet bound to CAs.
 func (c *config) identifier() (*certs.Identifier, error) {
 	id, err := certs.NewIdentifier(c.Identity...)
 	if err != nil {
@@ -136,7 +136,7 @@ type workloadConfig struct {
 	TrustDomains []string `yaml:"trust-domains"`
 }
 
-// bindings are all CAs of clients in files.
+// bindings returns the files with CAs of clients.
 func (c *tlsConfig) bindings() []certs.Binding {
 	if c.ClientCA == "" {
 		return c.ClientCAs
@@ -147,13 +147,6 @@ func (c *tlsConfig) bindings() []certs.Binding {
 // minVersions are the versions of TLS that can be the oldest, by their names in a
 // configuration; without a name it is TLS 1.3.
 var minVersions = map[string]uint16{"": 0, "1.3": tls.VersionTLS13, "1.2": tls.VersionTLS12}
-
-// serverOptions says how the TLS of the listeners for callers and administrators is made.
-func (c *tlsConfig) serverOptions(clients *certs.TrustAnchors) certs.ServerOptions {
-	return certs.ServerOptions{
-		CertFile: c.Certificate, KeyFile: c.Key, ClientCAs: clients.Pool(), MinVersion: minVersions[c.MinVersion],
-	}
-}
 
 // keepConfig says how much of the log of changes is kept.
 type keepConfig struct {
@@ -193,12 +186,12 @@ tls:
   key: /etc/interlock/server.key
   min-version: "1.3"        # or "1.2", for callers that cannot do better
   client-ca: /etc/interlock/ca.crt  # who may sign for callers and administrators, under any name
-  client-cas:       # and who may only for these names; the list may stand alone
+  client-cas:       # CAs for these names only; client-ca may be left out
     - file: /etc/interlock/partner-ca.crt
       trust-domains: [partner.example]  # of SPIFFE IDs
       names: [partner.example]          # of DNS names and mail addresses, and what ends in .partner.example
-  crls: [/etc/interlock/ca.crl]  # of these CAs; read anew when they change, and at SIGHUP
-  stale-crls: refuse    # or accept: the certificates of a CA whose next list is overdue
+  crls: [/etc/interlock/ca.crl]  # of these CAs; reloaded when they change, and at SIGHUP
+  stale-crls: refuse    # or accept: the certificates of a CA whose next CRL is overdue
   # workload-api:           # a SPIFFE Workload API, in place of certificate, key and client-ca
   #   address: unix:///run/spire/agent.sock
   #   spiffe-id: ""         # which SVID; the first
@@ -242,7 +235,7 @@ func (c *config) load(path string) error {
 	return hint(fmt.Errorf("%s: %s", place, text), "interlock serve --help shows a whole example")
 }
 
-// check refuses a server without a certificate, or with two, and without CAs.
+// check rejects a server without a certificate, with two, or without CAs of clients.
 func (c *tlsConfig) check() error {
 	needed := []struct{ name, value string }{
 		{"tls.certificate", c.Certificate}, {"tls.key", c.Key}, {"tls.client-ca", c.firstCA()},
@@ -258,7 +251,7 @@ func (c *tlsConfig) check() error {
 		}
 		return nil
 	}
-	needed[2].value = c.ClientCA // client-cas may stand beside
+	needed[2].value = c.ClientCA // client-cas may be set too
 	for _, n := range needed {
 		if n.value != "" {
 			return fmt.Errorf("%s and tls.workload-api.address are both set; leave one out", n.name)

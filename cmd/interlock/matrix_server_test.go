@@ -104,7 +104,9 @@ func (e *echo) serve(t testing.TB, c *config, alter []func(*tls.Config)) {
 	}
 	identifier, err := certs.NewIdentifier(c.Identity...)
 	require.NoError(t, err)
-	mutual, err := certs.ServerConfig(c.TLS.serverOptions(authorities))
+	mutual, err := certs.ServerConfig(certs.ServerOptions{
+		CertFile: c.TLS.Certificate, KeyFile: c.TLS.Key, ClientCAs: authorities.Pool(), MinVersion: minVersions[c.TLS.MinVersion],
+	})
 	require.NoError(t, err)
 	for _, f := range alter {
 		f(mutual)

@@ -195,7 +195,8 @@ func (s *running) requireRefused(t testing.TB, config *tls.Config, reason string
 	s.eventually(t, func() bool { return strings.Count(s.log.String(), reason) > before })
 }
 
-func TestSecurity7_ASessionIsResumed(t *testing.T) {
+// SECURITY, line 7.
+func TestTLS_ASessionIsResumed(t *testing.T) {
 	t.Parallel()
 	s := newRunning(t)
 	client := s.client(s.clients.leaf())
@@ -206,7 +207,8 @@ func TestSecurity7_ASessionIsResumed(t *testing.T) {
 	s.requireVisit(t, stranger, http.StatusForbidden, true)
 }
 
-func TestSecurity7_IdentityRulesHoldInAResumedSession(t *testing.T) {
+// SECURITY, line 7.
+func TestTLS_IdentityRulesHoldInAResumedSession(t *testing.T) {
 	t.Parallel()
 	s := newRunning(t)
 	for _, leaf := range []tls.Certificate{
@@ -218,7 +220,8 @@ func TestSecurity7_IdentityRulesHoldInAResumedSession(t *testing.T) {
 	}
 }
 
-func TestSecurity7_ASessionIsNotResumedWhenListsChange(t *testing.T) {
+// SECURITY, line 7.
+func TestTLS_ASessionIsNotResumedWhenCRLsChange(t *testing.T) {
 	t.Parallel()
 	s := newRunning(t)
 	good, bad := s.clients.leaf(), s.clients.leaf(uri("spiffe://a.example/mallory"))
@@ -236,7 +239,8 @@ func TestSecurity7_ASessionIsNotResumedWhenListsChange(t *testing.T) {
 	s.requireVisit(t, alices, http.StatusOK, true)
 }
 
-func TestSecurity7_ASessionIsNotResumedWhenItsAuthorityIsGone(t *testing.T) {
+// SECURITY, line 7.
+func TestTLS_ASessionIsNotResumedWhenItsCAIsGone(t *testing.T) {
 	t.Parallel()
 	s := newRunning(t, func(c *config) { c.TLS.CRLs = nil })
 	client := s.client(s.clients.leaf())
@@ -249,9 +253,10 @@ func TestSecurity7_ASessionIsNotResumedWhenItsAuthorityIsGone(t *testing.T) {
 	s.requireVisit(t, client, http.StatusOK, false)
 }
 
-// TestSecurity7_AnAuthorityThatIsGoneIsNotResumedByItsKeyEither takes the CA away
+// TestTLS_ACAThatIsGoneIsNotResumedByItsKeyEither takes the CA away
 // and keeps the key of the session tickets.
-func TestSecurity7_AnAuthorityThatIsGoneIsNotResumedByItsKeyEither(t *testing.T) {
+// SECURITY, line 7.
+func TestTLS_ACAThatIsGoneIsNotResumedByItsKeyEither(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first, second := newRoot(t, "first"), newRoot(t, "second")
@@ -287,7 +292,8 @@ func TestSecurity7_AnAuthorityThatIsGoneIsNotResumedByItsKeyEither(t *testing.T)
 	require.Equal(t, "unknown certificate authority", e.shake(t, config).alert)
 }
 
-func TestSecurity7_AnExpiredLeafIsNotResumed(t *testing.T) {
+// SECURITY, line 7.
+func TestTLS_AnExpiredLeafIsNotResumed(t *testing.T) {
 	t.Parallel()
 	s := newRunning(t)
 	end := 2 * time.Second
@@ -299,9 +305,10 @@ func TestSecurity7_AnExpiredLeafIsNotResumed(t *testing.T) {
 	s.requireRefused(t, client, "certificate has expired")
 }
 
-// TestSecurity7_AServersOwnCertificateTurnsKeysOver checks that what changes nothing for
+// TestTLS_AServersOwnCertificateTurnsKeysOver checks that what changes nothing for
 // clients begins new sessions too.
-func TestSecurity7_AServersOwnCertificateTurnsKeysOver(t *testing.T) {
+// SECURITY, line 7.
+func TestTLS_AServersOwnCertificateTurnsKeysOver(t *testing.T) {
 	t.Parallel()
 	s := newRunning(t)
 	client := s.client(s.clients.leaf())

@@ -18,7 +18,8 @@ func old(config *tls.Config) *tls.Config {
 	return config
 }
 
-func TestSecurity9_TLS13IsTheDefault(t *testing.T) {
+// SECURITY, line 9.
+func TestTLS_TLS13IsTheDefault(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{"", "1.3"} {
 		s := newRunning(t, func(c *config) { c.TLS.MinVersion = version })
@@ -40,7 +41,8 @@ func newOldEcho(t testing.TB) (*echo, *minter) {
 	return newEcho(t, c), clients
 }
 
-func TestSecurity9_TLS12ByChoiceWithGosOwnSuites(t *testing.T) {
+// SECURITY, line 9.
+func TestTLS_TLS12ByChoiceWithGosOwnSuites(t *testing.T) {
 	t.Parallel()
 	e, clients := newOldEcho(t)
 	suites := map[uint16]bool{}
@@ -63,7 +65,8 @@ func TestSecurity9_TLS12ByChoiceWithGosOwnSuites(t *testing.T) {
 	}
 }
 
-func TestSecurity9_NoSuiteThatIsInsecure(t *testing.T) {
+// SECURITY, line 9.
+func TestTLS_NoSuiteThatIsInsecure(t *testing.T) {
 	t.Parallel()
 	e, clients := newOldEcho(t)
 	for _, suite := range tls.InsecureCipherSuites() {
@@ -78,8 +81,9 @@ func TestSecurity9_NoSuiteThatIsInsecure(t *testing.T) {
 	require.ErrorContains(t, err, "protocol version not supported")
 }
 
-// TestSecurity9_IdentityRulesHoldInTLS12 tries what TestMatrix tries by TLS 1.3.
-func TestSecurity9_IdentityRulesHoldInTLS12(t *testing.T) {
+// TestTLS_IdentityRulesHoldInTLS12 tries what TestMatrix tries by TLS 1.3.
+// SECURITY, line 9.
+func TestTLS_IdentityRulesHoldInTLS12(t *testing.T) {
 	t.Parallel()
 	e, clients := newOldEcho(t)
 	for want, leaf := range map[string]tls.Certificate{
@@ -101,7 +105,8 @@ func TestSecurity9_IdentityRulesHoldInTLS12(t *testing.T) {
 	}
 }
 
-func TestSecurity9_AVersionThatIsNoneIsRefused(t *testing.T) {
+// SECURITY, line 9.
+func TestTLS_AVersionThatIsNoneIsRefused(t *testing.T) {
 	for text, fault := range map[string]string{
 		`min-version: "1.1"`:  `tls.min-version is "1.1"; it is "1.3" or "1.2"`,
 		`min-version: TLS1.2`: `tls.min-version is "TLS1.2"; it is "1.3" or "1.2"`,
@@ -123,9 +128,10 @@ func TestSecurity9_AVersionThatIsNoneIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, certs.ErrMinVersion)
 }
 
-// TestSecurity9_TheServerSpeaksTLS12IfToldTo checks that the key of the configuration
+// TestTLS_TheServerSpeaksTLS12IfToldTo checks that the key of the configuration
 // reaches the listeners.
-func TestSecurity9_TheServerSpeaksTLS12IfToldTo(t *testing.T) {
+// SECURITY, line 9.
+func TestTLS_TheServerSpeaksTLS12IfToldTo(t *testing.T) {
 	t.Parallel()
 	s := newRunning(t, func(c *config) { c.TLS.MinVersion = "1.2" })
 	client := old(s.client(s.clients.leaf()))

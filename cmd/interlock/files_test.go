@@ -48,7 +48,8 @@ func readCertificate(t testing.TB, path string) *x509.Certificate {
 	return parsed[0]
 }
 
-func TestSecurity20_KeysAreTheOwnersAloneAndNothingIsLeft(t *testing.T) {
+// SECURITY, line 20.
+func TestFiles_KeysAreTheOwnersAloneAndNothingIsLeft(t *testing.T) {
 	t.Parallel()
 	dir := newIssued(t, "alice")
 	for range 2 {
@@ -69,7 +70,8 @@ func TestSecurity20_KeysAreTheOwnersAloneAndNothingIsLeft(t *testing.T) {
 	}
 }
 
-func TestSecurity20_WhatIsIssued(t *testing.T) {
+// SECURITY, line 20.
+func TestFiles_WhatIsIssued(t *testing.T) {
 	t.Parallel()
 	dir := newIssued(t)
 	authority := readCertificate(t, filepath.Join(dir, "ca.crt"))
@@ -93,7 +95,8 @@ func TestSecurity20_WhatIsIssued(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(dir, "late.key"))
 }
 
-func TestSecurity20_AServerDoesNotStartWithAnUnsafeKey(t *testing.T) {
+// SECURITY, line 20.
+func TestFiles_AServerDoesNotStartWithAnUnsafeKey(t *testing.T) {
 	t.Parallel()
 	for what, spoil := range map[string]func(path string) error{
 		"wider than 0600": func(path string) error { return os.Chmod(path, 0o640) },
@@ -119,8 +122,9 @@ func TestSecurity20_AServerDoesNotStartWithAnUnsafeKey(t *testing.T) {
 	}
 }
 
-// TestSecurity20_ARunningServerTakesNoUnsafeKey gives it a new key that others can read.
-func TestSecurity20_ARunningServerTakesNoUnsafeKey(t *testing.T) {
+// TestFiles_ARunningServerTakesNoUnsafeKey gives it a new key that others can read.
+// SECURITY, line 20.
+func TestFiles_ARunningServerTakesNoUnsafeKey(t *testing.T) {
 	t.Parallel()
 	s := newRunning(t)
 	client := s.client(s.clients.leaf())
@@ -139,10 +143,11 @@ func TestSecurity20_ARunningServerTakesNoUnsafeKey(t *testing.T) {
 	require.False(t, before.Equal(again))
 }
 
-// TestSecurity20_AnIssueThatIsKilledLeavesNoHalfFile kills the command at random moments
+// TestFiles_AnIssueThatIsKilledLeavesNoHalfFile kills the command at random moments
 // after it has begun to write. What stands under a name of its own is whole, and the key
 // is there before its certificate.
-func TestSecurity20_AnIssueThatIsKilledLeavesNoHalfFile(t *testing.T) {
+// SECURITY, line 20.
+func TestFiles_AnIssueThatIsKilledLeavesNoHalfFile(t *testing.T) {
 	t.Parallel()
 	dir := newIssued(t)
 	before := len(must(os.ReadDir(dir)))

@@ -95,7 +95,8 @@ func forgedHeaders(of tls.Certificate) []http.Header {
 	return all
 }
 
-func TestSecurity1_NoHeaderSaysWhoCalls(t *testing.T) {
+// SECURITY, line 1.
+func TestIdentity_NoHeaderSaysWhoCalls(t *testing.T) {
 	t.Parallel()
 	e, all, _ := newIdentityEcho(t)
 	caller, other := all.leaf(), all.leaf(uri("spiffe://a.example/bob"))
@@ -119,7 +120,8 @@ func TestSecurity1_NoHeaderSaysWhoCalls(t *testing.T) {
 	e.requireIs(t, alice, caller, together)
 }
 
-func TestSecurity1_TheSubjectIsNotRead(t *testing.T) {
+// SECURITY, line 1.
+func TestIdentity_TheSubjectIsNotRead(t *testing.T) {
 	t.Parallel()
 	e, all, _ := newIdentityEcho(t)
 	named := func(c *x509.Certificate) {
@@ -130,8 +132,9 @@ func TestSecurity1_TheSubjectIsNotRead(t *testing.T) {
 	e.requireIs(t, "dns:alice.a.example", all.leaf(host("alice.a.example"), named), nil)
 }
 
-// TestSecurity1_ACertificateBesideTheChainIsNotRead sends another's certificate along.
-func TestSecurity1_ACertificateBesideTheChainIsNotRead(t *testing.T) {
+// TestIdentity_ACertificateBesideTheChainIsNotRead sends another's certificate along.
+// SECURITY, line 1.
+func TestIdentity_ACertificateBesideTheChainIsNotRead(t *testing.T) {
 	t.Parallel()
 	e, all, _ := newIdentityEcho(t)
 	chain := all.leaf()
@@ -139,15 +142,17 @@ func TestSecurity1_ACertificateBesideTheChainIsNotRead(t *testing.T) {
 	e.requireIs(t, alice, chain, nil)
 }
 
-// TestSecurity1_ACertificateWithoutItsKeyIsNobodys presents what anybody can have read.
-func TestSecurity1_ACertificateWithoutItsKeyIsNobodys(t *testing.T) {
+// TestIdentity_ACertificateWithoutItsKeyIsNobodys presents what anybody can have read.
+// SECURITY, line 1.
+func TestIdentity_ACertificateWithoutItsKeyIsNobodys(t *testing.T) {
 	t.Parallel()
 	e, all, _ := newIdentityEcho(t)
 	stolen := withKey(all.leaf(), must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)))
 	e.requireUnshaken(t, "error decrypting message", stolen)
 }
 
-func TestSecurity2_ASPIFFEIDIsTheOnlyURI(t *testing.T) {
+// SECURITY, line 2.
+func TestIdentity_ASPIFFEIDIsTheOnlyURI(t *testing.T) {
 	t.Parallel()
 	e, all, _ := newIdentityEcho(t)
 	e.requireIs(t, alice, all.leaf(named(name{tagURI, alice}, name{tagDNS, "bob.a.example"})), nil)
@@ -161,8 +166,9 @@ func TestSecurity2_ASPIFFEIDIsTheOnlyURI(t *testing.T) {
 	}
 }
 
-// TestSecurity2_KindsNeverCollide has every kind of name say what another kind says.
-func TestSecurity2_KindsNeverCollide(t *testing.T) {
+// TestIdentity_KindsNeverCollide has every kind of name say what another kind says.
+// SECURITY, line 2.
+func TestIdentity_KindsNeverCollide(t *testing.T) {
 	t.Parallel()
 	e, all, _ := newIdentityEcho(t)
 	const text = "alice.a.example"
@@ -187,7 +193,8 @@ func TestSecurity2_KindsNeverCollide(t *testing.T) {
 	require.Len(t, got, 12)
 }
 
-func TestSecurity2_ANameThatIsNotExactIsNoName(t *testing.T) {
+// SECURITY, line 2.
+func TestIdentity_ANameThatIsNotExactIsNoName(t *testing.T) {
 	t.Parallel()
 	e, all, _ := newIdentityEcho(t)
 	for _, text := range []string{"*.a.example", "alice.a.example\x00.b.example", "ALICE.a.example", "", "alice..a.example"} {
@@ -195,7 +202,8 @@ func TestSecurity2_ANameThatIsNotExactIsNoName(t *testing.T) {
 	}
 }
 
-func TestSecurity3_AnAuthoritySpeaksForItsOwnNames(t *testing.T) {
+// SECURITY, line 3.
+func TestIdentity_ACASpeaksForItsOwnNames(t *testing.T) {
 	t.Parallel()
 	e, all, bound := newIdentityEcho(t)
 	const admin = "spiffe://a.example/admin"
@@ -211,7 +219,8 @@ func TestSecurity3_AnAuthoritySpeaksForItsOwnNames(t *testing.T) {
 	}
 }
 
-func TestSecurity4_ClientAuthIsRequired(t *testing.T) {
+// SECURITY, line 4.
+func TestIdentity_ClientAuthIsRequired(t *testing.T) {
 	t.Parallel()
 	e, all, _ := newIdentityEcho(t)
 	e.requireIs(t, no(certs.ReasonNotForClients), all.leaf(extKeyUsage()), nil)
@@ -221,7 +230,8 @@ func TestSecurity4_ClientAuthIsRequired(t *testing.T) {
 	e.requireUnshaken(t, "bad certificate", with(servers.leaf(), servers))
 }
 
-func TestSecurity4_NameConstraintsHold(t *testing.T) {
+// SECURITY, line 4.
+func TestIdentity_NameConstraintsHold(t *testing.T) {
 	t.Parallel()
 	e, all, _ := newIdentityEcho(t)
 	constrained := all.under(t, "constrained", func(c *x509.Certificate) {
@@ -233,9 +243,10 @@ func TestSecurity4_NameConstraintsHold(t *testing.T) {
 	e.requireUnshaken(t, "bad certificate", with(constrained.leaf(host("x.a.example")), constrained))
 }
 
-// TestSecurity4_TheServersOwnCertificateIsNoClients has clients and servers come by one
+// TestIdentity_TheServersOwnCertificateIsNoClients has clients and servers come by one
 // CA, as interlock ca issues them.
-func TestSecurity4_TheServersOwnCertificateIsNoClients(t *testing.T) {
+// SECURITY, line 4.
+func TestIdentity_TheServersOwnCertificateIsNoClients(t *testing.T) {
 	t.Parallel()
 	s := newRunning(t, func(c *config) {
 		c.TLS.ClientCA, c.TLS.CRLs = filepath.Join(filepath.Dir(c.TLS.Key), "own", "ca.crt"), nil

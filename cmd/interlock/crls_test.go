@@ -26,8 +26,9 @@ func (s *running) operators(t testing.TB, path string) (status int, body string)
 	return resp.StatusCode, string(text)
 }
 
-// TestSecurity8_ABrokenFileKeepsTheOldAndSaysSo: whichever of the files it is.
-func TestSecurity8_ABrokenFileKeepsTheOldAndSaysSo(t *testing.T) {
+// TestCRLs_ABrokenFileKeepsTheOldAndSaysSo: whichever of the files it is.
+// SECURITY, line 8.
+func TestCRLs_ABrokenFileKeepsTheOldAndSaysSo(t *testing.T) {
 	for _, file := range []string{"server.crt", "server.key", "clients.crt", "clients.crl"} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
@@ -59,8 +60,9 @@ func TestSecurity8_ABrokenFileKeepsTheOldAndSaysSo(t *testing.T) {
 	}
 }
 
-// TestSecurity8_NothingIsGoodAgain: not by an older list, nor by a list that is gone.
-func TestSecurity8_NothingIsGoodAgain(t *testing.T) {
+// TestCRLs_NothingIsGoodAgain: not by an older list, nor by a list that is gone.
+// SECURITY, line 8.
+func TestCRLs_NothingIsGoodAgain(t *testing.T) {
 	t.Parallel()
 	s := newRunning(t)
 	revoked := s.clients.leaf()
@@ -84,8 +86,9 @@ func TestSecurity8_NothingIsGoodAgain(t *testing.T) {
 	s.exchange(t, func() { s.writeNumbered(t, 8) }, s.answers(revoked, http.StatusOK)) // the CA itself may
 }
 
-// TestSecurity8_AnOutdatedListRefusesAll: while the server runs, and by default.
-func TestSecurity8_AnOutdatedListRefusesAll(t *testing.T) {
+// TestCRLs_AStaleCRLRefusesAll: while the server runs, and by default.
+// SECURITY, line 8.
+func TestCRLs_AStaleCRLRefusesAll(t *testing.T) {
 	t.Parallel()
 	for accept, status := range map[string]int{"": http.StatusUnauthorized, refuseStale: http.StatusUnauthorized, acceptStale: http.StatusOK} {
 		t.Run(accept, func(t *testing.T) {
