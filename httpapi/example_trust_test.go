@@ -41,7 +41,7 @@ func ExampleUseTrust() {
 	server := httpapi.NewServer(httpapi.ServerOptions{
 		TLS: trust.ServerConfig(), Connections: connections, Logger: log,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			caller, err := connections.CallerFrom(r)
+			caller, err := connections.Identify(r)
 			check(err)
 			fmt.Println("caller", caller.Identity.Name)
 		}),

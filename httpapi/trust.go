@@ -27,7 +27,7 @@ func UseTrust(ctx context.Context, trust *certs.Trust, connections *Connections,
 	return trust.OnReload(func(state *certs.TrustState) error {
 		connections.Use(state.Identifier())
 		r := &revocations{TrustState: state, disowned: map[policy.CertificateID]bool{}}
-		for _, c := range connections.Disowned() {
+		for _, c := range connections.Reidentify() {
 			r.disowned[c.IDs()[1]] = true
 		}
 		wait, err := engine.PublishLists(r)

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 
@@ -14,6 +11,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/certs/atomicfile"
+	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 func backupCommand() *cobra.Command {
@@ -40,28 +38,17 @@ func (c *connection) backup(ctx context.Context, path string) (sum string, size 
 	if _, err := os.Lstat(path); err == nil {
 		return "", 0, fmt.Errorf("%s is there already", path)
 	}
-	client, err := c.client()
+	admin, err := c.client()
 	if err != nil {
 		return "", 0, err
 	}
-	client.HTTP.Timeout = 0 // a large store takes its time
-	answer, err := client.Stream(ctx, "/v1/store/backup", nil)
-	if err != nil {
-		return "", 0, hintFailure(err)
-	}
-	defer answer.Body.Close()
 	part, err := atomicfile.New(path, modePrivate)
 	if err != nil {
 		return "", 0, err
 	}
 	defer part.Discard()
-	hash := sha256.New()
-	if size, err = io.Copy(io.MultiWriter(part, hash), answer.Body); err != nil {
-		return "", 0, fmt.Errorf("the backup broke off: %w", err)
-	}
-	sum = hex.EncodeToString(hash.Sum(nil))
-	if said := answer.Trailer.Get("Interlock-Sha256"); said != sum {
-		return "", 0, fmt.Errorf("the server sent sha256 %q, and what arrived has %s", said, sum)
+	if sum, size, err = admin.Backup(ctx, part); err != nil {
+		return "", 0, hintFailure(err)
 	}
 	return sum, size, part.CommitNew()
 }
@@ -123,9 +110,9 @@ state. No server may use it meanwhile; interlock log verify asks a running one. 
 			if err != nil {
 				return hintStore(err)
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), &verification{
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), sayVerified(&client.Verification{
 				Identity: v.Identity, Revision: v.Revision, Hash: v.Hash, Oldest: v.Oldest, Entries: v.Entries, Principals: v.Principals,
-			})
+			}))
 			return err
 		},
 	}

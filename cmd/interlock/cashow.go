@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -14,7 +13,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -246,8 +244,7 @@ func (v *viewer) conclude(out io.Writer, chain []*x509.Certificate, at time.Time
 	if failure != nil {
 		return no("the handshake fails: %v", failure)
 	}
-	state := &tls.ConnectionState{VerifiedChains: verified}
-	caller, err := httpapi.NewConnections(v.identifier).CallerFrom(&http.Request{TLS: state})
+	caller, err := httpapi.CallerFromChain(v.identifier, verified[0])
 	if refused, ok := errors.AsType[*certs.IdentityError](err); ok {
 		return no("%s (%s)", refused.Detail, refused.Reason)
 	}

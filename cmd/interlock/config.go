@@ -44,14 +44,14 @@ type config struct {
 
 // connectionsConfig are limits; 0 for the server's own.
 type connectionsConfig struct {
-	Max          int           `yaml:"max"`
-	PerPrincipal int           `yaml:"per-principal"`
-	Strange      time.Duration `yaml:"strange"`
-	Age          time.Duration `yaml:"age"`
+	Max                    int           `yaml:"max"`
+	PerPrincipal           int           `yaml:"per-principal"`
+	UnauthenticatedTimeout time.Duration `yaml:"unauthenticated-timeout"`
+	MaxAge                 time.Duration `yaml:"max-age"`
 }
 
 func (c connectionsConfig) limits() httpapi.ConnectionLimits {
-	return httpapi.ConnectionLimits{Max: c.Max, PerPrincipal: c.PerPrincipal, Strange: c.Strange, Age: c.Age}
+	return httpapi.ConnectionLimits{Max: c.Max, PerPrincipal: c.PerPrincipal, UnauthenticatedTimeout: c.UnauthenticatedTimeout, MaxAge: c.MaxAge}
 }
 
 // proxiedConfig is the listener for proxies; there is none if nothing is set.
@@ -163,7 +163,7 @@ func defaultConfig() config {
 	return config{
 		Listen: "127.0.0.1:8443", AdminListen: "127.0.0.1:8444", OperatorListen: "127.0.0.1:8445",
 		Keep:        keepConfig{Count: 1_000_000},
-		Connections: connectionsConfig{Max: 16384, PerPrincipal: 1024, Strange: 10 * time.Second, Age: time.Hour},
+		Connections: connectionsConfig{Max: 16384, PerPrincipal: 1024, UnauthenticatedTimeout: 10 * time.Second, MaxAge: time.Hour},
 		MaxQueued:   4096, IdleAfter: 5 * time.Minute, Drain: 10 * time.Second,
 		Log: logConfig{Format: "text"},
 	}
@@ -202,8 +202,8 @@ fingerprints:            # principals of single certificates, by their SHA-256, 
 connections:             # on each listener
   max: 16384             # one more is closed at once
   per-principal: 1024    # requests on one more are answered with 429
-  strange: 10s           # for how long one is kept that comes without a certificate
-  age: 1h                # after which the next answer closes it, more or less by a tenth
+  unauthenticated-timeout: 10s # closes a connection without a client certificate
+  max-age: 1h            # then the next answer closes the connection, plus or minus a tenth
 # proxied:               # callers that come through proxies which end their TLS
 #   listen: 127.0.0.1:8447
 #   format: nginx        # rfc9440, envoy, nginx, haproxy, caddy, traefik
@@ -277,8 +277,8 @@ func (c *config) check() error {
 		return fmt.Errorf("tls.stale-crls is %q; it is refuse or accept", c.TLS.StaleCRLs)
 	case c.Keep.Age < 0 || c.Keep.Count < 0:
 		return errors.New("keep.age and keep.count have to be positive, or 0 for no limit")
-	case c.Connections.Max < 0 || c.Connections.PerPrincipal < 0 || c.Connections.Strange < 0 || c.Connections.Age < 0:
-		return errors.New("connections.max, per-principal, strange and age have to be positive, or 0 for the default")
+	case c.Connections.Max < 0 || c.Connections.PerPrincipal < 0 || c.Connections.UnauthenticatedTimeout < 0 || c.Connections.MaxAge < 0:
+		return errors.New("connections.max, per-principal, unauthenticated-timeout and max-age have to be positive, or 0 for the default")
 	case c.MaxQueued < 1 || c.IdleAfter <= 0 || c.Drain < 0:
 		return errors.New("max-queued and idle-after have to be positive, drain not negative")
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/admin"
+	"github.com/interlock-authz/interlock/httpapi/authzen"
 	"github.com/interlock-authz/interlock/httpapi/orders"
 )
 
@@ -80,15 +82,15 @@ func (l *listeners) handle(c *config, engine *actors.Engine, s *store, dev bool,
 	if err != nil {
 		return err
 	}
-	options := httpapi.AdminOptions{Engine: engine, Callers: l.connections, Issuers: func() []string { return l.trust.State().Issuers() }, Logger: log}
+	options := admin.Options{Engine: engine, Identifier: l.connections, Issuers: func() []string { return l.trust.State().Issuers() }, Logger: log}
 	if s.journal != nil {
 		options.Store = s.journal
 	}
-	admin := httpapi.NewAdminAPI(options)
+	administration := admin.New(options)
 	faults := func() error { return errors.Join(s.damage(), l.trust.Fault()) }
 	for i, o := range []httpapi.ServerOptions{
 		callers:        {Handler: decisions, TLS: l.mutual},
-		administrators: {Handler: admin, TLS: l.mutual.Clone()}, // a server changes its own
+		administrators: {Handler: administration, TLS: l.mutual.Clone()}, // a server changes its own
 		operators:      {Handler: httpapi.NewOperatorAPI(httpapi.OperatorOptions{Engine: engine, Faults: faults, Metrics: metrics(engine, l.connections, l.trust)})},
 		proxies:        {Handler: decisions, TLS: l.mutual.Clone(), Proxied: l.proxied},
 	} {
@@ -102,7 +104,7 @@ func (l *listeners) handle(c *config, engine *actors.Engine, s *store, dev bool,
 
 // decisionHandler serves callers: the decision API and, to try it on, the orders.
 func decisionHandler(engine *actors.Engine, connections *httpapi.Connections, base string, dev bool, log *slog.Logger) (http.Handler, error) {
-	api, err := httpapi.NewDecisionAPI(httpapi.DecisionOptions{Engine: engine, Connections: connections, BaseURL: base, Logger: log})
+	api, err := authzen.New(authzen.Options{Engine: engine, Identifier: connections, BaseURL: base, Logger: log})
 	if err != nil || !dev {
 		return api, err
 	}

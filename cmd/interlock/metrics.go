@@ -28,10 +28,10 @@ func metrics(engine *actors.Engine, connections *httpapi.Connections, trust *cer
 	gauge("interlock_principals_active", "Principals in memory.", func() float64 { return float64(engine.Active()) })
 
 	gauge("interlock_connections_open", "Connections that are open.", func() float64 { return float64(connections.Counts().Open) })
-	const closed = "Connections that were closed, by why: too many, of their age, certificate ended."
+	const closed = "Closed connections, by reason: over a limit, maximum age, certificate ended."
 	for why, count := range map[string]func() uint64{
 		"refused": func() uint64 { return connections.Counts().Refused },
-		"aged":    func() uint64 { return connections.Counts().Aged },
+		"max-age": func() uint64 { return connections.Counts().MaxAge },
 		"ended":   func() uint64 { return connections.Counts().Ended },
 	} {
 		counter("interlock_connections_closed_total", closed, prometheus.Labels{"why": why}, count)

@@ -64,6 +64,10 @@ type Preview struct {
 	WouldEnd []Lease             `json:"wouldEnd"`
 }
 
+// ForceFullRights is the value of the query parameter force that permits an update to take full
+// rights from its author, or from all principals that have connected.
+const ForceFullRights = "full-rights"
+
 // UpdateOptions of [Client.Update] and [Client.PutPolicy].
 type UpdateOptions struct {
 	// Wait is how long the server waits until the update is quiesced, at most a minute; nil
@@ -73,6 +77,9 @@ type UpdateOptions struct {
 	Grace time.Duration
 	// DryRun checks everything and applies nothing.
 	DryRun bool
+	// Force permits an update that takes full rights from its author, or from all principals
+	// that have connected.
+	Force bool
 	// IfMatch is the ETag of the policy that the changes are based on. Required by PutPolicy.
 	IfMatch string
 	// IdempotencyKey makes it safe to send the request again: 1 to 255 printable ASCII
@@ -90,6 +97,9 @@ func (o *UpdateOptions) query() url.Values {
 	}
 	if o.DryRun {
 		q.Set("dry-run", "true")
+	}
+	if o.Force {
+		q.Set("force", ForceFullRights)
 	}
 	return q
 }
