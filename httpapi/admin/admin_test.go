@@ -11,9 +11,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi/admin"
 	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/guardtest"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
@@ -327,3 +329,13 @@ func TestAdminReportsAnEngineThatIsClosing(t *testing.T) {
 
 // nested is a value of that depth.
 func nested(depth int) string { return strings.Repeat("[", depth) + strings.Repeat("]", depth) }
+
+// TestAnotherIdentifierAdministers: a caller without a certificate changes the policy by its
+// rights, and the log names no certificate.
+func TestAnotherIdentifierAdministers(t *testing.T) {
+	s := newDurableStation(t, journal.Keep{}, func(o *admin.Options) { o.Identifier = guardtest.As("spiffe://interlock.test/admin") })
+	s.change("bob", "", grant("carol", "reader")).receipt(t, 200)
+	entry := s.feed("?last=1").Changes[0]
+	require.Equal(t, "spiffe://interlock.test/admin", entry.Author)
+	require.Empty(t, entry.Certificate)
+}
