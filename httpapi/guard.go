@@ -158,7 +158,7 @@ func (g *guarded) admit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	op := newOperation(w, lease)
+	op := newOperation(w, r, lease)
 	defer op.handlerEnded()
 	handler := &handlerContext{lease: lease.Context(), client: ctx}
 	defer handler.end()

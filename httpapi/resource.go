@@ -73,7 +73,8 @@ func (t template) fill(r *http.Request) (string, error) {
 			value = r.PathValue(part.text)
 		}
 		if value == "" {
-			return "", fmt.Errorf("the route has no variable %q, or it is empty", part.text)
+			return "", web.NewProblem(http.StatusInternalServerError, "rule", "Rule does not fit its route",
+				fmt.Sprintf("The rule's resource has the variable {%s}, which the route does not have or which is empty.", part.text))
 		}
 		value, err := decoded(value, r.URL)
 		switch {

@@ -38,6 +38,8 @@ type ServerOptions struct {
 	ReadTimeout time.Duration
 	// WriteTimeout bounds the handler and its answer: 30 s. A handler that needs longer
 	// moves its deadline with [http.ResponseController].
+	// A guarded handler in mode [Admit] may take any time: its answer is aborted only if its
+	// client does not read for that long.
 	WriteTimeout time.Duration
 	IdleTimeout  time.Duration // 2 min
 	// MaxHeaderBytes bounds the request line and headers: 64 KiB.
