@@ -15,7 +15,9 @@ import (
 // impatient starts the server with timeouts that a stream outlives.
 func impatient(t *testing.T) *guardStation {
 	s := newGuardStation(t)
-	s.serve(s.router, func(o *httpapi.ServerOptions) { o.ReadTimeout, o.WriteTimeout = 400*time.Millisecond, 400*time.Millisecond })
+	s.serve(s.router, func(o *httpapi.ServerOptions) {
+		o.ReadTimeout, o.WriteTimeout = 400*time.Millisecond, 400*time.Millisecond
+	})
 	return s
 }
 

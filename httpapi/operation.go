@@ -27,9 +27,9 @@ type operation struct {
 	pace  writePace
 	// noBody means that the read deadline bounds nothing but the wait for the client's end.
 	noBody bool
-	stop  func() bool    // stops the hook
-	hooks sync.WaitGroup // for the hook, if it was not stopped
-	quiet sync.Once
+	stop   func() bool    // stops the hook
+	hooks  sync.WaitGroup // for the hook, if it was not stopped
+	quiet  sync.Once
 
 	mu       sync.Mutex
 	revoked  bool

@@ -154,6 +154,7 @@ func TestHistory(t *testing.T) {
 func TestFollowEndsWithItsContext(t *testing.T) {
 	c := as(t, newServer(t), "admin")
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var last error
 	for _, err := range c.Follow(ctx, 0) {
 		last = err
