@@ -136,9 +136,3 @@ func TestSecurity6_ARevokedCertificateEndsWhatItBegan(t *testing.T) {
 		stays.requireUndisturbed()
 	}
 }
-
-// revokedSerial is a list that revokes one certificate, of any authority.
-type revokedSerial string
-
-// Revoked implements [actors.RevocationLists].
-func (r revokedSerial) Revoked(_, serial string) bool { return serial == string(r) }

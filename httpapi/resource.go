@@ -73,8 +73,10 @@ func (t template) fill(r *http.Request) (string, error) {
 			value = r.PathValue(part.text)
 		}
 		if value == "" {
-			return "", web.NewProblem(http.StatusInternalServerError, "rule", "Rule does not fit its route",
-				fmt.Sprintf("The rule's resource has the variable {%s}, which the route does not have or which is empty.", part.text))
+			p := web.NewProblem(http.StatusInternalServerError, "rule", "Rule does not fit its route",
+				"The rule of this route has a variable that the route does not have. The log names it.")
+			p.Cause = fmt.Errorf("the route has no variable %q, or it is empty", part.text)
+			return "", p
 		}
 		value, err := decoded(value, r.URL)
 		switch {

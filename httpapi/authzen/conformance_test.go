@@ -235,3 +235,12 @@ func TestConformanceMetadata(t *testing.T) {
 		require.Equal(t, `{"decision":true}`, s.Post(c, path, ask("user", "alice", "read", "record/record-1")).body)
 	}
 }
+
+func newStationOn(t testing.TB, file *policy.File) *station {
+	t.Helper()
+	return &station{servertest.NewOn(t, file)}
+}
+
+func who(name string) policy.Principal {
+	return policy.MustPrincipal("spiffe://interlock.test/" + name)
+}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi/authzen"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
@@ -17,11 +16,6 @@ type station struct{ *servertest.Server }
 func newStation(t testing.TB, policyFile string) *station {
 	t.Helper()
 	return &station{servertest.New(t, policyFile)}
-}
-
-func newStationOn(t testing.TB, file *policy.File) *station {
-	t.Helper()
-	return &station{servertest.NewOn(t, file)}
 }
 
 // decisions is a handler of the decision API.
@@ -36,10 +30,6 @@ func (s *station) decisions(alter ...func(*authzen.Options)) *authzen.API {
 	api, err := authzen.New(o)
 	require.NoError(s.T, err)
 	return api
-}
-
-func who(name string) policy.Principal {
-	return policy.MustPrincipal("spiffe://interlock.test/" + name)
 }
 
 func (s *station) serve(handler http.Handler) *station {

@@ -217,6 +217,7 @@ func FingerprintOf(cert tls.Certificate) string {
 // Wire is a version of HTTP.
 type Wire string
 
+// The versions of HTTP.
 const (
 	HTTP1 Wire = "HTTP/1.1"
 	HTTP2 Wire = "HTTP/2.0"
@@ -225,8 +226,7 @@ const (
 // Wires are all versions.
 var Wires = []Wire{HTTP1, HTTP2}
 
-// client speaks to the Server with the certificates, perhaps none, and keeps its
-// connections.
+// Client makes a client with the certificate chain, or with none. It keeps its connections.
 func (s *Server) Client(speaks Wire, chain ...tls.Certificate) *http.Client {
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS13, RootCAs: s.Authority.Pool(),
