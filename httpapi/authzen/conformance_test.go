@@ -135,7 +135,7 @@ func (c *certificationCase) match(t *testing.T, got servertest.Reply) {
 	t.Helper()
 	if c.Expect == nil {
 		require.Empty(t, c.Match)
-		got.problem(t)
+		got.Problem(t)
 		return
 	}
 	require.Contains(t, []string{
