@@ -227,7 +227,7 @@ func TestConformanceMetadata(t *testing.T) {
 	api = s.decisions(func(o *authzen.Options) { o.BaseURL = s.URL })
 	c := s.As("pep")
 	var metadata map[string]string
-	require.NoError(t, json.Unmarshal([]byte(s.Send(c, s.Request(http.MethodGet, "/.well-known/authzen-configuration", "")).body), &metadata))
+	require.NoError(t, json.Unmarshal([]byte(s.Send(c, s.Request(http.MethodGet, "/.well-known/authzen-configuration", "")).Text), &metadata))
 	require.Equal(t, s.URL, metadata["policy_decision_point"])
 	for _, name := range []string{"access_evaluation_endpoint", "access_evaluations_endpoint"} {
 		path, found := strings.CutPrefix(metadata[name], s.URL)
