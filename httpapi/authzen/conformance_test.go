@@ -232,7 +232,7 @@ func TestConformanceMetadata(t *testing.T) {
 	for _, name := range []string{"access_evaluation_endpoint", "access_evaluations_endpoint"} {
 		path, found := strings.CutPrefix(metadata[name], s.URL)
 		require.True(t, found)
-		require.Equal(t, `{"decision":true}`, s.Post(c, path, ask("user", "alice", "read", "record/record-1")).body)
+		require.Equal(t, `{"decision":true}`, s.Post(c, path, ask("user", "alice", "read", "record/record-1")).Text)
 	}
 }
 
