@@ -10,7 +10,7 @@ FUZZTIME ?= 20s
 FUZZ = actors/policy:FuzzPolicyPattern actors/policy:FuzzPolicyPrincipal \
        actors/policy:FuzzPolicyFileYAML actors/policy:FuzzPolicyFileJSON actors/policy:FuzzPolicyLines \
        certs:FuzzCertsIdentifyURI certs:FuzzCertsParsePEM certs:FuzzCertsRevocationList \
-       httpapi:FuzzHTTPAPIEvaluationBody \
+       httpapi/authzen:FuzzHTTPAPIEvaluationBody \
        httpapi/forwarded:FuzzForwardedByteSequence httpapi/forwarded:FuzzForwardedPEM httpapi/forwarded:FuzzForwardedXFCC
 
 # Where benchmarks leave their tables, samples and plots.
@@ -43,7 +43,7 @@ soak: ## run the long forms of the fault tests, and print their counts; it takes
 
 conformance: ## run the AuthZEN cases in the folder CASES, the proxies' headers in the folder HEADERS, or both
 	@test -n "$(CASES)$(HEADERS)" || { echo 'error: say where the cases are: make conformance CASES=folder HEADERS=folder'; exit 2; }
-	$(if $(CASES),CASES="$(abspath $(CASES))" $(GO) test -tags conformance -run '^TestConformance' -count=1 ./httpapi)
+	$(if $(CASES),CASES="$(abspath $(CASES))" $(GO) test -tags conformance -run '^TestConformance' -count=1 ./httpapi/authzen)
 	$(if $(HEADERS),HEADERS="$(abspath $(HEADERS))" $(GO) test -tags conformance -run '^TestConformance' -count=1 ./httpapi/forwarded)
 
 readme: ## run the README's transcript word for word; needs bash, curl and ports 8443 to 8445

@@ -26,6 +26,8 @@ require (
 
 require golang.org/x/crypto v0.57.0
 
+require github.com/google/renameio/v2 v2.0.2
+
 require (
 	cel.dev/expr v0.25.1 // indirect
 	codeberg.org/go-fonts/liberation v0.5.0 // indirect

@@ -12,13 +12,13 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
-// ErrBinding is what is wrong with the names that an authority is bound to.
+// ErrBinding is what is wrong with the names that a CA is bound to.
 var ErrBinding = errors.New("certs: no such binding")
 
-// Binding is an authority file with the names that its authorities may certify. Without any
+// Binding is a CA file with the names that its CAs may certify. Without any
 // name they may certify all.
 type Binding struct {
-	// File holds one or more certificates of authorities, in PEM. It may be a folder of such
+	// File holds one or more certificates of CAs, in PEM. It may be a folder of such
 	// files, whose names end in .crt or .pem.
 	File string `yaml:"file"`
 	// TrustDomains are those of SPIFFE IDs, such as example.org.
@@ -28,33 +28,33 @@ type Binding struct {
 	Names []string `yaml:"names,omitempty"`
 }
 
-// Authorities are the authorities of clients, each with the names that it may certify. It is
+// TrustAnchors are the CAs of clients, each with the names that it may certify. It is
 // immutable and may be used by many goroutines.
-type Authorities struct {
+type TrustAnchors struct {
 	all   []*x509.Certificate
 	bound map[[sha256.Size]byte]*bounds
 }
 
-// bounds is what one authority may certify.
+// bounds is what one CA may certify.
 type bounds struct {
 	everything   bool
 	trustDomains []spiffeid.TrustDomain
 	names        []string
 }
 
-// LoadAuthorities reads the files of bindings. An authority that stands in several files may
+// LoadTrustAnchors reads the files of bindings. A CA that stands in several files may
 // certify what any of them says. The errors are those of [LoadPool] and [ErrBinding].
-func LoadAuthorities(bindings ...Binding) (*Authorities, error) {
-	a := &Authorities{bound: map[[sha256.Size]byte]*bounds{}}
+func LoadTrustAnchors(bindings ...Binding) (*TrustAnchors, error) {
+	a := &TrustAnchors{bound: map[[sha256.Size]byte]*bounds{}}
 	if len(bindings) == 0 {
-		return nil, fmt.Errorf("%w: name at least one file of an authority", ErrNoAuthorities)
+		return nil, fmt.Errorf("%w: name at least one file of a CA", ErrNoTrustAnchors)
 	}
 	for _, b := range bindings {
 		what, err := b.bounds()
 		if err != nil {
 			return nil, err
 		}
-		read, err := loadAuthorities(b.File)
+		read, err := loadCAs(b.File)
 		if err != nil {
 			return nil, err
 		}
@@ -63,19 +63,19 @@ func LoadAuthorities(bindings ...Binding) (*Authorities, error) {
 	return a, nil
 }
 
-// BindAuthorities makes authorities of certificates, which may certify SPIFFE IDs of one trust
-// domain and nothing else. It is [ErrBinding] if one is no authority's, [ErrNoAuthorities] if
+// BindTrustAnchors makes CAs of certificates, which may certify SPIFFE IDs of one trust
+// domain and nothing else. It is [ErrBinding] if one is not a CA's, [ErrNoTrustAnchors] if
 // there is none.
-func BindAuthorities(domain spiffeid.TrustDomain, found ...*x509.Certificate) (*Authorities, error) {
+func BindTrustAnchors(domain spiffeid.TrustDomain, found ...*x509.Certificate) (*TrustAnchors, error) {
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%w: there is none for %s", ErrNoAuthorities, domain)
+		return nil, fmt.Errorf("%w: there is none for %s", ErrNoTrustAnchors, domain)
 	}
 	for _, cert := range found {
-		if !mayCertify(cert) {
-			return nil, fmt.Errorf("%w: the certificate %.120q, given for %s, is no authority's", ErrBinding, cert.Subject.String(), domain)
+		if !isCA(cert) {
+			return nil, fmt.Errorf("%w: the certificate %.120q, given for %s, is not a CA's", ErrBinding, cert.Subject.String(), domain)
 		}
 	}
-	a := &Authorities{bound: map[[sha256.Size]byte]*bounds{}}
+	a := &TrustAnchors{bound: map[[sha256.Size]byte]*bounds{}}
 	a.add(bounds{trustDomains: []spiffeid.TrustDomain{domain}}, found...)
 	return a, nil
 }
@@ -90,15 +90,15 @@ func (b Binding) bounds() (bounds, error) {
 		what.trustDomains = append(what.trustDomains, domain)
 	}
 	for _, name := range b.Names {
-		if err := checkHost(name); err != nil {
+		if err := CheckHost(name); err != nil {
 			return bounds{}, fmt.Errorf("%w: %s: the name %q %w", ErrBinding, b.File, name, err)
 		}
 	}
 	return what, nil
 }
 
-// add is for those who make authorities.
-func (a *Authorities) add(what bounds, found ...*x509.Certificate) {
+// add is for those who make CAs.
+func (a *TrustAnchors) add(what bounds, found ...*x509.Certificate) {
 	for _, cert := range found {
 		key := sha256.Sum256(cert.Raw)
 		known := a.bound[key]
@@ -112,13 +112,13 @@ func (a *Authorities) add(what bounds, found ...*x509.Certificate) {
 	}
 }
 
-// with gives the authorities of both; either may be nil.
-func (a *Authorities) with(b *Authorities) *Authorities {
+// with gives the CAs of both; either may be nil.
+func (a *TrustAnchors) with(b *TrustAnchors) *TrustAnchors {
 	if a == nil || b == nil {
 		return cmp.Or(a, b)
 	}
-	both := &Authorities{bound: map[[sha256.Size]byte]*bounds{}}
-	for _, from := range []*Authorities{a, b} {
+	both := &TrustAnchors{bound: map[[sha256.Size]byte]*bounds{}}
+	for _, from := range []*TrustAnchors{a, b} {
 		for _, cert := range from.all {
 			both.add(*from.bound[sha256.Sum256(cert.Raw)], cert)
 		}
@@ -126,8 +126,8 @@ func (a *Authorities) with(b *Authorities) *Authorities {
 	return both
 }
 
-// Pool gives a new pool that holds the authorities.
-func (a *Authorities) Pool() *x509.CertPool {
+// Pool gives a new pool that holds the CAs.
+func (a *TrustAnchors) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	for _, cert := range a.all {
 		pool.AddCert(cert)
@@ -135,12 +135,12 @@ func (a *Authorities) Pool() *x509.CertPool {
 	return pool
 }
 
-// Certificates gives those of the authorities, which the caller only reads.
-func (a *Authorities) Certificates() []*x509.Certificate { return a.all }
+// Certificates gives those of the CAs, which the caller only reads.
+func (a *TrustAnchors) Certificates() []*x509.Certificate { return a.all }
 
-// Issuers gives the SHA-256 of each authority's public key, in hexadecimal: what
+// Issuers gives the SHA-256 of each CA's public key, in hexadecimal: what
 // [Credential.IssuerSPKI] is of the certificates that it issues itself.
-func (a *Authorities) Issuers() []string {
+func (a *TrustAnchors) Issuers() []string {
 	issuers := make([]string, len(a.all))
 	for i, cert := range a.all {
 		issuers[i] = hexDigest(cert.RawSubjectPublicKeyInfo)
@@ -148,13 +148,13 @@ func (a *Authorities) Issuers() []string {
 	return issuers
 }
 
-// check refuses an identity that the authority at the end of the chain may not certify.
-func (a *Authorities) check(chain []*x509.Certificate, id Identity) error {
+// check refuses an identity that the CA at the end of the chain may not certify.
+func (a *TrustAnchors) check(chain []*x509.Certificate, id Identity) error {
 	root := chain[len(chain)-1]
 	b := a.bound[sha256.Sum256(root.Raw)]
 	if b == nil || !b.may(id) {
 		return refuse(ReasonNotBound,
-			"the authority %.120q at the end of the chain may not certify %.120q; have it issued by one that may, or list the name with the authority",
+			"the CA %.120q at the end of the chain may not certify %.120q; have it issued by one that may, or list the name with the CA",
 			root.Subject.String(), id.Name)
 	}
 	return nil

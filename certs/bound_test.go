@@ -10,11 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
-// TestSecurity3_AuthoritiesAreBoundToNames: a chain speaks only for names that the authority
+// TestIdentity_CAsAreBoundToNames: a chain speaks only for names that the CA
 // at its end may certify.
-func TestSecurity3_AuthoritiesAreBoundToNames(t *testing.T) {
+// SECURITY, line 3.
+func TestIdentity_CAsAreBoundToNames(t *testing.T) {
 	rules := []certs.Rule{certs.RuleDNS, certs.RuleEmail, certs.RuleURI, certs.RuleCN, certs.RuleSPKI}
 	file := writeIssuer(t)
 	for _, c := range []struct {
@@ -41,7 +43,7 @@ func TestSecurity3_AuthoritiesAreBoundToNames(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.binding.File = file
-			a, err := certs.LoadAuthorities(c.binding)
+			a, err := certs.LoadTrustAnchors(c.binding)
 			require.NoError(t, err)
 			chain := mint(t, c.leaf)
 			free, err := identifier(t, rules...).Identify(chain)
@@ -66,9 +68,10 @@ func writeIssuer(t *testing.T) string {
 	return writeFile(t, path, block("CERTIFICATE", issuer().Raw), 0o600)
 }
 
-func TestSecurity3_AnAuthorityThatIsNotListedCertifiesNothing(t *testing.T) {
+// SECURITY, line 3.
+func TestIdentity_ACAThatIsNotListedCertifiesNothing(t *testing.T) {
 	_, dir := newAuthority(t)
-	a, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
+	a, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile)})
 	require.NoError(t, err)
 	_, err = identifier(t).Under(a).Identify(mint(t, uris("spiffe://a.example/alice")))
 	require.ErrorIs(t, err, certs.ErrNoIdentity)
@@ -78,7 +81,7 @@ func TestSecurity3_AnAuthorityThatIsNotListedCertifiesNothing(t *testing.T) {
 // TestBindingsOfOneAuthorityAddUp: for rotation a file may be listed twice, and hold several.
 func TestBindingsOfOneAuthorityAddUp(t *testing.T) {
 	file := writeIssuer(t)
-	a, err := certs.LoadAuthorities(
+	a, err := certs.LoadTrustAnchors(
 		certs.Binding{File: file, TrustDomains: []string{"a.example"}},
 		certs.Binding{File: file, TrustDomains: []string{"b.example"}})
 	require.NoError(t, err)
@@ -94,27 +97,27 @@ func TestBindingsOfOneAuthorityAddUp(t *testing.T) {
 }
 
 func TestWrongBindings(t *testing.T) {
-	_, err := certs.LoadAuthorities()
-	require.ErrorIs(t, err, certs.ErrNoAuthorities)
+	_, err := certs.LoadTrustAnchors()
+	require.ErrorIs(t, err, certs.ErrNoTrustAnchors)
 	file := writeIssuer(t)
 	for _, b := range []certs.Binding{
 		{File: file, TrustDomains: []string{"spiffe://a.example"}}, {File: file, TrustDomains: []string{"A.example"}},
 		{File: file, TrustDomains: []string{""}}, {File: file, Names: []string{"*.a.example"}}, {File: file, Names: []string{".a.example"}},
 		{File: file, Names: []string{"A.example"}}, {File: file, Names: []string{""}},
 	} {
-		_, err := certs.LoadAuthorities(b)
+		_, err := certs.LoadTrustAnchors(b)
 		require.ErrorIs(t, err, certs.ErrBinding, "%v", b)
 		require.ErrorContains(t, err, file)
 	}
 }
 
-// TestMappedNamesAreTheOperators: no authority need be bound to them, but one must have issued
+// TestMappedNamesAreTheOperators: no CA need be bound to them, but one must have issued
 // the certificate.
 func TestMappedNamesAreTheOperators(t *testing.T) {
 	authority, dir := newAuthority(t)
-	authorities, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile), TrustDomains: []string{"a.example"}})
+	authorities, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile), TrustDomains: []string{"a.example"}})
 	require.NoError(t, err)
-	leaf := parseLeaf(t, issueClient(t, authority, certs.ClientLeaf{SPIFFEID: "spiffe://b.example/x"}))
+	leaf := parseLeaf(t, issueClient(t, authority, devca.ClientOptions{SPIFFEID: "spiffe://b.example/x"}))
 	chain := []*x509.Certificate{leaf, authority.Certificate()}
 	id := new(certs.Identifier).Under(authorities)
 	got, err := id.Identify(chain)

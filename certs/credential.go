@@ -25,8 +25,8 @@ type Credential struct {
 }
 
 // CredentialsOf gives the facts about the certificates of chain, which must be one verified chain, leaf first: the
-// leaf's, and those of the authorities without which it is worth nothing. The issuer of each is the next one; a leaf
-// that stands alone must have signed itself, and the authority at the end, which is trusted for itself, may have an
+// leaf's, and those of the CAs without which it is worth nothing. The issuer of each is the next one; a leaf
+// that stands alone must have signed itself, and the CA at the end, which is trusted for itself, may have an
 // issuer that is not known (its IssuerSPKI is zero then). It asks no clock and no rule: use [Identifier.Identify] for
 // who it is. The error is an *[IdentityError] with [ReasonNoCertificate] or [ReasonIncompleteChain].
 func CredentialsOf(chain []*x509.Certificate) ([]Credential, error) {
@@ -36,7 +36,7 @@ func CredentialsOf(chain []*x509.Certificate) ([]Credential, error) {
 	}
 	if slices.Contains(chain, nil) || (len(chain) == 1 && !isSelfSigned(leaf)) {
 		return nil, refuse(ReasonIncompleteChain,
-			"the certificate of the issuer is missing; trust the authority that issued the certificate, not the "+
+			"the certificate of the issuer is missing; trust the CA that issued the certificate, not the "+
 				"certificate itself")
 	}
 	all := make([]Credential, len(chain))

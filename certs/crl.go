@@ -16,70 +16,65 @@ import (
 	"time"
 )
 
-// ErrList is wrapped, in a *[FileError], by what is wrong with a revocation list that can be
-// read: who has signed it, what it covers, how old it is.
-var ErrList = errors.New("certs: revocation list not usable")
+// ErrCRL is the cause, in a *[FileError], of a readable CRL that is rejected for its signer, scope, number or age.
+var ErrCRL = errors.New("certs: CRL not usable")
 
-// maxListSize bounds a file of revocation lists, in bytes: some million entries.
-const maxListSize = 256 << 20
+// maxCRLSize bounds a file of CRLs, in bytes: some million entries.
+const maxCRLSize = 256 << 20
 
 // serialNumber is a serial number, right-aligned: at most 20 bytes, as RFC 5280 has it.
 type serialNumber [20]byte
 
-// list is one authority's revocation list.
-type list struct {
+// crl is one CA's CRL.
+type crl struct {
 	issuer     string // of its certificate's subject, for people
 	signer     *x509.Certificate
-	above      []*x509.Certificate // between the signer and an authority
+	above      []*x509.Certificate // between the signer and a CA
 	number     *big.Int
 	nextUpdate time.Time
 	sum        [sha256.Size]byte
 	revoked    map[serialNumber]struct{}
-	outdated   bool // and so its authority's certificates are refused, all of them
-	dormant    bool // its authority certifies nobody at the moment
+	stale      bool // and so its CA's certificates are refused, all of them
+	dormant    bool // its CA certifies nobody at the moment
 }
 
-// RevocationLists are the newest revocation lists (RFC 5280, section 5) of authorities, one
-// for each at most. It is immutable and may be used by many goroutines. A look takes a
-// lookup in a hash table, whatever the length of the list.
-type RevocationLists struct {
-	of map[[sha256.Size]byte]*list
+// CRLs are certificate revocation lists (RFC 5280, section 5), at most one for each CA. They are immutable and safe for
+// concurrent use. A lookup costs one access to a hash table, whatever the length of the CRL.
+type CRLs struct {
+	of map[[sha256.Size]byte]*crl
 }
 
-// LoadRevocationLists reads files with complete lists of the authorities, in DER or in PEM,
-// and verifies them. A path may be a folder of such files, whose names end in .crl or .pem. The
-// list of an intermediate authority stands in PEM beside the authority's certificate, and those
-// above it, so that it can be verified up to one of a.
+// LoadCRLs reads files with complete CRLs of the CAs, in DER or in PEM, and verifies them. A path may be a folder of such
+// files, whose names end in .crl or .pem. The CRL of an intermediate CA is in PEM, in one file with the certificates of that
+// CA and of its issuers, up to one of the trust anchors.
 //
-// before are the lists that they replace, nil for none. An authority's list never takes
-// anything back: its number does not fall, and with the same number it revokes what it has
-// revoked. An authority that had a list keeps one. The list of one that certifies nobody at the
-// moment is kept, for it may do so again.
+// The CRLs replace earlier ones, nil for none. A CA's CRL never un-revokes by accident: its number does not fall, and with
+// the same number it revokes what it has revoked. A CA that had a CRL must keep one. The CRL of a CA that is under no trust
+// anchor now is kept, for the case that the CA returns.
 //
-// Errors are *[FileError]: of a damaged file, or wrapping [ErrList] for a list that is signed by
-// nobody who is known, covers a part only (delta lists, distribution points), is not valid yet,
-// has no next update, or is older than the one before.
-func LoadRevocationLists(a *Authorities, before *RevocationLists, paths ...string) (*RevocationLists, error) {
-	if before == nil {
-		before = &RevocationLists{}
+// Errors are *[FileError]: [ErrDamaged], or [ErrCRL] for a CRL that no known CA has signed, that covers a part only (delta
+// CRLs, distribution points), is not valid yet, has no number or next update, or is older than the earlier one.
+func LoadCRLs(a *TrustAnchors, earlier *CRLs, paths ...string) (*CRLs, error) {
+	if earlier == nil {
+		earlier = &CRLs{}
 	}
-	l := &RevocationLists{of: map[[sha256.Size]byte]*list{}}
+	l := &CRLs{of: map[[sha256.Size]byte]*crl{}}
 	for _, path := range paths {
 		files, err := filesAt(path, ".crl", ".pem")
 		if err != nil {
 			return nil, err
 		}
 		for _, file := range files {
-			if err := l.read(file, a, before); err != nil {
+			if err := l.read(file, a, earlier); err != nil {
 				return nil, err
 			}
 		}
 	}
-	for key, old := range before.of {
+	for key, old := range earlier.of {
 		now := l.of[key]
 		if now == nil {
 			if a.trusts(old.signer, old.above) {
-				return nil, fmt.Errorf("%w: no file holds the list of %.120q any more; what it revoked would be good again", ErrList, old.issuer)
+				return nil, fmt.Errorf("%w: no file holds the CRL of %.120q any more; what it revoked would be good again", ErrCRL, old.issuer)
 			}
 			kept := *old
 			kept.dormant = true
@@ -94,47 +89,47 @@ func LoadRevocationLists(a *Authorities, before *RevocationLists, paths ...strin
 }
 
 // follows refuses a list that takes something back.
-func (now *list) follows(old *list) error {
+func (now *crl) follows(old *crl) error {
 	switch now.number.Cmp(old.number) {
 	case -1:
-		return fmt.Errorf("%w: the list of %.120q has number %v, and the one before had %v", ErrList, old.issuer, now.number, old.number)
+		return fmt.Errorf("%w: the CRL of %.120q has number %v, and the one before had %v", ErrCRL, old.issuer, now.number, old.number)
 	case 0:
 		if now.sum == old.sum {
 			return nil
 		}
 		for serial := range old.revoked {
 			if _, revoked := now.revoked[serial]; !revoked {
-				return fmt.Errorf("%w: the list of %.120q has number %v as the one before, and revokes less; give it the next number", ErrList, old.issuer, now.number)
+				return fmt.Errorf("%w: the CRL of %.120q has number %v as the one before, and revokes less; give it the next number", ErrCRL, old.issuer, now.number)
 			}
 		}
 	}
 	return nil
 }
 
-func (l *RevocationLists) read(path string, a *Authorities, before *RevocationLists) error {
+func (l *CRLs) read(path string, a *TrustAnchors, before *CRLs) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	if info.Size() > maxListSize {
-		return damaged(path, "has %d bytes; a file of revocation lists has at most %d", info.Size(), maxListSize)
+	if info.Size() > maxCRLSize {
+		return damaged(path, "has %d bytes; a file of CRLs has at most %d", info.Size(), maxCRLSize)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	ders, beside, err := listBlocks(path, text)
+	ders, beside, err := crlBlocks(path, text)
 	if err != nil {
 		return err
 	}
 	known := before.signers()
 	for i, cert := range beside {
-		if err := checkAuthority(path, cert); err != nil {
+		if err := CheckCA(path, cert); err != nil {
 			return err
 		}
 		if !a.trusts(cert, beside) && !slices.ContainsFunc(known, cert.Equal) {
-			return &FileError{Path: path, Err: ErrList, Detail: fmt.Sprintf(
-				"certificate %d, of %.120q, is not under an authority of clients, and so its list is nobody's", i+1, cert.Subject.String())}
+			return &FileError{Path: path, Err: ErrCRL, Detail: fmt.Sprintf(
+				"certificate %d, of %.120q, is not under a CA of clients, and so its CRL cannot be verified", i+1, cert.Subject.String())}
 		}
 	}
 	for _, der := range ders {
@@ -148,8 +143,8 @@ func (l *RevocationLists) read(path string, a *Authorities, before *RevocationLi
 	return nil
 }
 
-// listBlocks takes a file apart: lists, and certificates beside them, in PEM and nothing else, or one list in DER.
-func listBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certificate, err error) {
+// crlBlocks takes a file apart: CRLs, and certificates beside them, in PEM and nothing else, or one list in DER.
+func crlBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certificate, err error) {
 	if len(text) > 0 && text[0] == 0x30 {
 		return [][]byte{text}, nil, nil
 	}
@@ -159,7 +154,7 @@ func listBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certifi
 	}
 	for _, b := range blocks {
 		switch b.Type {
-		case pemList:
+		case blockCRL:
 			ders = append(ders, b.Bytes)
 		case blockCertificate:
 			cert, err := x509.ParseCertificate(b.Bytes)
@@ -168,25 +163,25 @@ func listBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certifi
 			}
 			beside = append(beside, cert)
 		default:
-			return nil, nil, damaged(path, "holds a %.40q; a revocation list is a %q", b.Type, pemList)
+			return nil, nil, damaged(path, "holds a %.40q; a CRL is a %q", b.Type, blockCRL)
 		}
 	}
 	if len(ders) == 0 {
-		return nil, nil, damaged(path, "holds certificates alone; a revocation list is a %q", pemList)
+		return nil, nil, damaged(path, "holds certificates alone; a CRL is a %q", blockCRL)
 	}
 	return ders, beside, nil
 }
 
-const pemList = "X509 CRL"
+const blockCRL = "X509 CRL"
 
 // again takes over a list that stood before, byte for byte, as it was read then: everything is read anew when one file of
 // many changes.
-func (l *RevocationLists) again(before *RevocationLists, der []byte, a *Authorities, beside []*x509.Certificate) bool {
+func (l *CRLs) again(before *CRLs, der []byte, a *TrustAnchors, beside []*x509.Certificate) bool {
 	sum := sha256.Sum256(der)
 	for key, old := range before.of {
 		if old.sum == sum && !old.dormant && l.of[key] == nil && a.trusts(old.signer, beside) {
 			kept := *old
-			kept.above, kept.outdated = beside, false
+			kept.above, kept.stale = beside, false
 			l.of[key] = &kept
 			return true
 		}
@@ -194,38 +189,38 @@ func (l *RevocationLists) again(before *RevocationLists, der []byte, a *Authorit
 	return false
 }
 
-func (l *RevocationLists) add(path string, der []byte, a *Authorities, beside, known []*x509.Certificate) error {
+func (l *CRLs) add(path string, der []byte, a *TrustAnchors, beside, known []*x509.Certificate) error {
 	parsed, err := x509.ParseRevocationList(der)
 	if err != nil {
-		return damaged(path, "holds no revocation list that can be read: %v", err)
+		return damaged(path, "holds no readable CRL: %v", err)
 	}
 	unusable := func(format string, args ...any) error {
-		return &FileError{Path: path, Detail: fmt.Sprintf(format, args...), Err: ErrList}
+		return &FileError{Path: path, Detail: fmt.Sprintf(format, args...), Err: ErrCRL}
 	}
 	signer := signerOf(parsed, slices.Concat(a.all, beside, known))
 	switch {
 	case signer == nil:
-		return unusable("the list of %.120q is signed by no authority of clients; give the list of one of them", parsed.Issuer.String())
+		return unusable("the CRL of %.120q is not signed by a CA of clients; give the CRL of one of them", parsed.Issuer.String())
 	case parsed.Number == nil:
-		return unusable("the list of %.120q has no number, so that nobody can tell whether it is the newest", parsed.Issuer.String())
+		return unusable("the CRL of %.120q has no number; have one issued with a CRL number", parsed.Issuer.String())
 	case parsed.NextUpdate.IsZero():
-		return unusable("the list of %.120q does not say when the next one comes", parsed.Issuer.String())
+		return unusable("the CRL of %.120q has no next update; have one issued with it", parsed.Issuer.String())
 	case parsed.ThisUpdate.After(time.Now().Add(time.Minute)):
-		return unusable("the list of %.120q is of %s, which has not come yet", parsed.Issuer.String(), parsed.ThisUpdate.UTC().Format(time.RFC3339))
+		return unusable("the CRL of %.120q is of %s, which is in the future", parsed.Issuer.String(), parsed.ThisUpdate.UTC().Format(time.RFC3339))
 	}
 	if detail := partial(parsed); detail != "" {
-		return unusable("the list of %.120q %s; give a complete one", parsed.Issuer.String(), detail)
+		return unusable("the CRL of %.120q %s; give a complete one", parsed.Issuer.String(), detail)
 	}
 	key := sha256.Sum256(signer.RawSubjectPublicKeyInfo)
 	if l.of[key] != nil {
-		return unusable("there is another list of %.120q; give one for each authority", parsed.Issuer.String())
+		return unusable("there are two CRLs of %.120q; give one for each CA", parsed.Issuer.String())
 	}
-	one := &list{issuer: parsed.Issuer.String(), signer: signer, above: beside, number: parsed.Number, nextUpdate: parsed.NextUpdate,
+	one := &crl{issuer: parsed.Issuer.String(), signer: signer, above: beside, number: parsed.Number, nextUpdate: parsed.NextUpdate,
 		sum: sha256.Sum256(der), dormant: !a.trusts(signer, beside), revoked: make(map[serialNumber]struct{}, len(parsed.RevokedCertificateEntries))}
 	for _, e := range parsed.RevokedCertificateEntries {
 		serial, ok := serialOf(e.SerialNumber.Bytes())
 		if !ok || e.SerialNumber.Sign() < 0 {
-			return unusable("the list of %.120q has a serial number that no certificate can have", parsed.Issuer.String())
+			return unusable("the CRL of %.120q has a serial number that no certificate can have", parsed.Issuer.String())
 		}
 		one.revoked[serial] = struct{}{}
 	}
@@ -233,16 +228,16 @@ func (l *RevocationLists) add(path string, der []byte, a *Authorities, beside, k
 	return nil
 }
 
-// Trusts reports whether a certificate is that of one of the authorities, or is under one of them; dates and names are
+// Trusts reports whether a certificate is that of one of the CAs, or is under one of them; dates and names are
 // not looked at.
-func (a *Authorities) Trusts(cert *x509.Certificate) bool { return a.trusts(cert, nil) }
+func (a *TrustAnchors) Trusts(cert *x509.Certificate) bool { return a.trusts(cert, nil) }
 
 // trusts is Trusts with the help of certificates beside.
-func (a *Authorities) trusts(cert *x509.Certificate, beside []*x509.Certificate) bool {
+func (a *TrustAnchors) trusts(cert *x509.Certificate, beside []*x509.Certificate) bool {
 	return a.leadsTo(cert, beside, len(beside)+1)
 }
 
-func (a *Authorities) leadsTo(cert *x509.Certificate, beside []*x509.Certificate, steps int) bool {
+func (a *TrustAnchors) leadsTo(cert *x509.Certificate, beside []*x509.Certificate, steps int) bool {
 	if a.bound[sha256.Sum256(cert.Raw)] != nil {
 		return true
 	}
@@ -257,8 +252,8 @@ func (a *Authorities) leadsTo(cert *x509.Certificate, beside []*x509.Certificate
 	})
 }
 
-// signers are those of the lists.
-func (l *RevocationLists) signers() []*x509.Certificate {
+// signers are those of the CRLs.
+func (l *CRLs) signers() []*x509.Certificate {
 	var all []*x509.Certificate
 	for _, of := range l.of {
 		all = append(all, of.signer)
@@ -266,7 +261,7 @@ func (l *RevocationLists) signers() []*x509.Certificate {
 	return all
 }
 
-// signerOf finds the authority that has signed a list.
+// signerOf finds the CA that has signed a list.
 func signerOf(parsed *x509.RevocationList, among []*x509.Certificate) *x509.Certificate {
 	for _, cert := range among {
 		if bytes.Equal(cert.RawSubject, parsed.RawIssuer) && parsed.CheckSignatureFrom(cert) == nil {
@@ -276,7 +271,7 @@ func signerOf(parsed *x509.RevocationList, among []*x509.Certificate) *x509.Cert
 	return nil
 }
 
-// Extensions of lists (RFC 5280, section 5.2).
+// Extensions of CRLs (RFC 5280, section 5.2).
 var (
 	oidCRLNumber    = asn1.ObjectIdentifier{2, 5, 29, 20}
 	oidAuthorityKey = asn1.ObjectIdentifier{2, 5, 29, 35}
@@ -309,9 +304,9 @@ func serialOf(digits []byte) (n serialNumber, ok bool) {
 	return n, true
 }
 
-// Revoked reports whether the certificate with that serial number is revoked: both are in
-// hexadecimal, the issuer is the SHA-256 of its public key. What cannot be read is revoked.
-func (l *RevocationLists) Revoked(issuer, serial string) bool {
+// Revoked reports whether a certificate is revoked. serial is in hexadecimal; issuer is the SHA-256 of the CA's public key
+// in hexadecimal. Text that cannot be parsed counts as revoked.
+func (l *CRLs) Revoked(issuer, serial string) bool {
 	var key [sha256.Size]byte
 	if n, err := hex.Decode(key[:], []byte(issuer)); err != nil || n != len(key) {
 		return true
@@ -320,7 +315,7 @@ func (l *RevocationLists) Revoked(issuer, serial string) bool {
 	switch {
 	case of == nil:
 		return false
-	case of.outdated:
+	case of.stale:
 		return true
 	}
 	if len(serial)%2 == 1 {
@@ -338,27 +333,25 @@ func (l *RevocationLists) Revoked(issuer, serial string) bool {
 	return revoked
 }
 
-// At returns the lists as they are at a moment: an authority whose list should have been
-// followed by another then has all its certificates refused, for nobody knows which are
-// revoked by now. outdated names these authorities.
-func (l *RevocationLists) At(now time.Time) (at *RevocationLists, outdated []string) {
-	at = &RevocationLists{of: maps.Clone(l.of)}
+// At returns the CRLs as they are at a moment. A CRL whose next update has passed is stale and may miss revocations, so it
+// revokes all certificates of its CA. stale names these CAs.
+func (l *CRLs) At(now time.Time) (at *CRLs, stale []string) {
+	at = &CRLs{of: maps.Clone(l.of)}
 	for key, of := range at.of {
 		if of.dormant || now.Before(of.nextUpdate) {
 			continue
 		}
 		old := *of
-		old.outdated = true
+		old.stale = true
 		at.of[key] = &old
-		outdated = append(outdated, of.issuer)
+		stale = append(stale, of.issuer)
 	}
-	slices.Sort(outdated)
-	return at, outdated
+	slices.Sort(stale)
+	return at, stale
 }
 
-// Issuers gives the SHA-256 of the public key of each authority that has a list, and certifies somebody, in
-// hexadecimal.
-func (l *RevocationLists) Issuers() []string {
+// Issuers returns the SHA-256 of the public key of each CA that has a CRL and is under a trust anchor, in hexadecimal.
+func (l *CRLs) Issuers() []string {
 	issuers := make([]string, 0, len(l.of))
 	for key, of := range l.of {
 		if !of.dormant {
@@ -369,8 +362,8 @@ func (l *RevocationLists) Issuers() []string {
 	return issuers
 }
 
-// Sum tells one set of lists from another.
-func (l *RevocationLists) Sum() [sha256.Size]byte {
+// Sum tells one set of CRLs from another.
+func (l *CRLs) Sum() [sha256.Size]byte {
 	var lines []string
 	for key, of := range l.of {
 		lines = append(lines, fmt.Sprintf("%x %x %v", key, of.sum, of.dormant))
@@ -379,9 +372,8 @@ func (l *RevocationLists) Sum() [sha256.Size]byte {
 	return sha256.Sum256([]byte(strings.Join(lines, "\n")))
 }
 
-// NextUpdate returns the earliest moment, of those after another, at which a list becomes
-// outdated, the zero time if there is none.
-func (l *RevocationLists) NextUpdate(after time.Time) time.Time {
+// NextUpdate returns the earliest moment after another one at which a CRL becomes stale, the zero time if there is none.
+func (l *CRLs) NextUpdate(after time.Time) time.Time {
 	var next time.Time
 	for _, of := range l.of {
 		if !of.dormant && of.nextUpdate.After(after) && (next.IsZero() || of.nextUpdate.Before(next)) {
@@ -391,8 +383,8 @@ func (l *RevocationLists) NextUpdate(after time.Time) time.Time {
 	return next
 }
 
-// Len returns how many certificates the lists revoke.
-func (l *RevocationLists) Len() int {
+// Len returns how many certificates the CRLs revoke.
+func (l *CRLs) Len() int {
 	n := 0
 	for _, of := range l.of {
 		n += len(of.revoked)

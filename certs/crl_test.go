@@ -17,21 +17,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
-// listStage is an authority with the file of its list.
+// listStage is a CA with the file of its list.
 type listStage struct {
-	*certs.Authority
+	*devca.CA
 	t           *testing.T
-	authorities *certs.Authorities
+	authorities *certs.TrustAnchors
 	path        string
 }
 
 func newListStage(t *testing.T) *listStage {
 	authority, dir := newAuthority(t)
-	a, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
+	a, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile)})
 	require.NoError(t, err)
-	return &listStage{Authority: authority, t: t, authorities: a, path: filepath.Join(dir, "ca.crl")}
+	return &listStage{CA: authority, t: t, authorities: a, path: filepath.Join(dir, "ca.crl")}
 }
 
 // write signs a list with a number and serial numbers.
@@ -40,21 +41,21 @@ func (s *listStage) write(number int64, serials ...int64) {
 	for _, n := range serials {
 		all = append(all, big.NewInt(n))
 	}
-	text, err := s.SignList(big.NewInt(number), all, time.Now().Add(-time.Minute), time.Now().Add(time.Hour))
+	text, err := s.SignCRL(big.NewInt(number), all, time.Now().Add(-time.Minute), time.Now().Add(time.Hour))
 	require.NoError(s.t, err)
 	writeFile(s.t, s.path, text, 0o600)
 }
 
-func (s *listStage) load(before *certs.RevocationLists) (*certs.RevocationLists, error) {
-	return certs.LoadRevocationLists(s.authorities, before, s.path)
+func (s *listStage) load(before *certs.CRLs) (*certs.CRLs, error) {
+	return certs.LoadCRLs(s.authorities, before, s.path)
 }
 
 func (s *listStage) issuer() string { return s.authorities.Issuers()[0] }
 
 func TestListsRevokeWhatTheyHold(t *testing.T) {
 	s := newListStage(t)
-	leaf := parseLeaf(t, issueClient(t, s.Authority, certs.ClientLeaf{SPIFFEID: "spiffe://a.example/alice"}))
-	text, err := s.SignList(big.NewInt(1), []*big.Int{leaf.SerialNumber, big.NewInt(10), big.NewInt(0)}, time.Now(), time.Now().Add(time.Hour))
+	leaf := parseLeaf(t, issueClient(t, s.CA, devca.ClientOptions{SPIFFEID: "spiffe://a.example/alice"}))
+	text, err := s.SignCRL(big.NewInt(1), []*big.Int{leaf.SerialNumber, big.NewInt(10), big.NewInt(0)}, time.Now(), time.Now().Add(time.Hour))
 	require.NoError(t, err)
 	writeFile(t, s.path, text, 0o600)
 	lists, err := s.load(nil)
@@ -76,8 +77,9 @@ func TestListsRevokeWhatTheyHold(t *testing.T) {
 	}
 }
 
-// TestSecurity8_ListsAreCheckedBeforeTheyAreUsed names what is wrong with each.
-func TestSecurity8_ListsAreCheckedBeforeTheyAreUsed(t *testing.T) {
+// TestCRLs_CRLsAreCheckedBeforeTheyAreUsed names what is wrong with each.
+// SECURITY, line 8.
+func TestCRLs_CRLsAreCheckedBeforeTheyAreUsed(t *testing.T) {
 	s := newListStage(t)
 	stranger, _ := newAuthority(t)
 	now := time.Now()
@@ -85,7 +87,7 @@ func TestSecurity8_ListsAreCheckedBeforeTheyAreUsed(t *testing.T) {
 		return block("X509 CRL", s.sign(alter))
 	}
 	good := sign(func(*x509.RevocationList) {})
-	foreign, err := stranger.SignList(big.NewInt(1), nil, now, now.Add(time.Hour))
+	foreign, err := stranger.SignCRL(big.NewInt(1), nil, now, now.Add(time.Hour))
 	require.NoError(t, err)
 	extension := func(critical bool, arcs ...int) func(*x509.RevocationList) {
 		return func(l *x509.RevocationList) {
@@ -99,12 +101,12 @@ func TestSecurity8_ListsAreCheckedBeforeTheyAreUsed(t *testing.T) {
 		"delta":              {sign(extension(true, 2, 5, 29, 27)), "is a delta"},
 		"distribution point": {sign(extension(true, 2, 5, 29, 28)), "is of a distribution point"},
 		"unknown extension":  {sign(extension(true, 1, 2, 3)), "critical extension 1.2.3"},
-		"of a stranger":      {foreign, "signed by no authority of clients"},
-		"not yet":            {sign(func(l *x509.RevocationList) { l.ThisUpdate = now.Add(30 * time.Minute) }), "has not come yet"},
-		"twice":              {append(append([]byte{}, good...), good...), "another list"},
-		"a certificate":      {block("CERTIFICATE", s.Certificate().Raw), `a revocation list is a "X509 CRL"`},
+		"of a stranger":      {foreign, "not signed by a CA of clients"},
+		"not yet":            {sign(func(l *x509.RevocationList) { l.ThisUpdate = now.Add(30 * time.Minute) }), "is in the future"},
+		"twice":              {append(append([]byte{}, good...), good...), "two CRLs"},
+		"a certificate":      {block("CERTIFICATE", s.Certificate().Raw), `a CRL is a "X509 CRL"`},
 		"cut off":            {good[:len(good)/2], "damaged"},
-		"flipped":            {block("X509 CRL", flipped(s.sign(func(*x509.RevocationList) {}))), "no authority of clients"},
+		"flipped":            {block("X509 CRL", flipped(s.sign(func(*x509.RevocationList) {}))), "not signed by a CA of clients"},
 		"nothing":            {nil, "empty"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -134,34 +136,36 @@ func flipped(der []byte) []byte {
 func (s *listStage) sign(alter func(*x509.RevocationList)) []byte {
 	template := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour)}
 	alter(template)
-	pair, err := certs.LoadKeyPair(filepath.Join(filepath.Dir(s.path), certs.AuthorityCertFile), filepath.Join(filepath.Dir(s.path), certs.AuthorityKeyFile))
+	pair, err := certs.LoadKeyPair(filepath.Join(filepath.Dir(s.path), devca.CertFile), filepath.Join(filepath.Dir(s.path), devca.KeyFile))
 	require.NoError(s.t, err)
 	der, err := x509.CreateRevocationList(rand.Reader, template, s.Certificate(), pair.PrivateKey.(crypto.Signer))
 	require.NoError(s.t, err)
 	return der
 }
 
-// TestSecurity8_TheNumberOfAListNeverGoesBack, nor does a list go away.
-func TestSecurity8_TheNumberOfAListNeverGoesBack(t *testing.T) {
+// TestCRLs_TheNumberOfACRLNeverGoesBack, nor does a list go away.
+// SECURITY, line 8.
+func TestCRLs_TheNumberOfACRLNeverGoesBack(t *testing.T) {
 	s := newListStage(t)
 	s.write(7, 1)
 	seven, err := s.load(nil)
 	require.NoError(t, err)
 	s.write(6)
 	_, err = s.load(seven)
-	require.ErrorIs(t, err, certs.ErrList)
+	require.ErrorIs(t, err, certs.ErrCRL)
 	require.ErrorContains(t, err, "has number 6, and the one before had 7")
 	s.write(8, 1, 2)
 	eight, err := s.load(seven)
 	require.NoError(t, err)
 	require.True(t, eight.Revoked(s.issuer(), "2"))
-	_, err = certs.LoadRevocationLists(s.authorities, eight)
-	require.ErrorIs(t, err, certs.ErrList)
+	_, err = certs.LoadCRLs(s.authorities, eight)
+	require.ErrorIs(t, err, certs.ErrCRL)
 	require.ErrorContains(t, err, "would be good again")
 }
 
-// TestSecurity8_AnOutdatedListRefuses: nobody knows what is revoked by then.
-func TestSecurity8_AnOutdatedListRefuses(t *testing.T) {
+// TestCRLs_AStaleCRLRefuses: nobody knows what is revoked by then.
+// SECURITY, line 8.
+func TestCRLs_AStaleCRLRefuses(t *testing.T) {
 	s := newListStage(t)
 	s.write(1, 1)
 	lists, err := s.load(nil)
@@ -176,17 +180,17 @@ func TestSecurity8_AnOutdatedListRefuses(t *testing.T) {
 	require.Len(t, outdated, 1)
 	require.True(t, after.Revoked(s.issuer(), "2"))
 	require.False(t, lists.Revoked(s.issuer(), "2"), "the lists themselves stay as they are")
-	require.Zero(t, (&certs.RevocationLists{}).NextUpdate(time.Time{}))
+	require.Zero(t, (&certs.CRLs{}).NextUpdate(time.Time{}))
 }
 
-// FuzzCertsRevocationList: whatever stands in a file, it is refused or signed by the authority.
+// FuzzCertsRevocationList: whatever stands in a file, it is refused or signed by the CA.
 func FuzzCertsRevocationList(f *testing.F) {
-	dir := filepath.Join(f.TempDir(), "authority")
-	authority, err := certs.InitAuthority(dir, certs.AuthorityOptions{})
+	dir := filepath.Join(f.TempDir(), "CA")
+	authority, err := devca.Init(dir, devca.Options{})
 	require.NoError(f, err)
-	a, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
+	a, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile)})
 	require.NoError(f, err)
-	good, err := authority.SignList(big.NewInt(1), []*big.Int{big.NewInt(7)}, time.Now().Add(-time.Minute), time.Now().Add(time.Hour))
+	good, err := authority.SignCRL(big.NewInt(1), []*big.Int{big.NewInt(7)}, time.Now().Add(-time.Minute), time.Now().Add(time.Hour))
 	require.NoError(f, err)
 	der, _ := pem.Decode(good)
 	f.Add(good)
@@ -194,35 +198,35 @@ func FuzzCertsRevocationList(f *testing.F) {
 	path := filepath.Join(dir, "ca.crl")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		writeFile(t, path, data, 0o600)
-		lists, err := certs.LoadRevocationLists(a, nil, path)
+		lists, err := certs.LoadCRLs(a, nil, path)
 		if err == nil && !lists.Revoked(a.Issuers()[0], "7") {
-			t.Fatalf("a list that the authority has not signed: %q", data)
+			t.Fatalf("a list that the CA has not signed: %q", data)
 		}
 	})
 }
 
 // BenchmarkRevoked looks up certificates in a list of a million.
 func BenchmarkRevoked(b *testing.B) {
-	dir := filepath.Join(b.TempDir(), "authority")
-	authority, err := certs.InitAuthority(dir, certs.AuthorityOptions{})
+	dir := filepath.Join(b.TempDir(), "CA")
+	authority, err := devca.Init(dir, devca.Options{})
 	require.NoError(b, err)
-	a, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
+	a, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile)})
 	require.NoError(b, err)
 	serials := make([]*big.Int, 1_000_000)
 	for i := range serials {
 		serials[i] = new(big.Int).Lsh(big.NewInt(int64(i)+1), 96)
 	}
-	text, err := authority.SignList(big.NewInt(1), serials, time.Now(), time.Now().Add(time.Hour))
+	text, err := authority.SignCRL(big.NewInt(1), serials, time.Now(), time.Now().Add(time.Hour))
 	require.NoError(b, err)
 	path := writeFile(b, filepath.Join(dir, "ca.crl"), text, 0o600)
 	before := inUse()
 	start := time.Now()
-	lists, err := certs.LoadRevocationLists(a, nil, path)
+	lists, err := certs.LoadCRLs(a, nil, path)
 	require.NoError(b, err)
 	took := time.Since(start)
 	held := inUse() - before
 	start = time.Now()
-	_, err = certs.LoadRevocationLists(a, lists, path)
+	_, err = certs.LoadCRLs(a, lists, path)
 	require.NoError(b, err)
 	again := time.Since(start)
 	runtime.KeepAlive(serials) // what was signed counts before and after
@@ -244,7 +248,7 @@ func inUse() uint64 {
 	return m.HeapAlloc
 }
 
-// TestAListThatStandsIsTakenOver: as it was read, outdated or not is another question.
+// TestAListThatStandsIsTakenOver: as it was read, stale or not is another question.
 func TestAListThatStandsIsTakenOver(t *testing.T) {
 	s := newListStage(t)
 	s.write(1, 1, 2)
@@ -255,6 +259,6 @@ func TestAListThatStandsIsTakenOver(t *testing.T) {
 	again, err := s.load(late)
 	require.NoError(t, err)
 	require.Equal(t, lists, again)
-	_, err = certs.LoadRevocationLists(s.authorities, lists, s.path, s.path)
-	require.ErrorContains(t, err, "another list", "once for each authority still")
+	_, err = certs.LoadCRLs(s.authorities, lists, s.path, s.path)
+	require.ErrorContains(t, err, "two CRLs", "once for each CA still")
 }

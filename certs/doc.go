@@ -1,4 +1,4 @@
-// Package certs turns X.509 certificates into identities, and makes the certificates that development needs.
+// Package certs turns X.509 certificates into identities, and keeps the credentials of a server.
 //
 // # Identity
 //
@@ -14,19 +14,14 @@
 // later: its fingerprint, its serial number and issuer, its dates. Neither function looks at a clock: whether a
 // certificate has ended is asked where the permission is.
 //
-// # The development authority
+// # Rotation
 //
-// [InitAuthority] makes a small authority in a folder, [LoadAuthority] opens it again; [Authority.IssueServer] and
-// [Authority.IssueClient] certify names for at most [MaxLeafLifetime]. It keeps no register of what it issued and is
-// not meant for production.
+// A [Trust] loads a server's certificate, the trust anchors of its clients and their CRLs from a [Source] and from files. It
+// reloads them while the server runs, all of them or nothing. [ServerConfig] and [ClientConfig] make configurations that
+// do not change.
 //
 // # Files
 //
-// A key is written with mode 0600 and refused when it is read through a link or has a wider mode. Files appear whole
-// or not at all, and nothing is overwritten unless that is asked for. A damaged file is refused with its name and
-// what is wrong, never used in part. This relies on the permissions, hard links and folder syncs of a POSIX system.
-//
-// # TLS
-//
-// [ServerConfig] and [ClientConfig] give configurations of TLS 1.3 for the two ends.
+// A key file is rejected if it is a link or if others than its owner can read it. A damaged file is rejected with its name and
+// what is wrong, and never used in part. The package devca makes certificates for development and tests.
 package certs

@@ -14,15 +14,15 @@ import (
 var (
 	// ErrDamaged is a file whose content cannot be used as what it is given for.
 	ErrDamaged = errors.New("certs: file is damaged or of another kind")
-	// ErrUnsafeKey is a key file that others may be able to read or replace.
-	ErrUnsafeKey = errors.New("certs: key file is not safe")
+	// ErrPermissions is a key file that others may be able to read or replace.
+	ErrPermissions = errors.New("certs: permission error on key file")
 )
 
 // FileError names a file that was refused and says what to do.
 type FileError struct {
 	Path   string
 	Detail string
-	// Err is [ErrDamaged], [ErrUnsafeKey] or [ErrList].
+	// Err is [ErrDamaged], [ErrPermissions] or [ErrCRL].
 	Err error
 }
 
@@ -36,26 +36,10 @@ func damaged(path, format string, args ...any) error {
 	return &FileError{Path: path, Detail: fmt.Sprintf(format, args...), Err: ErrDamaged}
 }
 
-// ExistsError names a file that would have been overwritten. It is [fs.ErrExist].
-type ExistsError struct {
-	Path string
-}
+// modeKey is the widest mode of a key file.
+const modeKey fs.FileMode = 0o600
 
-// Error names the file and what to do.
-func (e *ExistsError) Error() string {
-	return fmt.Sprintf("certs: %s exists and was not overwritten; move it away, or ask for overwriting (force)", e.Path)
-}
-
-// Unwrap gives [fs.ErrExist].
-func (e *ExistsError) Unwrap() error { return fs.ErrExist }
-
-const (
-	modeKey    fs.FileMode = 0o600
-	modeCert   fs.FileMode = 0o644
-	modeFolder fs.FileMode = 0o700
-)
-
-// maxFile bounds what is read from one file, in bytes; a bundle of all public authorities takes a quarter of it.
+// maxFile bounds what is read from one file, in bytes; a bundle of all public CAs takes a quarter of it.
 const maxFile = 1 << 20
 
 // filesAt gives the path itself or, if it is a folder, the files in it whose names end so. Hidden files are left out: by
@@ -84,7 +68,7 @@ func filesAt(path string, endings ...string) ([]string, error) {
 	return files, nil
 }
 
-func readCertFile(path string) ([]byte, error) {
+func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("certs: %w", err)
@@ -121,7 +105,7 @@ func readKeyFile(path string) ([]byte, error) {
 }
 
 func unsafeKey(path, detail string) error {
-	return &FileError{Path: path, Detail: detail, Err: ErrUnsafeKey}
+	return &FileError{Path: path, Detail: detail, Err: ErrPermissions}
 }
 
 func readAll(path string, f *os.File) ([]byte, error) {
@@ -133,101 +117,4 @@ func readAll(path string, f *os.File) ([]byte, error) {
 		return nil, damaged(path, "is longer than %d bytes; is it the right file?", maxFile)
 	}
 	return data, nil
-}
-
-// file is what is to be written.
-type file struct {
-	path string
-	data []byte
-	mode fs.FileMode
-}
-
-// writePair writes a key and its certificate, the key first. Both are on disk under temporary names before either
-// appears under its own, so that a full disk leaves neither. Without force nothing is written if one of them exists;
-// of two that write at once, one gets the *ExistsError. With force, a crash between the two can leave the new key
-// beside the old certificate, which is refused when they are loaded.
-func writePair(key, cert file, force bool) error {
-	if !force {
-		if err := checkAbsent(key.path, cert.path); err != nil {
-			return err
-		}
-	}
-	stagedKey, err := stage(key)
-	if err != nil {
-		return err
-	}
-	defer stagedKey.discard()
-	stagedCert, err := stage(cert)
-	if err != nil {
-		return err
-	}
-	defer stagedCert.discard()
-	if err := stagedKey.publish(force); err != nil {
-		return err
-	}
-	return stagedCert.publish(force)
-}
-
-func checkAbsent(paths ...string) error {
-	for _, path := range paths {
-		_, err := os.Lstat(path)
-		if err == nil {
-			return &ExistsError{Path: path}
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("certs: %w", err)
-		}
-	}
-	return nil
-}
-
-// staged is a file that is on disk, whole, under a temporary name in the folder of its own.
-type staged struct {
-	temp, path string
-}
-
-func stage(content file) (staged, error) {
-	folder, name := filepath.Split(content.path)
-	f, err := os.CreateTemp(filepath.Clean(folder), "."+name+".*")
-	if err != nil {
-		return staged{}, fmt.Errorf("certs: %w", err)
-	}
-	s := staged{temp: f.Name(), path: content.path}
-	_, writeErr := f.Write(content.data)
-	if err := errors.Join(writeErr, f.Chmod(content.mode), f.Sync(), f.Close()); err != nil {
-		s.discard()
-		return staged{}, fmt.Errorf("certs: %w", err)
-	}
-	return s, nil
-}
-
-// publish gives the file its own name. Only with force does it replace another: a hard link, unlike a rename, fails
-// if the name is taken.
-func (s staged) publish(force bool) error {
-	give := os.Link
-	if force {
-		give = os.Rename
-	}
-	if err := give(s.temp, s.path); err != nil {
-		if !force && errors.Is(err, fs.ErrExist) {
-			return &ExistsError{Path: s.path}
-		}
-		return fmt.Errorf("certs: %w", err)
-	}
-	return syncFolder(filepath.Dir(s.path))
-}
-
-// discard removes the temporary name. After a rename it is gone, and a name that cannot be removed harms nobody: it
-// has the mode of its file and is never read.
-func (s staged) discard() { _ = os.Remove(s.temp) }
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("certs: %w", err)
-	}
-	if err := errors.Join(folder.Sync(), folder.Close()); err != nil {
-		return fmt.Errorf("certs: %w", err)
-	}
-	return nil
 }

@@ -11,13 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 // pairOnDisk writes a good pair and gives the paths of its certificate and its key.
 func pairOnDisk(t testing.TB) (cert, key string) {
 	t.Helper()
 	authority, dir := newAuthority(t)
-	require.NoError(t, issueClient(t, authority, certs.ClientLeaf{SPIFFEID: alice}).Write(dir, "alice", false))
+	require.NoError(t, issueClient(t, authority, devca.ClientOptions{SPIFFEID: alice}).Write(dir, "alice", false))
 	return filepath.Join(dir, "alice.crt"), filepath.Join(dir, "alice.key")
 }
 
@@ -35,7 +36,7 @@ func TestLoadKeyPairByMode(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			requireFileError(t, err, certs.ErrUnsafeKey, key)
+			requireFileError(t, err, certs.ErrPermissions, key)
 			require.ErrorContains(t, err, "chmod 600 "+key)
 		})
 	}
@@ -61,7 +62,7 @@ func TestLoadKeyPairRefusesWhatIsNoPlainFile(t *testing.T) {
 			cert, key := pairOnDisk(t)
 			replace(t, key)
 			_, err := certs.LoadKeyPair(cert, key)
-			requireFileError(t, err, certs.ErrUnsafeKey, key)
+			requireFileError(t, err, certs.ErrPermissions, key)
 		})
 	}
 }
@@ -135,7 +136,7 @@ func TestLoadKeyPairNeedsBoth(t *testing.T) {
 // Intermediate certificates follow the leaf, in their order.
 func TestLoadKeyPairKeepsTheChain(t *testing.T) {
 	cert, key := pairOnDisk(t)
-	authority := filepath.Join(filepath.Dir(cert), certs.AuthorityCertFile)
+	authority := filepath.Join(filepath.Dir(cert), devca.CertFile)
 	writeFile(t, cert, append(readFile(t, cert), readFile(t, authority)...), 0o644)
 	pair, err := certs.LoadKeyPair(cert, key)
 	require.NoError(t, err)

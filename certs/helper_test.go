@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 // testKey is one key for all certificates that mint makes, since making keys is what takes time.
@@ -124,15 +125,15 @@ func identifier(t testing.TB, rules ...certs.Rule) *certs.Identifier {
 	return id
 }
 
-func newAuthority(t testing.TB) (*certs.Authority, string) {
+func newAuthority(t testing.TB) (*devca.CA, string) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "authority")
-	authority, err := certs.InitAuthority(dir, certs.AuthorityOptions{})
+	dir := filepath.Join(t.TempDir(), "CA")
+	authority, err := devca.Init(dir, devca.Options{})
 	require.NoError(t, err)
 	return authority, dir
 }
 
-func issueClient(t testing.TB, authority *certs.Authority, leaf certs.ClientLeaf) certs.KeyPair {
+func issueClient(t testing.TB, authority *devca.CA, leaf devca.ClientOptions) devca.KeyPair {
 	t.Helper()
 	pair, err := authority.IssueClient(leaf)
 	require.NoError(t, err)
@@ -140,7 +141,7 @@ func issueClient(t testing.TB, authority *certs.Authority, leaf certs.ClientLeaf
 }
 
 // parseLeaf gives the one certificate of the pair.
-func parseLeaf(t testing.TB, pair certs.KeyPair) *x509.Certificate {
+func parseLeaf(t testing.TB, pair devca.KeyPair) *x509.Certificate {
 	t.Helper()
 	parsed, err := certs.ParseCertificates("leaf", pair.CertPEM)
 	require.NoError(t, err)
@@ -175,3 +176,5 @@ func readFile(t testing.TB, path string) []byte {
 	require.NoError(t, err)
 	return data
 }
+
+func at(moment time.Time) func() time.Time { return func() time.Time { return moment } }

@@ -21,19 +21,19 @@ type Identity struct {
 // Identifier knows SPIFFE IDs only.
 type Identifier struct {
 	rules       []Rule
-	authorities *Authorities // nil if whoever verified the chain may certify any name
+	authorities *TrustAnchors // nil if whoever verified the chain may certify any name
 	mapped      map[[sha256.Size]byte]string
 }
 
-// Under returns an Identifier that refuses a name which the authority at the end of the chain
+// Under returns an Identifier that refuses a name which the CA at the end of the chain
 // may not certify.
-func (id *Identifier) Under(a *Authorities) *Identifier {
+func (id *Identifier) Under(a *TrustAnchors) *Identifier {
 	return &Identifier{rules: id.rules, authorities: a, mapped: id.mapped}
 }
 
 // Mapping returns an Identifier by which single certificates, by the SHA-256 of the whole, have
-// these names, with whatever is in them: no rule is asked, and no authority need be bound to
-// the name. An authority of clients must have issued them all the same, for clients. The map
+// these names, with whatever is in them: no rule is asked, and no CA need be bound to
+// the name. A CA of clients must have issued them all the same, for clients. The map
 // belongs to the Identifier from now on.
 func (id *Identifier) Mapping(names map[[sha256.Size]byte]string) *Identifier {
 	return &Identifier{rules: id.rules, authorities: id.authorities, mapped: names}
@@ -64,15 +64,15 @@ func NewIdentifier(rules ...Rule) (*Identifier, error) {
 // VerifiedChains[0] of a [crypto/tls.ConnectionState]: Identify verifies no signature and no date. The chain is only
 // read.
 //
-// Whatever the rule, the leaf must be no authority, must be allowed to make digital signatures but not to sign
-// certificates or revocation lists, and must name the extended key usage clientAuth. Then:
+// Whatever the rule, the leaf must be no CA, must be allowed to make digital signatures but not to sign
+// certificates or CRLs, and must name the extended key usage clientAuth. Then:
 //
 //   - If one of its URIs is a spiffe: one, it must be the only URI, in the canonical form of a SPIFFE ID, with a path.
 //     No other rule is asked.
 //   - Else the rules are asked in order. One that finds no value passes on to the next; one that finds several is
 //     refused, and so is a value that is malformed: a wildcard, a control character, an upper-case or non-ASCII host.
 //
-// At last the authority at the end of the chain must be one that may certify the name: see [Identifier.Under].
+// At last the CA at the end of the chain must be one that may certify the name: see [Identifier.Under].
 //
 // Every error is an *[IdentityError], and comes with the zero Identity.
 func (id *Identifier) Identify(chain []*x509.Certificate) (Identity, error) {
@@ -86,16 +86,16 @@ func (id *Identifier) Identify(chain []*x509.Certificate) (Identity, error) {
 	return found, nil
 }
 
-// Verify gives the first chain from a certificate to one of the authorities that the Identifier stands under, for a
+// Verify gives the first chain from a certificate to one of the CAs that the Identifier stands under, for a
 // client, at that moment: for certificates that no handshake has verified. given is the leaf and perhaps
-// intermediates, leaf first. Every error is an *[IdentityError]; without authorities all are refused.
+// intermediates, leaf first. Every error is an *[IdentityError]; without CAs all are refused.
 func (id *Identifier) Verify(given []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
 	leaf, err := leafOf(given)
 	if err != nil {
 		return nil, err
 	}
 	if id.authorities == nil {
-		return nil, refuse(ReasonNotVerified, "there are no authorities to verify the certificate by; configure them")
+		return nil, refuse(ReasonNotVerified, "there are no CAs to verify the certificate by; configure them")
 	}
 	intermediates := x509.NewCertPool()
 	for _, cert := range given[1:] {
@@ -107,7 +107,7 @@ func (id *Identifier) Verify(given []*x509.Certificate, now time.Time) ([]*x509.
 	})
 	if err != nil {
 		return nil, refuse(ReasonNotVerified, "the certificate does not verify: %.300s; present one that is valid now and "+
-			"that an authority of clients has issued to a client", err.Error())
+			"that a CA of clients has issued to a client", err.Error())
 	}
 	return chains[0], nil
 }
@@ -170,7 +170,7 @@ func rulesTried(rules []Rule) string {
 func leafOf(chain []*x509.Certificate) (*x509.Certificate, error) {
 	if len(chain) == 0 || chain[0] == nil {
 		return nil, refuse(ReasonNoCertificate,
-			"the client presented no certificate; present one that an accepted authority has issued")
+			"the client presented no certificate; present one that an accepted CA has issued")
 	}
 	return chain[0], nil
 }
@@ -181,10 +181,10 @@ func checkUsage(leaf *x509.Certificate) error {
 	switch {
 	case leaf.IsCA:
 		return refuse(ReasonCAAsLeaf,
-			"the certificate is an authority's; present one that the authority has issued to the client")
+			"the certificate is a CA's; present one that the CA has issued to the client")
 	case leaf.KeyUsage&signsOthers != 0:
 		return refuse(ReasonKeyUsage,
-			"the key usage allows the certificate to sign certificates or revocation lists; "+
+			"the key usage allows the certificate to sign certificates or CRLs; "+
 				"issue it without keyCertSign and cRLSign")
 	case leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
 		return refuse(ReasonKeyUsage,

@@ -70,7 +70,7 @@ func TestIdentifyRefusesUsage(t *testing.T) {
 		change change
 		reason certs.Reason
 	}{
-		"authority as leaf": {func(c *x509.Certificate) { c.IsCA = true }, certs.ReasonCAAsLeaf},
+		"CA as leaf":        {func(c *x509.Certificate) { c.IsCA = true }, certs.ReasonCAAsLeaf},
 		"keyCertSign":       {usage(x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign), certs.ReasonKeyUsage},
 		"cRLSign":           {usage(x509.KeyUsageDigitalSignature | x509.KeyUsageCRLSign), certs.ReasonKeyUsage},
 		"no signature":      {usage(x509.KeyUsageKeyEncipherment), certs.ReasonKeyUsage},

@@ -13,21 +13,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
-// under makes an intermediate authority.
-func under(t *testing.T, above *certs.Authority) (*certs.Authority, string) {
+// under makes an intermediate CA.
+func under(t *testing.T, above *devca.CA) (*devca.CA, string) {
 	t.Helper()
 	dir := t.TempDir()
-	made, err := certs.InitAuthority(dir, certs.AuthorityOptions{Under: above, Lifetime: 24 * time.Hour})
+	made, err := devca.Init(dir, devca.Options{Issuer: above, Lifetime: 24 * time.Hour})
 	require.NoError(t, err)
-	authorities, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
+	authorities, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile)})
 	require.NoError(t, err)
 	require.Len(t, authorities.Certificates(), 1, "who trusts it trusts nobody above it")
 	return made, dir
 }
 
-func parseAll(t *testing.T, pair certs.KeyPair) []*x509.Certificate {
+func parseAll(t *testing.T, pair devca.KeyPair) []*x509.Certificate {
 	t.Helper()
 	chain, err := certs.ParseCertificates("x", pair.CertPEM)
 	require.NoError(t, err)
@@ -38,7 +39,7 @@ func TestIntermediateAuthority(t *testing.T) {
 	root, _ := newAuthority(t)
 	middle, _ := under(t, root)
 	require.True(t, middle.Certificate().MaxPathLenZero)
-	chain := parseAll(t, issueClient(t, middle, certs.ClientLeaf{SPIFFEID: alice, Lifetime: time.Hour}))
+	chain := parseAll(t, issueClient(t, middle, devca.ClientOptions{SPIFFEID: alice, Lifetime: time.Hour}))
 	require.Len(t, chain, 2, "the leaf, and what a verifier does not have")
 	intermediates := x509.NewCertPool()
 	intermediates.AddCert(chain[1])
@@ -50,51 +51,29 @@ func TestIntermediateAuthority(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, alice, got.Name)
 
-	_, err = certs.InitAuthority(t.TempDir(), certs.AuthorityOptions{Under: middle, Lifetime: time.Hour})
-	require.ErrorIs(t, err, certs.ErrSubject, "it certifies no further authority")
-	_, err = certs.InitAuthority(t.TempDir(), certs.AuthorityOptions{Under: root, Lifetime: 1000 * 24 * time.Hour})
-	require.ErrorIs(t, err, certs.ErrLifetime, "it ends before the one above it")
-}
-
-func TestIntermediateAuthorityWhoseFileIsDamaged(t *testing.T) {
-	root, _ := newAuthority(t)
-	stranger, _ := newAuthority(t)
-	_, dir := under(t, root)
-	path := filepath.Join(dir, certs.AuthorityAboveFile)
-	require.Equal(t, encode(root.Certificate()), readFile(t, path))
-	for _, text := range [][]byte{
-		encode(stranger.Certificate()),
-		slices.Concat(encode(root.Certificate()), encode(root.Certificate())),
-		[]byte("no PEM"),
-		encode(parseLeaf(t, issueClient(t, root, certs.ClientLeaf{SPIFFEID: alice}))),
-	} {
-		writeFile(t, path, text, 0o644)
-		_, err := certs.LoadAuthority(dir)
-		require.ErrorIs(t, err, certs.ErrDamaged)
-		require.ErrorContains(t, err, path)
-	}
-	_, err := certs.InitAuthority(dir, certs.AuthorityOptions{Force: true})
-	require.NoError(t, err)
-	require.NoFileExists(t, path, "it stands for itself now")
+	_, err = devca.Init(t.TempDir(), devca.Options{Issuer: middle, Lifetime: time.Hour})
+	require.ErrorIs(t, err, devca.ErrName, "it certifies no further CA")
+	_, err = devca.Init(t.TempDir(), devca.Options{Issuer: root, Lifetime: 1000 * 24 * time.Hour})
+	require.ErrorIs(t, err, devca.ErrLifetime, "it ends before the one above it")
 }
 
 func encode(c *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 }
 
-// TestIntermediateAuthoritysList: the list of an intermediate authority is verified by the
+// TestIntermediateAuthoritysList: the CRL of an intermediate CA is verified by the
 // certificates beside it.
 func TestIntermediateAuthoritysList(t *testing.T) {
 	root, rootDir := newAuthority(t)
 	middle, _ := under(t, root)
-	chain := parseAll(t, issueClient(t, middle, certs.ClientLeaf{SPIFFEID: alice, Lifetime: time.Hour}))
+	chain := parseAll(t, issueClient(t, middle, devca.ClientOptions{SPIFFEID: alice, Lifetime: time.Hour}))
 	text, err := middle.Revoke(nil, time.Hour, chain[0])
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "ca.crl")
 	writeFile(t, path, text, 0o644)
-	authorities, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(rootDir, certs.AuthorityCertFile)})
+	authorities, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(rootDir, devca.CertFile)})
 	require.NoError(t, err)
-	lists, err := certs.LoadRevocationLists(authorities, nil, path)
+	lists, err := certs.LoadCRLs(authorities, nil, path)
 	require.NoError(t, err)
 	all, err := certs.CredentialsOf(append(chain, root.Certificate()))
 	require.NoError(t, err)
@@ -107,67 +86,34 @@ func TestIntermediateAuthoritysList(t *testing.T) {
 	require.NoError(t, err, "it reads its own list, with what stands beside it")
 	require.NotEqual(t, text, next)
 	writeFile(t, path, next, 0o644)
-	newer, err := certs.LoadRevocationLists(authorities, lists, path)
+	newer, err := certs.LoadCRLs(authorities, lists, path)
 	require.NoError(t, err)
 	require.True(t, newer.Revoked(issuer, all[0].Serial))
 	require.NotEqual(t, lists.Sum(), newer.Sum())
 
 	alone, _ := pem.Decode(text)
 	writeFile(t, path, pem.EncodeToMemory(alone), 0o644)
-	_, err = certs.LoadRevocationLists(authorities, nil, path)
-	require.ErrorContains(t, err, "signed by no authority of clients")
+	_, err = certs.LoadCRLs(authorities, nil, path)
+	require.ErrorContains(t, err, "not signed by a CA of clients")
 
 	stranger, strangerDir := newAuthority(t)
 	require.NotNil(t, stranger)
-	others, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(strangerDir, certs.AuthorityCertFile)})
+	others, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(strangerDir, devca.CertFile)})
 	require.NoError(t, err)
 	writeFile(t, path, text, 0o644)
-	_, err = certs.LoadRevocationLists(others, nil, path)
-	require.ErrorIs(t, err, certs.ErrList)
-	require.ErrorContains(t, err, "not under an authority of clients")
-	kept, err := certs.LoadRevocationLists(others, lists)
-	require.NoError(t, err, "an authority under none of ours certifies nobody: its list may go")
+	_, err = certs.LoadCRLs(others, nil, path)
+	require.ErrorIs(t, err, certs.ErrCRL)
+	require.ErrorContains(t, err, "not under a CA of clients")
+	kept, err := certs.LoadCRLs(others, lists)
+	require.NoError(t, err, "a CA under none of ours certifies nobody: its list may go")
 	require.Empty(t, kept.Issuers())
 	require.True(t, kept.Revoked(issuer, all[0].Serial))
-	_, err = certs.LoadRevocationLists(authorities, kept)
-	require.ErrorContains(t, err, "no file holds the list", "but not once it certifies again")
-	_, err = certs.LoadRevocationLists(others, lists, path)
+	_, err = certs.LoadCRLs(authorities, kept)
+	require.ErrorContains(t, err, "no file holds the CRL", "but not once it certifies again")
+	_, err = certs.LoadCRLs(others, lists, path)
 	require.NoError(t, err, "and it may stay")
-	_, err = certs.LoadRevocationLists(authorities, lists)
-	require.ErrorContains(t, err, "no file holds the list")
-}
-
-func TestRenew(t *testing.T) {
-	root, _ := newAuthority(t)
-	before := parseLeaf(t, issueClient(t, root, certs.ClientLeaf{SPIFFEID: alice, Lifetime: time.Hour}))
-	pair, err := root.Renew(before, 0)
-	require.NoError(t, err)
-	after := parseLeaf(t, pair)
-	require.Equal(t, before.URIs, after.URIs)
-	require.Equal(t, before.ExtKeyUsage, after.ExtKeyUsage)
-	require.Equal(t, time.Hour, after.NotAfter.Sub(after.NotBefore))
-	require.NotEqual(t, before.PublicKey, after.PublicKey)
-	require.NotEqual(t, before.SerialNumber, after.SerialNumber)
-	pair, err = root.Renew(before, time.Minute)
-	require.NoError(t, err)
-	require.Equal(t, time.Minute, parseLeaf(t, pair).NotAfter.Sub(parseLeaf(t, pair).NotBefore))
-
-	server, err := root.IssueServer(certs.ServerLeaf{})
-	require.NoError(t, err)
-	pair, err = root.Renew(parseLeaf(t, server), 0)
-	require.NoError(t, err)
-	require.Equal(t, parseLeaf(t, server).DNSNames, parseLeaf(t, pair).DNSNames)
-	require.Len(t, parseLeaf(t, pair).IPAddresses, 2)
-
-	stranger, _ := newAuthority(t)
-	for _, of := range []*x509.Certificate{
-		parseLeaf(t, issueClient(t, stranger, certs.ClientLeaf{SPIFFEID: alice})), root.Certificate(),
-	} {
-		_, err = root.Renew(of, 0)
-		require.ErrorIs(t, err, certs.ErrSubject)
-	}
-	_, err = root.Renew(before, 31*24*time.Hour)
-	require.ErrorIs(t, err, certs.ErrLifetime)
+	_, err = certs.LoadCRLs(authorities, lists)
+	require.ErrorContains(t, err, "no file holds the CRL")
 }
 
 // TestFoldersOfFiles: a folder stands for what is in it.
@@ -175,73 +121,74 @@ func TestFoldersOfFiles(t *testing.T) {
 	one, oneDir := newAuthority(t)
 	two, twoDir := newAuthority(t)
 	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "a.crt"), readFile(t, filepath.Join(oneDir, certs.AuthorityCertFile)), 0o644)
-	writeFile(t, filepath.Join(dir, "b.pem"), readFile(t, filepath.Join(twoDir, certs.AuthorityCertFile)), 0o644)
+	writeFile(t, filepath.Join(dir, "a.crt"), readFile(t, filepath.Join(oneDir, devca.CertFile)), 0o644)
+	writeFile(t, filepath.Join(dir, "b.pem"), readFile(t, filepath.Join(twoDir, devca.CertFile)), 0o644)
 	for _, other := range []string{"README", "old.crt~", ".hidden.crt"} {
 		writeFile(t, filepath.Join(dir, other), []byte("no certificate"), 0o644)
 	}
-	authorities, err := certs.LoadAuthorities(certs.Binding{File: dir})
+	authorities, err := certs.LoadTrustAnchors(certs.Binding{File: dir})
 	require.NoError(t, err)
 	require.Len(t, authorities.Issuers(), 2)
 
 	lists := t.TempDir()
-	_, err = certs.LoadRevocationLists(authorities, nil, lists)
+	_, err = certs.LoadCRLs(authorities, nil, lists)
 	require.ErrorContains(t, err, "is a folder without a file whose name ends in .crl or .pem")
-	for name, authority := range map[string]*certs.Authority{"one.crl": one, "two.crl": two} {
+	for name, authority := range map[string]*devca.CA{"one.crl": one, "two.crl": two} {
 		text, err := authority.Revoke(nil, time.Hour)
 		require.NoError(t, err)
 		writeFile(t, filepath.Join(lists, name), text, 0o644)
 	}
-	read, err := certs.LoadRevocationLists(authorities, nil, lists)
+	read, err := certs.LoadCRLs(authorities, nil, lists)
 	require.NoError(t, err)
 	require.Len(t, read.Issuers(), 2)
 
 	writeFile(t, filepath.Join(dir, "b.pem"), []byte("no certificate"), 0o644)
-	_, err = certs.LoadAuthorities(certs.Binding{File: dir})
+	_, err = certs.LoadTrustAnchors(certs.Binding{File: dir})
 	require.ErrorContains(t, err, "b.pem", "one that is damaged refuses the whole")
 	require.NoError(t, os.RemoveAll(dir))
-	_, err = certs.LoadAuthorities(certs.Binding{File: dir})
+	_, err = certs.LoadTrustAnchors(certs.Binding{File: dir})
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// TestListsBesideWhichStandsAnother: only authorities, under one of clients, vouch for a list.
+// TestListsBesideWhichStandsAnother: only CAs, under one of clients, vouch for a list.
 func TestListsBesideWhichStandsAnother(t *testing.T) {
 	root, rootDir := newAuthority(t)
-	authorities, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(rootDir, certs.AuthorityCertFile)})
+	authorities, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(rootDir, devca.CertFile)})
 	require.NoError(t, err)
 	text, err := root.Revoke(nil, time.Hour)
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "ca.crl")
-	leaf := parseLeaf(t, issueClient(t, root, certs.ClientLeaf{SPIFFEID: alice}))
+	leaf := parseLeaf(t, issueClient(t, root, devca.ClientOptions{SPIFFEID: alice}))
 	writeFile(t, path, slices.Concat(text, encode(leaf)), 0o644)
-	_, err = certs.LoadRevocationLists(authorities, nil, path)
+	_, err = certs.LoadCRLs(authorities, nil, path)
 	require.ErrorIs(t, err, certs.ErrDamaged)
 	writeFile(t, path, encode(root.Certificate()), 0o644)
-	_, err = certs.LoadRevocationLists(authorities, nil, path)
+	_, err = certs.LoadCRLs(authorities, nil, path)
 	require.ErrorContains(t, err, "holds certificates alone")
 }
 
-// TestSecurity8_AListNeverTakesBack: not with the same number, and not through a withdrawal of
-// its authority.
-func TestSecurity8_AListNeverTakesBack(t *testing.T) {
+// TestCRLs_ACRLNeverTakesBack: not with the same number, and not through a withdrawal of
+// its CA.
+// SECURITY, line 8.
+func TestCRLs_ACRLNeverTakesBack(t *testing.T) {
 	s := newListStage(t)
 	s.write(5, 1, 2)
 	before, err := s.load(nil)
 	require.NoError(t, err)
 	s.write(5, 1)
 	_, err = s.load(before)
-	require.ErrorIs(t, err, certs.ErrList)
+	require.ErrorIs(t, err, certs.ErrCRL)
 	require.ErrorContains(t, err, "revokes less")
 	s.write(5, 1, 2, 3)
 	_, err = s.load(before)
 	require.NoError(t, err)
 
 	_, otherDir := newAuthority(t)
-	others, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(otherDir, certs.AuthorityCertFile)})
+	others, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(otherDir, devca.CertFile)})
 	require.NoError(t, err)
 	for _, paths := range [][]string{nil, {s.path}} { // its file is gone, or is there
-		away, err := certs.LoadRevocationLists(others, before, paths...)
-		require.NoError(t, err, "it does not hold up the lists of others")
+		away, err := certs.LoadCRLs(others, before, paths...)
+		require.NoError(t, err, "it does not hold up the CRLs of others")
 		require.Empty(t, away.Issuers())
 		s.write(3)
 		_, err = s.load(away)

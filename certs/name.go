@@ -28,8 +28,9 @@ const (
 	maxName  = 2048
 )
 
-// checkHost accepts a DNS name: labels of a-z, 0-9, - and _, joined by dots, none with - at an end.
-func checkHost(host string) error {
+// CheckHost accepts a DNS name as [RuleDNS] does: labels of a-z, 0-9, - and _, joined by dots, none with - at an end. The
+// text of its error continues a sentence that began with the name.
+func CheckHost(host string) error {
 	if err := checkVisible(host); err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func checkEmail(address string) error {
 			return errNotEmail
 		}
 	}
-	return checkHost(host)
+	return CheckHost(host)
 }
 
 func isAtom(atom string) bool {
@@ -77,7 +78,7 @@ func isAtom(atom string) bool {
 }
 
 // checkURI accepts an absolute URI that is spelled as its parser would spell it; its host, if it has one, must be
-// acceptable to checkHost.
+// acceptable to CheckHost.
 func checkURI(text string) error {
 	if err := checkVisible(text); err != nil {
 		return err
@@ -89,7 +90,7 @@ func checkURI(text string) error {
 	case uri.String() != text:
 		return errOtherSpelling
 	case uri.Host != "":
-		return checkHost(uri.Hostname())
+		return CheckHost(uri.Hostname())
 	}
 	return nil
 }

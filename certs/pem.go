@@ -3,12 +3,12 @@ package certs
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 const (
@@ -28,6 +28,9 @@ func ParseCertificates(path string, data []byte) ([]*x509.Certificate, error) {
 	}
 	var parsed []*x509.Certificate
 	for i, block := range blocks {
+		if i == 0 && strings.HasSuffix(block.Type, blockKey) {
+			return nil, damaged(path, "is a private key; pass the certificate's file instead, such as %s", strings.TrimSuffix(path, ".key")+".crt")
+		}
 		if block.Type != blockCertificate {
 			return nil, damaged(path, "block %d is %.40q where only certificates belong; remove it", i+1, block.Type)
 		}
@@ -38,6 +41,28 @@ func ParseCertificates(path string, data []byte) ([]*x509.Certificate, error) {
 		parsed = append(parsed, cert)
 	}
 	return parsed, nil
+}
+
+// LoadCertificates reads a file for [ParseCertificates]. A missing file is [io/fs.ErrNotExist].
+func LoadCertificates(path string) ([]*x509.Certificate, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCertificates(path, data)
+}
+
+// CheckCA rejects a certificate that may not sign others. The path is only named in errors. The error is a *[FileError]
+// that is [ErrDamaged].
+func CheckCA(path string, cert *x509.Certificate) error {
+	if isCA(cert) {
+		return nil
+	}
+	return damaged(path, "holds the certificate %.120q, which is not a CA's; give the CA's own (ca.crt)", cert.Subject.String())
+}
+
+func isCA(cert *x509.Certificate) bool {
+	return cert.IsCA && (cert.KeyUsage == 0 || cert.KeyUsage&x509.KeyUsageCertSign != 0)
 }
 
 // ParseKey parses data, which must be one PEM block of an unencrypted private key (PKCS #8, or the older forms of EC
@@ -117,16 +142,4 @@ func decodeBlocks(path string, data []byte) ([]*pem.Block, error) {
 		return nil, damaged(path, "is empty; copy or make the file again")
 	}
 	return blocks, nil
-}
-
-func encodeCertificate(der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: blockCertificate, Bytes: der})
-}
-
-func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("certs: encode key: %w", err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: blockKey, Bytes: der}), nil
 }

@@ -16,8 +16,8 @@ type Reason string
 const (
 	ReasonNoCertificate    Reason = "no-certificate"     // the chain is empty
 	ReasonIncompleteChain  Reason = "incomplete-chain"   // the certificate of the issuer is missing
-	ReasonCAAsLeaf         Reason = "ca-as-leaf"         // an authority's certificate was used as a client's
-	ReasonKeyUsage         Reason = "key-usage"          // may sign certificates or lists, or may not sign at all
+	ReasonCAAsLeaf         Reason = "ca-as-leaf"         // a CA's certificate was used as a client's
+	ReasonKeyUsage         Reason = "key-usage"          // may sign certificates or CRLs, or may not sign at all
 	ReasonNotForClients    Reason = "not-for-clients"    // the extended key usage clientAuth is missing
 	ReasonSeveralSPIFFEIDs Reason = "several-spiffe-ids" // more than one SPIFFE ID
 	ReasonMixedURIs        Reason = "mixed-uris"         // one SPIFFE ID and other URIs beside it
@@ -26,8 +26,8 @@ const (
 	ReasonAmbiguous        Reason = "ambiguous"          // a rule found two or more values
 	ReasonMalformedName    Reason = "malformed-name"     // a value that is no exact name
 	ReasonNoIdentity       Reason = "no-identity"        // no rule found a value
-	ReasonNotBound         Reason = "not-bound"          // the authority may not certify the name
-	ReasonNotVerified      Reason = "not-verified"       // the chain leads to no authority, or is out of date
+	ReasonNotBound         Reason = "not-bound"          // the CA may not certify the name
+	ReasonNotVerified      Reason = "not-verified"       // the chain leads to no CA, or is out of date
 	ReasonNotForwarded     Reason = "not-forwarded"      // what a proxy says of the client cannot be read, or it is no proxy
 )
 

@@ -32,7 +32,7 @@ const (
 	// RuleSPKI takes the SHA-256 of the public key (SubjectPublicKeyInfo), in lower-case hexadecimal, which stays
 	// the same when the certificate is renewed with the same key. Every certificate has one.
 	RuleSPKI Rule = "spki"
-	// RuleCN takes the one common name of the subject, printable ASCII. Authorities check a common name less than
+	// RuleCN takes the one common name of the subject, printable ASCII. TrustAnchors check a common name less than
 	// a subject alternative name: prefer the others.
 	RuleCN Rule = "cn"
 	// RuleMapped found the certificate's fingerprint among those of [Identifier.Mapping]. It is not one of those that
@@ -63,7 +63,7 @@ type source struct {
 
 // sources holds all rules but RuleSPIFFE.
 var sources = map[Rule]source{
-	RuleDNS:    {"DNS name", dnsNames, checkHost},
+	RuleDNS:    {"DNS name", dnsNames, CheckHost},
 	RuleEmail:  {"mail address", emailAddresses, checkEmail},
 	RuleURI:    {"URI", uriTexts, checkURI},
 	RuleSHA256: {"fingerprint", fingerprint, checkDigest},

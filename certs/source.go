@@ -8,24 +8,24 @@ import (
 	"sync"
 )
 
-// Material is by what a server is known, and whom it knows.
+// Material is the credentials of a server and the trust anchors of its clients.
 type Material struct {
 	// Certificate is the server's own, with its key. Without a certificate in it a source has none to give.
 	Certificate tls.Certificate
-	// Authorities are those of clients, nil if the source has none to give.
-	Authorities *Authorities
+	// TrustAnchors are those of clients, nil if the source has none to give.
+	TrustAnchors *TrustAnchors
 }
 
-// Sum tells one material from another: the certificates in it, and what authorities may certify.
+// Sum tells one material from another: the certificates in it, and what CAs may certify.
 func (m Material) Sum() [sha256.Size]byte {
 	h := sha256.New()
 	for _, der := range m.Certificate.Certificate {
 		fmt.Fprintf(h, "%x\n", sha256.Sum256(der))
 	}
-	if m.Authorities != nil {
-		for _, cert := range m.Authorities.all {
+	if m.TrustAnchors != nil {
+		for _, cert := range m.TrustAnchors.all {
 			key := sha256.Sum256(cert.Raw)
-			fmt.Fprintf(h, "%x %+v\n", key, *m.Authorities.bound[key])
+			fmt.Fprintf(h, "%x %+v\n", key, *m.TrustAnchors.bound[key])
 		}
 	}
 	return [sha256.Size]byte(h.Sum(nil))
@@ -45,8 +45,8 @@ type Source interface {
 type Files struct {
 	// Certificate and Key are read by [LoadKeyPair]. Both may be empty.
 	Certificate, Key string
-	// Authorities are read by [LoadAuthorities]. There may be none.
-	Authorities []Binding
+	// TrustAnchors are read by [LoadTrustAnchors]. There may be none.
+	TrustAnchors []Binding
 }
 
 // Load implements [Source].
@@ -56,8 +56,8 @@ func (f Files) Load() (m Material, err error) {
 			return Material{}, err
 		}
 	}
-	if len(f.Authorities) > 0 {
-		if m.Authorities, err = LoadAuthorities(f.Authorities...); err != nil {
+	if len(f.TrustAnchors) > 0 {
+		if m.TrustAnchors, err = LoadTrustAnchors(f.TrustAnchors...); err != nil {
 			return Material{}, err
 		}
 	}
@@ -70,13 +70,13 @@ func (f Files) Watch(ctx context.Context, changed func()) {
 	if f.Certificate != "" {
 		paths = append(paths, f.Certificate, f.Key)
 	}
-	for _, b := range f.Authorities {
+	for _, b := range f.TrustAnchors {
 		paths = append(paths, b.File)
 	}
 	WatchFiles(ctx, paths, changed)
 }
 
-// Join gives the certificate of the first source that has one, and the authorities of all.
+// Join gives the certificate of the first source that has one, and the CAs of all.
 func Join(sources ...Source) Source { return joined(sources) }
 
 type joined []Source
@@ -91,7 +91,7 @@ func (j joined) Load() (Material, error) {
 		if all.Certificate.Certificate == nil {
 			all.Certificate = m.Certificate
 		}
-		all.Authorities = all.Authorities.with(m.Authorities)
+		all.TrustAnchors = all.TrustAnchors.with(m.TrustAnchors)
 	}
 	return all, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 // watched runs a source's Watch; each change that it tells of comes on the channel.
@@ -43,12 +44,12 @@ func awaitChange(t *testing.T, changes <-chan struct{}) {
 
 func TestFilesAreASource(t *testing.T) {
 	authority, dir := newAuthority(t)
-	pair, err := authority.IssueServer(certs.ServerLeaf{})
+	pair, err := authority.IssueServer(devca.ServerOptions{})
 	require.NoError(t, err)
 	require.NoError(t, pair.Write(dir, "server", false))
 	files := certs.Files{
 		Certificate: filepath.Join(dir, "server.crt"), Key: filepath.Join(dir, "server.key"),
-		Authorities: []certs.Binding{{File: filepath.Join(dir, certs.AuthorityCertFile)}},
+		TrustAnchors: []certs.Binding{{File: filepath.Join(dir, devca.CertFile)}},
 	}
 	before, err := files.Load()
 	require.NoError(t, err)
@@ -66,10 +67,10 @@ func TestFilesAreASource(t *testing.T) {
 	require.NotEqual(t, before.Sum(), after.Sum())
 
 	bound := files
-	bound.Authorities = []certs.Binding{{File: files.Authorities[0].File, TrustDomains: []string{"a.example"}}}
+	bound.TrustAnchors = []certs.Binding{{File: files.TrustAnchors[0].File, TrustDomains: []string{"a.example"}}}
 	narrower, err := bound.Load()
 	require.NoError(t, err)
-	require.NotEqual(t, after.Sum(), narrower.Sum(), "the same authority, for other names")
+	require.NotEqual(t, after.Sum(), narrower.Sum(), "the same CA, for other names")
 
 	writeFile(t, files.Certificate, []byte("half"), 0o644)
 	awaitChange(t, changes)
@@ -90,7 +91,7 @@ func TestFilesBehindLinksAreWatched(t *testing.T) {
 		authority, from := newAuthority(t)
 		require.NotNil(t, authority)
 		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o755))
-		writeFile(t, filepath.Join(dir, name, "ca.crt"), readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+		writeFile(t, filepath.Join(dir, name, "ca.crt"), readFile(t, filepath.Join(from, devca.CertFile)), 0o644)
 	}
 	turn := func(to string) {
 		require.NoError(t, os.Symlink(to, filepath.Join(dir, "..new")))
@@ -101,7 +102,7 @@ func TestFilesBehindLinksAreWatched(t *testing.T) {
 	turn("..1")
 	require.NoError(t, os.Symlink("..data/ca.crt", filepath.Join(dir, "ca.crt")))
 	for _, path := range []string{filepath.Join(dir, "ca.crt"), dir} {
-		files := certs.Files{Authorities: []certs.Binding{{File: path}}}
+		files := certs.Files{TrustAnchors: []certs.Binding{{File: path}}}
 		turn("..1")
 		before, err := files.Load()
 		require.NoError(t, err)
@@ -121,16 +122,16 @@ func TestFilesInALinkedFolderAreWatched(t *testing.T) {
 	for _, version := range []string{"1", "2"} {
 		_, from := newAuthority(t)
 		require.NoError(t, os.Mkdir(filepath.Join(dir, version), 0o755))
-		writeFile(t, filepath.Join(dir, version, "ca.crt"), readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+		writeFile(t, filepath.Join(dir, version, "ca.crt"), readFile(t, filepath.Join(from, devca.CertFile)), 0o644)
 	}
 	require.NoError(t, os.Symlink("1", live))
-	files := certs.Files{Authorities: []certs.Binding{{File: filepath.Join(live, "ca.crt")}}}
+	files := certs.Files{TrustAnchors: []certs.Binding{{File: filepath.Join(live, "ca.crt")}}}
 	changes := watched(t, files)
 	require.NoError(t, os.Symlink("2", live+".new"))
 	require.NoError(t, os.Rename(live+".new", live))
 	awaitChange(t, changes)
 	_, from := newAuthority(t)
-	writeFile(t, filepath.Join(dir, "2", "ca.crt"), readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	writeFile(t, filepath.Join(dir, "2", "ca.crt"), readFile(t, filepath.Join(from, devca.CertFile)), 0o644)
 	awaitChange(t, changes) // where the link leads now
 }
 
@@ -138,10 +139,10 @@ func TestAFolderIsWatched(t *testing.T) {
 	authority, from := newAuthority(t)
 	require.NotNil(t, authority)
 	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "one.crt"), readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
-	changes := watched(t, certs.Files{Authorities: []certs.Binding{{File: dir}}})
+	writeFile(t, filepath.Join(dir, "one.crt"), readFile(t, filepath.Join(from, devca.CertFile)), 0o644)
+	changes := watched(t, certs.Files{TrustAnchors: []certs.Binding{{File: dir}}})
 	_, from = newAuthority(t)
-	writeFile(t, filepath.Join(dir, "two.crt"), readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	writeFile(t, filepath.Join(dir, "two.crt"), readFile(t, filepath.Join(from, devca.CertFile)), 0o644)
 	awaitChange(t, changes)
 }
 
@@ -168,25 +169,25 @@ func (g *given) Watch(ctx context.Context, changed func()) {
 func TestJoin(t *testing.T) {
 	a, aDir := newAuthority(t)
 	b, bDir := newAuthority(t)
-	pair, err := a.IssueServer(certs.ServerLeaf{})
+	pair, err := a.IssueServer(devca.ServerOptions{})
 	require.NoError(t, err)
 	require.NoError(t, pair.Write(aDir, "server", false))
 	first := certs.Files{
 		Certificate: filepath.Join(aDir, "server.crt"), Key: filepath.Join(aDir, "server.key"),
-		Authorities: []certs.Binding{{File: filepath.Join(aDir, certs.AuthorityCertFile), TrustDomains: []string{"a.example"}}},
+		TrustAnchors: []certs.Binding{{File: filepath.Join(aDir, devca.CertFile), TrustDomains: []string{"a.example"}}},
 	}
 	second := &given{changed: make(chan struct{})}
-	second.material.Authorities, err = certs.LoadAuthorities(certs.Binding{File: filepath.Join(bDir, certs.AuthorityCertFile), TrustDomains: []string{"b.example"}})
+	second.material.TrustAnchors, err = certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(bDir, devca.CertFile), TrustDomains: []string{"b.example"}})
 	require.NoError(t, err)
 	both := certs.Join(first, second)
 	m, err := both.Load()
 	require.NoError(t, err)
 	require.Equal(t, pair.CertPEM, encode(m.Certificate.Leaf))
-	require.Len(t, m.Authorities.Issuers(), 2)
-	id := new(certs.Identifier).Under(m.Authorities)
-	for name, of := range map[string]*certs.Authority{"spiffe://a.example/x": a, "spiffe://b.example/x": b} {
-		for _, by := range []*certs.Authority{a, b} {
-			leaf := parseLeaf(t, issueClient(t, by, certs.ClientLeaf{SPIFFEID: name}))
+	require.Len(t, m.TrustAnchors.Issuers(), 2)
+	id := new(certs.Identifier).Under(m.TrustAnchors)
+	for name, of := range map[string]*devca.CA{"spiffe://a.example/x": a, "spiffe://b.example/x": b} {
+		for _, by := range []*devca.CA{a, b} {
+			leaf := parseLeaf(t, issueClient(t, by, devca.ClientOptions{SPIFFEID: name}))
 			_, err := id.Identify([]*x509.Certificate{leaf, by.Certificate()})
 			require.Equal(t, by == of, err == nil, "%s by its own alone", name)
 		}
@@ -216,17 +217,17 @@ func TestAFolderThatIsMadeAnewIsWatched(t *testing.T) {
 		require.NoError(t, os.RemoveAll(filepath.Dir(in)))
 		require.NoError(t, os.MkdirAll(in, 0o755))
 		_, from := newAuthority(t)
-		writeFile(t, path, readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+		writeFile(t, path, readFile(t, filepath.Join(from, devca.CertFile)), 0o644)
 	}
 	exchange()
-	changes := watched(t, certs.Files{Authorities: []certs.Binding{{File: path}}})
+	changes := watched(t, certs.Files{TrustAnchors: []certs.Binding{{File: path}}})
 	require.NoError(t, os.RemoveAll(filepath.Dir(in)))
 	awaitChange(t, changes)
 	exchange()
 	awaitChange(t, changes)
 	drain(changes)
 	_, from := newAuthority(t)
-	writeFile(t, path, readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	writeFile(t, path, readFile(t, filepath.Join(from, devca.CertFile)), 0o644)
 	awaitChange(t, changes)
 }
 
@@ -244,10 +245,10 @@ func drain(changes <-chan struct{}) {
 func TestWhatALinkLeadsToIsWatched(t *testing.T) {
 	_, from := newAuthority(t)
 	target, link := filepath.Join(t.TempDir(), "real.crt"), filepath.Join(t.TempDir(), "ca.crt")
-	writeFile(t, target, readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	writeFile(t, target, readFile(t, filepath.Join(from, devca.CertFile)), 0o644)
 	require.NoError(t, os.Symlink(target, link))
-	changes := watched(t, certs.Files{Authorities: []certs.Binding{{File: link}}})
+	changes := watched(t, certs.Files{TrustAnchors: []certs.Binding{{File: link}}})
 	_, from = newAuthority(t)
-	writeFile(t, target, readFile(t, filepath.Join(from, certs.AuthorityCertFile)), 0o644)
+	writeFile(t, target, readFile(t, filepath.Join(from, devca.CertFile)), 0o644)
 	awaitChange(t, changes)
 }

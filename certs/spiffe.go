@@ -47,6 +47,16 @@ func refuseSeveral(uris []string) error {
 		"the certificate has a SPIFFE ID and %d more URIs; issue it with the SPIFFE ID as its only URI", len(uris)-1)
 }
 
+// ParseSPIFFEID parses the SPIFFE ID of a client in its canonical form, with a path. The error is an *[IdentityError] with
+// [ReasonNotCanonical] or [ReasonNoPath].
+func ParseSPIFFEID(text string) (spiffeid.ID, error) {
+	id, rejected := parseSPIFFE(text)
+	if rejected != nil {
+		return spiffeid.ID{}, rejected
+	}
+	return id, nil
+}
+
 // parseSPIFFE parses the SPIFFE ID of a client in its canonical form, and refuses every other text.
 func parseSPIFFE(text string) (spiffeid.ID, *IdentityError) {
 	id, err := parseCanonical(text)

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// ErrNoAuthorities is a configuration that would trust nobody or, worse, every authority that the system trusts.
-var ErrNoAuthorities = errors.New("certs: no authorities to trust")
+// ErrNoTrustAnchors is a configuration that would trust nobody or, worse, every CA that the system trusts.
+var ErrNoTrustAnchors = errors.New("certs: no CAs to trust")
 
 // ErrMinVersion is a version of TLS that no server is to speak, or that nobody knows.
 var ErrMinVersion = errors.New("certs: not a version of TLS to begin with")
@@ -19,7 +19,7 @@ type ServerOptions struct {
 	CertFile, KeyFile string
 	// Certificate, if there is one in it, is used in place of these files.
 	Certificate tls.Certificate
-	// ClientCAs holds the authorities of clients. It must not be empty, and belongs to the configuration from now on.
+	// ClientCAs holds the CAs of clients. It must not be empty, and belongs to the configuration from now on.
 	ClientCAs *x509.CertPool
 	// MinVersion is the oldest version of TLS that is spoken: [tls.VersionTLS12] or [tls.VersionTLS13], which 0 is.
 	MinVersion uint16
@@ -32,7 +32,7 @@ type ServerOptions struct {
 // fail the handshake (VerifyClientCertIfGiven), so that the server can answer 401 in words instead of an alert: every
 // handler must therefore take the identity from [Identifier.Identify], which refuses an empty chain. Neither does a
 // chain that is too large for a session get through it: see [CheckSize]. The errors are
-// those of [LoadKeyPair], [ErrNoAuthorities] and [ErrMinVersion].
+// those of [LoadKeyPair], [ErrNoTrustAnchors] and [ErrMinVersion].
 func ServerConfig(opts ServerOptions) (*tls.Config, error) {
 	if opts.MinVersion == 0 {
 		opts.MinVersion = tls.VersionTLS13
@@ -41,7 +41,7 @@ func ServerConfig(opts ServerOptions) (*tls.Config, error) {
 		return nil, fmt.Errorf("%w: %s; give TLS 1.2 or TLS 1.3", ErrMinVersion, tls.VersionName(opts.MinVersion))
 	}
 	if opts.ClientCAs == nil || opts.ClientCAs.Equal(x509.NewCertPool()) {
-		return nil, fmt.Errorf("%w: give at least one authority of clients", ErrNoAuthorities)
+		return nil, fmt.Errorf("%w: give at least one CA of clients", ErrNoTrustAnchors)
 	}
 	if opts.Certificate.Certificate == nil {
 		var err error
@@ -92,7 +92,7 @@ func sizeOf(chain []*x509.Certificate) int {
 
 // ClientOptions says how [ClientConfig] makes the TLS configuration of a client.
 type ClientOptions struct {
-	// CAFile holds the authorities of servers and is read by [LoadPool].
+	// CAFile holds the CAs of servers and is read by [LoadPool].
 	CAFile string
 	// CertFile and KeyFile are read by [LoadKeyPair]. Both may be empty, for a client without a certificate.
 	CertFile, KeyFile string
@@ -100,8 +100,8 @@ type ClientOptions struct {
 	ServerName string
 }
 
-// ClientConfig gives a configuration for a client: TLS 1.3, trusting the authorities of CAFile and no others. The
-// client presents its certificate to whatever server asks for one, also to a server that does not list its authority:
+// ClientConfig gives a configuration for a client: TLS 1.3, trusting the CAs of CAFile and no others. The
+// client presents its certificate to whatever server asks for one, also to a server that does not list its CA:
 // so a wrong certificate is refused by name and not silently left out. The protocols (ALPN) are left to the HTTP
 // transport. The errors are those of [LoadPool] and [LoadKeyPair].
 func ClientConfig(opts ClientOptions) (*tls.Config, error) {
@@ -121,10 +121,10 @@ func ClientConfig(opts ClientOptions) (*tls.Config, error) {
 	return config, nil
 }
 
-// LoadPool reads one or more certificates of authorities. A file that is damaged, or holds a certificate that is no
-// authority's, is a *[FileError]; a missing one is [io/fs.ErrNotExist]; an empty path is [ErrNoAuthorities].
+// LoadPool reads one or more certificates of CAs. A file that is damaged, or holds a certificate that is no
+// CA's, is a *[FileError]; a missing one is [io/fs.ErrNotExist]; an empty path is [ErrNoTrustAnchors].
 func LoadPool(path string) (*x509.CertPool, error) {
-	authorities, err := loadAuthorities(path)
+	authorities, err := loadCAs(path)
 	if err != nil {
 		return nil, err
 	}
@@ -135,9 +135,9 @@ func LoadPool(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-func loadAuthorities(path string) ([]*x509.Certificate, error) {
+func loadCAs(path string) ([]*x509.Certificate, error) {
 	if path == "" {
-		return nil, fmt.Errorf("%w: name the file of the authority's certificate (ca.crt)", ErrNoAuthorities)
+		return nil, fmt.Errorf("%w: name the file of the CA's certificate (ca.crt)", ErrNoTrustAnchors)
 	}
 	files, err := filesAt(path, ".crt", ".pem")
 	if err != nil {
@@ -145,16 +145,12 @@ func loadAuthorities(path string) ([]*x509.Certificate, error) {
 	}
 	var all []*x509.Certificate
 	for _, file := range files {
-		data, err := readCertFile(file)
-		if err != nil {
-			return nil, err
-		}
-		parsed, err := ParseCertificates(file, data)
+		parsed, err := LoadCertificates(file)
 		if err != nil {
 			return nil, err
 		}
 		for _, cert := range parsed {
-			if err := checkAuthority(file, cert); err != nil {
+			if err := CheckCA(file, cert); err != nil {
 				return nil, err
 			}
 		}

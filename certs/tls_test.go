@@ -13,18 +13,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
-// site is an authority with a server, on disk.
+// site is a CA with a server, on disk.
 type site struct {
-	authority *certs.Authority
+	authority *devca.CA
 	dir       string
 }
 
 func newSite(t *testing.T) site {
 	t.Helper()
 	authority, dir := newAuthority(t)
-	pair, err := authority.IssueServer(certs.ServerLeaf{})
+	pair, err := authority.IssueServer(devca.ServerOptions{})
 	require.NoError(t, err)
 	require.NoError(t, pair.Write(dir, "server", false))
 	return site{authority, dir}
@@ -42,9 +43,9 @@ func (s site) server(t *testing.T) *tls.Config {
 }
 
 // client gives the configuration of a client of the site that presents the pair; the zero pair is no certificate.
-func (s site) client(t *testing.T, pair certs.KeyPair) *tls.Config {
+func (s site) client(t *testing.T, pair devca.KeyPair) *tls.Config {
 	t.Helper()
-	opts := certs.ClientOptions{CAFile: s.path(certs.AuthorityCertFile), ServerName: "localhost"}
+	opts := certs.ClientOptions{CAFile: s.path(devca.CertFile), ServerName: "localhost"}
 	if len(pair.CertPEM) > 0 {
 		dir := t.TempDir()
 		require.NoError(t, pair.Write(dir, "client", false))
@@ -104,7 +105,7 @@ func hear(t *testing.T, address string, client *tls.Config) error {
 
 func TestHandshakeGood(t *testing.T) {
 	s := newSite(t)
-	pair := issueClient(t, s.authority, certs.ClientLeaf{SPIFFEID: alice})
+	pair := issueClient(t, s.authority, devca.ClientOptions{SPIFFEID: alice})
 	got := connect(t, s.server(t), s.client(t, pair))
 	require.NoError(t, got.serverErr)
 	require.NoError(t, got.clientErr)
@@ -122,7 +123,7 @@ func TestHandshakeGood(t *testing.T) {
 // Without a certificate the handshake stands, and it is Identify that refuses.
 func TestHandshakeWithoutCertificate(t *testing.T) {
 	s := newSite(t)
-	got := connect(t, s.server(t), s.client(t, certs.KeyPair{}))
+	got := connect(t, s.server(t), s.client(t, devca.KeyPair{}))
 	require.NoError(t, got.serverErr)
 	require.NoError(t, got.clientErr)
 	require.Empty(t, got.state.VerifiedChains)
@@ -134,16 +135,16 @@ func TestHandshakeRefusesClients(t *testing.T) {
 	s := newSite(t)
 	other, _ := newAuthority(t)
 	expired := at(time.Now().Add(-2 * time.Hour))
-	server, err := s.authority.IssueServer(certs.ServerLeaf{})
+	server, err := s.authority.IssueServer(devca.ServerOptions{})
 	require.NoError(t, err)
 	tests := map[string]struct {
-		pair   certs.KeyPair
+		pair   devca.KeyPair
 		server error // what the server's error is, and what the client hears
 		client string
 	}{
-		"wrong authority": {issueClient(t, other, certs.ClientLeaf{SPIFFEID: alice}),
+		"wrong CA": {issueClient(t, other, devca.ClientOptions{SPIFFEID: alice}),
 			x509.UnknownAuthorityError{}, "unknown certificate authority"},
-		"expired": {issueClient(t, s.authority, certs.ClientLeaf{SPIFFEID: alice, Lifetime: time.Hour, Now: expired}),
+		"expired": {issueClient(t, s.authority, devca.ClientOptions{SPIFFEID: alice, Lifetime: time.Hour, Now: expired}),
 			x509.CertificateInvalidError{Reason: x509.Expired}, "expired certificate"},
 		"server's certificate": {server,
 			x509.CertificateInvalidError{Reason: x509.IncompatibleUsage}, "bad certificate"},
@@ -164,7 +165,7 @@ func TestHandshakeRefusesClients(t *testing.T) {
 
 func TestHandshakeRefusesTLS12(t *testing.T) {
 	s := newSite(t)
-	pair := issueClient(t, s.authority, certs.ClientLeaf{SPIFFEID: alice})
+	pair := issueClient(t, s.authority, devca.ClientOptions{SPIFFEID: alice})
 	old := s.client(t, pair)
 	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
 	got := connect(t, s.server(t), old)
@@ -179,13 +180,13 @@ func TestHandshakeRefusesTLS12(t *testing.T) {
 
 func TestHandshakeRefusesServers(t *testing.T) {
 	s, other := newSite(t), newSite(t)
-	t.Run("wrong authority", func(t *testing.T) {
-		got := connect(t, other.server(t), s.client(t, certs.KeyPair{}))
+	t.Run("wrong CA", func(t *testing.T) {
+		got := connect(t, other.server(t), s.client(t, devca.KeyPair{}))
 		var unknown x509.UnknownAuthorityError
 		require.ErrorAs(t, got.clientErr, &unknown)
 	})
 	t.Run("wrong name", func(t *testing.T) {
-		client := s.client(t, certs.KeyPair{})
+		client := s.client(t, devca.KeyPair{})
 		client.ServerName = "example.org"
 		got := connect(t, s.server(t), client)
 		var wrong x509.HostnameError
@@ -196,7 +197,7 @@ func TestHandshakeRefusesServers(t *testing.T) {
 func TestServerConfigProtocols(t *testing.T) {
 	s := newSite(t)
 	for _, protocol := range []string{"h2", "http/1.1"} {
-		client := s.client(t, certs.KeyPair{})
+		client := s.client(t, devca.KeyPair{})
 		client.NextProtos = []string{protocol}
 		got := connect(t, s.server(t), client)
 		require.NoError(t, got.clientErr)
@@ -204,7 +205,7 @@ func TestServerConfigProtocols(t *testing.T) {
 	}
 }
 
-// No pool would mean the system's: every public authority could then name our clients.
+// No pool would mean the system's: every public CA could then name our clients.
 func TestServerConfigNeedsAuthorities(t *testing.T) {
 	s := newSite(t)
 	for name, pool := range map[string]*x509.CertPool{"nil": nil, "empty": x509.NewCertPool()} {
@@ -213,21 +214,21 @@ func TestServerConfigNeedsAuthorities(t *testing.T) {
 				CertFile: s.path("server.crt"), KeyFile: s.path("server.key"), ClientCAs: pool,
 			})
 			require.Nil(t, config)
-			require.ErrorIs(t, err, certs.ErrNoAuthorities)
+			require.ErrorIs(t, err, certs.ErrNoTrustAnchors)
 		})
 	}
 }
 
 func TestConfigsRefuseFiles(t *testing.T) {
 	s := newSite(t)
-	ca := s.path(certs.AuthorityCertFile)
+	ca := s.path(devca.CertFile)
 	clients := map[string]struct {
 		opts certs.ClientOptions
 		want error
 	}{
-		"no authority":     {certs.ClientOptions{}, certs.ErrNoAuthorities},
-		"authority lost":   {certs.ClientOptions{CAFile: ca + "x"}, fs.ErrNotExist},
-		"authority's key":  {certs.ClientOptions{CAFile: s.path(certs.AuthorityKeyFile)}, certs.ErrDamaged},
+		"no CA":            {certs.ClientOptions{}, certs.ErrNoTrustAnchors},
+		"CA lost":          {certs.ClientOptions{CAFile: ca + "x"}, fs.ErrNotExist},
+		"CA's key":         {certs.ClientOptions{CAFile: s.path(devca.KeyFile)}, certs.ErrDamaged},
 		"leaf to trust":    {certs.ClientOptions{CAFile: s.path("server.crt")}, certs.ErrDamaged},
 		"certificate only": {certs.ClientOptions{CAFile: ca, CertFile: s.path("server.crt")}, certs.ErrHalfPair},
 		"key only":         {certs.ClientOptions{CAFile: ca, KeyFile: s.path("server.key")}, certs.ErrHalfPair},
@@ -248,8 +249,8 @@ func TestConfigsRefuseFiles(t *testing.T) {
 func TestLoadPoolTakesSeveral(t *testing.T) {
 	first, dir := newAuthority(t)
 	second, otherDir := newAuthority(t)
-	both := append(readFile(t, filepath.Join(dir, certs.AuthorityCertFile)), '\n')
-	both = append(both, readFile(t, filepath.Join(otherDir, certs.AuthorityCertFile))...)
+	both := append(readFile(t, filepath.Join(dir, devca.CertFile)), '\n')
+	both = append(both, readFile(t, filepath.Join(otherDir, devca.CertFile))...)
 	pool, err := certs.LoadPool(writeFile(t, filepath.Join(dir, "both.crt"), both, 0o644))
 	require.NoError(t, err)
 	want := first.Pool()

@@ -7,23 +7,24 @@ import (
 	"io"
 	"maps"
 	"net/http"
+
+	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
-// errResponseTooLong is what a handler gets that writes more than may be held back until
-// its turn is over.
+// errResponseTooLong is the error of writing more than Execute mode holds.
 var errResponseTooLong = errors.New("the response is longer than its limit")
 
 // buffered is the response of a handler that runs in a turn.
 type buffered struct {
-	outer  http.Header // as middleware outside has set them
-	header http.Header // those of the handler, once it has asked for them
+	outer  http.Header // set by outer middleware
+	header http.Header // of the handler; nil until it asks
 	status int
 	body   bytes.Buffer
 	limit  int64
 	err    error
 }
 
-// newBuffered starts from the headers that middleware outside has set.
+// newBuffered begins with the headers that outer middleware has set.
 func newBuffered(outer http.Header, limit int64) *buffered {
 	return &buffered{outer: outer, limit: limit}
 }
@@ -64,25 +65,25 @@ func (b *buffered) send(w http.ResponseWriter) error {
 	}
 	b.WriteHeader(http.StatusOK)
 	w.WriteHeader(b.status)
-	_, _ = w.Write(b.body.Bytes()) // who does not read the answer needs none
+	_, _ = w.Write(b.body.Bytes()) // the client may be gone
 	return nil
 }
 
-// withBody returns r with a body of its own over the bytes.
+// withBody returns a copy of r with the bytes as its body.
 func withBody(r *http.Request, body []byte) *http.Request {
 	copied := *r
 	setBody(&copied, body)
 	return &copied
 }
 
-// setBody gives a request that nobody else has a body over the bytes.
+// setBody sets the body of a request that is not shared.
 func setBody(r *http.Request, body []byte) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
 }
 
-// wholeBody reads at most limit bytes, and returns nil if there is nothing to read. What is
-// said of its length is not relied on: over HTTP/2 a body of length 0 can be open still.
+// wholeBody reads at most limit bytes, and returns nil if there is nothing to read. It does not
+// rely on the Content-Length: with HTTP/2 a body of length 0 can still be open.
 func wholeBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
@@ -92,14 +93,14 @@ func wholeBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, err
 		if _, err := io.ReadFull(r.Body, first[:]); err == io.EOF {
 			return nil, nil
 		} else if err == nil {
-			r = r.WithContext(r.Context()) // what the server has of it stays as it is
+			r = r.WithContext(r.Context()) // leaves the server's request unchanged
 			r.Body = prefixed{io.MultiReader(bytes.NewReader(first[:]), r.Body), r.Body}
 		}
 	}
-	return readBody(w, r, limit)
+	return web.ReadBody(w, r, limit)
 }
 
-// prefixed is a body of which something was read already.
+// prefixed is a body whose beginning was read.
 type prefixed struct {
 	io.Reader
 	io.Closer

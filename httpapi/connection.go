@@ -13,34 +13,34 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// connectionKey is the context's key of a *connection.
+// connectionKey is the context key of a *connection.
 type connectionKey struct{}
 
-// connection is one of them. What is found of its caller is found once.
+// connection is one connection of a server. Its caller is identified once.
 type connection struct {
-	door   *door
-	conn   net.Conn
-	found  atomic.Pointer[finding]
-	fate   atomic.Int32
-	busy   atomic.Bool // a request is under way
-	met    bool        // the server's own goroutine for the connection alone uses it
-	once   sync.Once   // closes it
-	aging  *time.Timer
-	behind sightings // the clients of a proxy
+	server         *serverConns
+	conn           net.Conn
+	identification atomic.Pointer[identification]
+	state          atomic.Int32
+	busy           atomic.Bool // a request is in progress
+	shaken         bool        // the handshake is done; used by the server's own goroutine only
+	once           sync.Once   // closes it
+	aging          *time.Timer
+	clients        forwardedClients // of a proxy
 
-	// Under the lock of the door.
-	left       bool
-	counted    *policy.Principal // as whose it counts, or has counted
-	discounted bool              // it counts no more
-	ending     *time.Timer       // for the end of the certificate, or of waiting for one
+	// Under the lock of the server.
+	removed   bool
+	counted   *policy.Principal // the principal that it is or was counted for
+	uncounted bool              // it no longer counts
+	ending    *time.Timer       // for the end of the certificate or the unauthenticated timeout
 }
 
-// What is to become of a connection.
+// The states of a connection. It moves down this list only.
 const (
-	stands  int32 = iota
-	aged          // the next answer closes it
-	crowded       // the same: its principal has too many
-	ended         // the same, or nothing if it is idle: its credential has ended, or none has come
+	usable          int32 = iota
+	maxAgeReached         // the next answer closes it
+	overLimit             // the same: its principal has too many connections
+	credentialEnded       // the same, and it is closed when idle: its credential ended, or it has none
 )
 
 func connectionOf(ctx context.Context) *connection {
@@ -48,41 +48,41 @@ func connectionOf(ctx context.Context) *connection {
 	return c
 }
 
-// meet finds the caller, when the handshake is over.
-func (c *connection) meet() {
+// handshakeDone identifies the caller.
+func (c *connection) handshakeDone() {
 	secure, ok := c.conn.(*tls.Conn)
 	if !ok {
 		return
 	}
 	state := secure.ConnectionState()
 	if len(state.VerifiedChains) == 0 {
-		c.endAfter(c.door.limits.Strange)
+		c.endAfter(c.server.limits.UnauthenticatedTimeout)
 		return
 	}
-	c.adopt(c.door.callers.find(state.VerifiedChains[0]))
+	c.adopt(c.server.callers.identify(state.VerifiedChains[0]))
 }
 
-// adopt takes a finding for the connection's own. A connection counts as its caller's from the
-// first that is one, and lives no longer than that one's certificate.
-func (c *connection) adopt(found *finding) {
-	c.found.Store(found)
-	if found.err != nil {
+// adopt stores the identification. A connection counts for its first caller, and lives no
+// longer than that caller's certificate.
+func (c *connection) adopt(id *identification) {
+	c.identification.Store(id)
+	if id.err != nil {
 		return
 	}
-	fresh, counts := c.count(found.caller)
-	if !counts {
-		c.doom(crowded)
-		c.door.refuse("a principal has too many connections", slog.Int("limit", c.door.limits.PerPrincipal),
-			slog.String("principal", found.caller.Principal.String()))
+	first, allowed := c.count(id.caller)
+	if !allowed {
+		c.advance(overLimit)
+		c.server.refuse("too many connections of a principal", slog.Int("limit", c.server.limits.PerPrincipal),
+			slog.String("principal", id.caller.Principal.String()))
 	}
-	if fresh {
-		c.watchEnd(found.caller.Credential)
+	if first {
+		c.watchEnd(id.caller.Credential)
 	}
 }
 
-// watchEnd closes the connection when the credential ends, if it has not by now.
+// watchEnd closes the connection when the credential ends.
 func (c *connection) watchEnd(credential *actors.Credential) {
-	ended := c.door.callers.ended.Load()
+	ended := c.server.callers.ended.Load()
 	if ended == nil { // there is no engine to ask
 		c.endAfter(time.Until(credential.NotAfter()))
 		return
@@ -91,74 +91,74 @@ func (c *connection) watchEnd(credential *actors.Credential) {
 		c.end()
 		return
 	}
-	// The engine's time may be behind: nothing is closed that a turn would still admit.
-	left := max(time.Until(credential.NotAfter()), endedAgain)
-	c.door.mu.Lock()
-	defer c.door.mu.Unlock()
-	if !c.left {
+	// The engine's time may be behind: a connection that a turn would still admit stays open.
+	left := max(time.Until(credential.NotAfter()), endedRetry)
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	if !c.removed {
 		c.ending = time.AfterFunc(left, func() { c.watchEnd(credential) })
 	}
 }
 
-// endedAgain is how often an engine is asked whose time is behind.
-const endedAgain = 100 * time.Millisecond
+// endedRetry is how often an engine is asked whose time is behind.
+const endedRetry = 100 * time.Millisecond
 
-// count adds the connection to those of its principal, once, and reports whether that may
-// have it.
-func (c *connection) count(caller *Caller) (fresh, counts bool) {
-	d := c.door
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if c.left || c.counted != nil {
+// count counts the connection for its principal, once. It reports whether this is the first
+// count, and whether the principal is within its limit.
+func (c *connection) count(caller *Caller) (first, allowed bool) {
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.removed || c.counted != nil {
 		return false, true
 	}
 	c.counted = &caller.Principal
-	if c.discounted {
+	if c.uncounted {
 		return true, true
 	}
-	d.of[caller.Principal]++
-	return true, d.of[caller.Principal] <= d.limits.PerPrincipal
+	s.byPrincipal[caller.Principal]++
+	return true, s.byPrincipal[caller.Principal] <= s.limits.PerPrincipal
 }
 
-// discount takes the connection from those of its principal. The door's lock is the caller's.
-func (c *connection) discount() {
+// uncount reverses count. The caller holds the lock of the server.
+func (c *connection) uncount() {
 	if c.counted == nil {
 		return
 	}
-	of := c.door.of
-	if of[*c.counted]--; of[*c.counted] <= 0 {
-		delete(of, *c.counted)
+	counts := c.server.byPrincipal
+	if counts[*c.counted]--; counts[*c.counted] <= 0 {
+		delete(counts, *c.counted)
 	}
 }
 
-// endAfter ends the connection after a while, unless it has gone by then.
+// endAfter ends the connection after a while, unless it is closed by then.
 func (c *connection) endAfter(left time.Duration) {
-	c.door.mu.Lock()
-	defer c.door.mu.Unlock()
-	if !c.left {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	if !c.removed {
 		c.ending = time.AfterFunc(left, func() { c.end() })
 	}
 }
 
-// age has the next answer be the last. The principal may have another connection for it.
-func (c *connection) age() {
-	c.door.mu.Lock()
-	defer c.door.mu.Unlock()
-	if !c.left && c.doom(aged) {
-		c.door.aged.Add(1)
-		c.discount()
-		c.discounted = true
+// reachMaxAge makes the next answer the last. The principal may open another connection for it.
+func (c *connection) reachMaxAge() {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	if !c.removed && c.advance(maxAgeReached) {
+		c.server.maxAge.Add(1)
+		c.uncount()
+		c.uncounted = true
 	}
 }
 
-// doom decides what becomes of the connection; the last word is the worst.
-func (c *connection) doom(fate int32) bool {
+// advance moves the connection to a later state, and reports whether it was in an earlier one.
+func (c *connection) advance(to int32) bool {
 	for {
-		now := c.fate.Load()
-		if now >= fate {
+		now := c.state.Load()
+		if now >= to {
 			return false
 		}
-		if c.fate.CompareAndSwap(now, fate) {
+		if c.state.CompareAndSwap(now, to) {
 			return true
 		}
 	}
@@ -166,16 +166,16 @@ func (c *connection) doom(fate int32) bool {
 
 // closeIf closes the connection if its credential has ended, and reports whether it did.
 func (c *connection) closeIf(ended func(*actors.Credential) bool) bool {
-	found := c.found.Load()
-	return found != nil && found.err == nil && ended(found.caller.Credential) && c.end()
+	id := c.identification.Load()
+	return id != nil && id.err == nil && ended(id.caller.Credential) && c.end()
 }
 
-// end closes the connection: at once if it is idle, else when what is under way is over.
+// end closes the connection: at once if it is idle, else after its requests in progress.
 func (c *connection) end() bool {
-	if !c.doom(ended) {
+	if !c.advance(credentialEnded) {
 		return false
 	}
-	c.door.ended.Add(1)
+	c.server.ended.Add(1)
 	if !c.busy.Load() {
 		c.close(0)
 	}
@@ -183,32 +183,33 @@ func (c *connection) end() bool {
 }
 
 const (
-	// lastFrames is the time that net/http needs to write the end of an answer of HTTP/2
-	// after it has called the connection idle.
-	lastFrames = 100 * time.Millisecond
-	// farewell is the time that a client of HTTP/2 has to read what it is told at the end, and
-	// to close the connection itself.
-	farewell = time.Second
+	// flushDelay is the time that net/http needs to write the end of an HTTP/2 answer after
+	// it has reported the connection as idle.
+	flushDelay = 100 * time.Millisecond
+	// goAwayGrace is the time that an HTTP/2 client has to read the GOAWAY frame and to close
+	// the connection itself.
+	goAwayGrace = time.Second
 )
 
-// goAway is a frame of HTTP/2 (RFC 9113, section 6.8): no further requests, and no error. What
-// the client has sent until it reads this is answered still.
+// goAway is an HTTP/2 frame without an error (RFC 9113, section 6.8): no further requests.
+// Requests that the client sends before it reads this are still answered.
 var goAway = []byte{0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0}
 
-// close closes an idle connection after a while; it does not wait for that.
+// close closes an idle connection after a while. It does not block.
 func (c *connection) close(after time.Duration) {
-	c.once.Do(func() { time.AfterFunc(after, c.sayFarewell) })
+	c.once.Do(func() { time.AfterFunc(after, c.closeGracefully) })
 }
 
-func (c *connection) sayFarewell() {
+// closeGracefully announces the end to an HTTP/2 client before it closes the connection.
+func (c *connection) closeGracefully() {
 	if secure, ok := c.conn.(*tls.Conn); !ok || secure.ConnectionState().NegotiatedProtocol != "h2" {
 		_ = c.conn.Close()
 		return
 	}
-	_ = c.conn.SetWriteDeadline(time.Now().Add(farewell))
-	_, _ = c.conn.Write(goAway) // who cannot be told sees the end all the same
-	time.AfterFunc(farewell, func() { _ = c.conn.Close() })
+	_ = c.conn.SetWriteDeadline(time.Now().Add(goAwayGrace))
+	_, _ = c.conn.Write(goAway) // a client that cannot read it sees the close
+	time.AfterFunc(goAwayGrace, func() { _ = c.conn.Close() })
 }
 
-// closing reports whether an answer has to say that it is the connection's last.
-func (c *connection) closing() bool { return c != nil && c.fate.Load() != stands }
+// Closing reports whether the next answer is the connection's last.
+func (c *connection) Closing() bool { return c.state.Load() != usable }

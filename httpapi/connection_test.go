@@ -13,40 +13,41 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 // limited is a guard station whose server has other limits.
 func limited(t *testing.T, limits httpapi.ConnectionLimits) *guardStation {
 	t.Helper()
 	s := newGuardStation(t)
-	s.serve(s.router, func(o *httpapi.ServerOptions) {
+	s.Serve(s.router, func(o *httpapi.ServerOptions) {
 		o.ReadTimeout, o.WriteTimeout, o.Limits = time.Hour, time.Hour, limits
 	})
-	s.router.Handle("/whoami", whoami(s.connections))
+	s.router.Handle("/whoami", whoami(s.Connections))
 	return s
 }
 
-func (s *guardStation) whoami(c *http.Client) reply {
-	s.t.Helper()
-	return s.send(c, s.request(http.MethodGet, "/whoami", ""))
+func (s *guardStation) whoami(c *http.Client) servertest.Reply {
+	s.T.Helper()
+	return s.Send(c, s.Request(http.MethodGet, "/whoami", ""))
 }
 
 func TestSecurity6_RevocationClosesTheConnectionsOfThatCertificateAlone(t *testing.T) {
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
 			s := limited(t, httpapi.ConnectionLimits{})
-			stolen := s.issue("spiffe://interlock.test/bob")
-			one, two, other := s.client(speaks, stolen), s.client(speaks, stolen), s.client(speaks, s.issue("spiffe://interlock.test/bob"))
-			before := s.whoami(one).body
+			stolen := s.Issue("spiffe://interlock.test/bob")
+			one, two, other := s.Client(speaks, stolen), s.Client(speaks, stolen), s.Client(speaks, s.Issue("spiffe://interlock.test/bob"))
+			before := s.whoami(one).Text
 			s.whoami(two)
-			stays := s.whoami(other).body
-			id, err := policy.ByFingerprint(fingerprintOf(stolen))
+			stays := s.whoami(other).Text
+			id, err := policy.ByFingerprint(servertest.FingerprintOf(stolen))
 			require.NoError(t, err)
 			require.Equal(t, 2, requireQuiesced(t, s.update(policy.RevokeCertificate(id, "stolen"))).Connections)
 			s.requireOpen(1)
-			require.Equal(t, stays, s.whoami(other).body, "the same connection")
+			require.Equal(t, stays, s.whoami(other).Text, "the same connection")
 			one.CloseIdleConnections()
-			require.NotEqual(t, before, s.whoami(one).body, "another connection")
+			require.NotEqual(t, before, s.whoami(one).Text, "another connection")
 			require.Zero(t, requireQuiesced(t, s.update(policy.RevokeCertificate(id, "stolen"))).Connections,
 				"who connects anew by it is told to close at once")
 			s.requireOpen(1)
@@ -58,52 +59,52 @@ func TestSecurity6_RevocationClosesTheConnectionsOfThatCertificateAlone(t *testi
 // on a connection that is being closed.
 func TestSecurity6_GoAwayLetsAClientTryAnew(t *testing.T) {
 	s := limited(t, httpapi.ConnectionLimits{})
-	stolen := s.issue("spiffe://interlock.test/bob")
-	c := s.client(http2, stolen)
+	stolen := s.Issue("spiffe://interlock.test/bob")
+	c := s.Client(servertest.HTTP2, stolen)
 	s.whoami(c)
-	id, err := policy.ByFingerprint(fingerprintOf(stolen))
+	id, err := policy.ByFingerprint(servertest.FingerprintOf(stolen))
 	require.NoError(t, err)
 	requireQuiesced(t, s.update(policy.RevokeCertificate(id, "stolen")))
 	s.protect("read", httpapi.Rule{Action: "orders:read"}, nothing)
-	s.send(c, s.request(http.MethodPost, "/read/1", "a body")).requireProblem(t, 401, "credential-revoked")
+	s.Send(c, s.Request(http.MethodPost, "/read/1", "a body")).RequireProblem(t, 401, "credential-revoked")
 }
 
 func TestSecurity9_AConnectionHasItsAge(t *testing.T) {
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
-			s := limited(t, httpapi.ConnectionLimits{Age: 50 * time.Millisecond})
+			s := limited(t, httpapi.ConnectionLimits{MaxAge: 50 * time.Millisecond})
 			held := newStream()
 			s.router.Handle("/held", held)
-			c, idle := s.client(speaks, s.issue("spiffe://interlock.test/bob")), s.client(speaks, s.issue("spiffe://interlock.test/bob"))
+			c, idle := s.Client(speaks, s.Issue("spiffe://interlock.test/bob")), s.Client(speaks, s.Issue("spiffe://interlock.test/bob"))
 			s.whoami(idle)
 			holds := s.watch(c, "/held", held)
-			require.Eventually(t, func() bool { return s.connections.Counts().Aged >= 2 }, patience, time.Millisecond)
+			require.Eventually(t, func() bool { return s.Connections.Counts().MaxAge >= 2 }, patience, time.Millisecond)
 			holds.requireUndisturbed() // it began before, and goes on to its end
 			before := s.whoami(idle)
-			require.Equal(t, speaks == http1, before.Close, "HTTP/2 says GOAWAY instead")
+			require.Equal(t, speaks == servertest.HTTP1, before.Close, "HTTP/2 says GOAWAY instead")
 			require.Equal(t, 200, before.StatusCode, "whoever is told so has got its answer")
-			require.NotEqual(t, before.body, s.whoami(idle).body, "another connection")
-			require.EqualValues(t, 0, s.connections.Counts().Ended)
+			require.NotEqual(t, before.Text, s.whoami(idle).Text, "another connection")
+			require.EqualValues(t, 0, s.Connections.Counts().Ended)
 		})
 	}
 }
 
 func TestSecurity10_ConnectionsOfAPrincipalAreBounded(t *testing.T) {
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
 			s := limited(t, httpapi.ConnectionLimits{PerPrincipal: 2})
 			var clients []*http.Client
 			for range 2 {
-				c := s.client(speaks, s.issue("spiffe://interlock.test/bob"))
+				c := s.Client(speaks, s.Issue("spiffe://interlock.test/bob"))
 				require.Equal(t, 200, s.whoami(c).StatusCode)
 				clients = append(clients, c)
 			}
-			third := s.client(speaks, s.issue("spiffe://interlock.test/bob"))
+			third := s.Client(speaks, s.Issue("spiffe://interlock.test/bob"))
 			got := s.whoami(third)
-			got.requireProblem(t, 429, "too-many-connections")
-			require.Equal(t, speaks == http1, got.Close, "HTTP/2 says GOAWAY instead")
-			require.EqualValues(t, 1, s.connections.Counts().Refused)
-			require.Equal(t, 200, s.whoami(s.as("alice")).StatusCode, "another principal")
+			got.RequireProblem(t, 429, "too-many-connections")
+			require.Equal(t, speaks == servertest.HTTP1, got.Close, "HTTP/2 says GOAWAY instead")
+			require.EqualValues(t, 1, s.Connections.Counts().Refused)
+			require.Equal(t, 200, s.whoami(s.As("alice")).StatusCode, "another principal")
 			require.Equal(t, 200, s.whoami(clients[0]).StatusCode, "those that it has")
 			clients[0].CloseIdleConnections()
 			require.Eventually(t, func() bool { return s.whoami(third).StatusCode == 200 }, patience, 10*time.Millisecond)
@@ -113,17 +114,17 @@ func TestSecurity10_ConnectionsOfAPrincipalAreBounded(t *testing.T) {
 
 func TestSecurity10_ConnectionsAreBounded(t *testing.T) {
 	s := limited(t, httpapi.ConnectionLimits{Max: 2})
-	one, two := s.client(http1, s.issue("spiffe://interlock.test/bob")), s.client(http1)
+	one, two := s.Client(servertest.HTTP1, s.Issue("spiffe://interlock.test/bob")), s.Client(servertest.HTTP1)
 	require.Equal(t, 200, s.whoami(one).StatusCode)
 	require.Equal(t, 401, s.whoami(two).StatusCode) // which closes it
 	s.requireOpen(1)
 	held := newStream()
 	s.router.Handle("/held", held)
 	holds := s.watch(two, "/held", held)
-	third := s.as("alice")
-	_, err := s.try(third, s.request(http.MethodGet, "/whoami", ""))
+	third := s.As("alice")
+	_, err := s.Try(third, s.Request(http.MethodGet, "/whoami", ""))
 	require.Error(t, err)
-	require.EqualValues(t, 1, s.connections.Counts().Refused)
+	require.EqualValues(t, 1, s.Connections.Counts().Refused)
 	holds.requireUndisturbed()
 	two.CloseIdleConnections()
 	s.requireOpen(1)
@@ -134,7 +135,7 @@ func TestSecurity10_ConnectionsAreBounded(t *testing.T) {
 // TestConnectionsAreForgotten is about what a server remembers of connections that it has
 // not any more, however they ended.
 func TestConnectionsAreForgotten(t *testing.T) {
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		s := limited(t, httpapi.ConnectionLimits{PerPrincipal: 3})
 		hijacks := make(chan struct{}, 1)
 		s.router.HandleFunc("/hijack", func(w http.ResponseWriter, _ *http.Request) {
@@ -145,10 +146,10 @@ func TestConnectionsAreForgotten(t *testing.T) {
 			}
 		})
 		for range 8 {
-			c := s.client(speaks, s.issue("spiffe://interlock.test/bob"))
+			c := s.Client(speaks, s.Issue("spiffe://interlock.test/bob"))
 			require.Equal(t, 200, s.whoami(c).StatusCode)
-			if speaks == http1 {
-				answer, err := c.Do(s.request(http.MethodGet, "/hijack", ""))
+			if speaks == servertest.HTTP1 {
+				answer, err := c.Do(s.Request(http.MethodGet, "/hijack", ""))
 				if err == nil {
 					_, _ = io.Copy(io.Discard, answer.Body)
 					_ = answer.Body.Close()
@@ -162,49 +163,49 @@ func TestConnectionsAreForgotten(t *testing.T) {
 }
 
 func TestSecurity10_AConnectionWithoutACertificateIsNotKept(t *testing.T) {
-	for _, speaks := range wires {
-		s := limited(t, httpapi.ConnectionLimits{Strange: 50 * time.Millisecond})
+	for _, speaks := range servertest.Wires {
+		s := limited(t, httpapi.ConnectionLimits{UnauthenticatedTimeout: 50 * time.Millisecond})
 		s.router.HandleFunc("/open", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "open") })
 		held := newStream()
 		s.router.Handle("/held", held)
-		idle, busy, known := s.client(speaks), s.client(speaks), s.client(speaks, s.issue("spiffe://interlock.test/bob"))
-		before := s.whoami(known).body
-		require.Equal(t, "open", s.send(idle, s.request(http.MethodGet, "/open", "")).body)
+		idle, busy, known := s.Client(speaks), s.Client(speaks), s.Client(speaks, s.Issue("spiffe://interlock.test/bob"))
+		before := s.whoami(known).Text
+		require.Equal(t, "open", s.Send(idle, s.Request(http.MethodGet, "/open", "")).Text)
 		holds := s.watch(busy, "/held", held)
 		s.requireOpen(2)
 		holds.requireUndisturbed()
 		s.requireOpen(1)
-		require.Equal(t, before, s.whoami(known).body, "the same connection")
+		require.Equal(t, before, s.whoami(known).Text, "the same connection")
 	}
 }
 
 // TestSecurity6_AnAuthorityThatMayNotCertifyAnyMore: connections that stand are looked at anew,
 // at their next request or when somebody asks.
 func TestSecurity6_AnAuthorityThatMayNotCertifyAnyMore(t *testing.T) {
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		s := limited(t, httpapi.ConnectionLimits{})
-		bob, idle := s.client(speaks, s.issue("spiffe://interlock.test/bob")), s.client(speaks, s.issue("spiffe://interlock.test/bob"))
+		bob, idle := s.Client(speaks, s.Issue("spiffe://interlock.test/bob")), s.Client(speaks, s.Issue("spiffe://interlock.test/bob"))
 		require.Equal(t, 200, s.whoami(bob).StatusCode)
 		require.Equal(t, 200, s.whoami(idle).StatusCode)
-		s.connections.Use(new(certs.Identifier).Under(s.authorities("ca")))
-		require.Empty(t, s.connections.Disowned(), "it is another look, with the same end")
-		s.newAuthority("other" + string(speaks[5:]))
-		s.connections.Use(new(certs.Identifier).Under(s.authorities("other" + string(speaks[5:]))))
-		s.whoami(bob).requireProblem(t, 401, "no-identity")
-		require.Len(t, s.connections.Disowned(), 1, "the other has asked for nothing since")
+		s.Connections.Use(new(certs.Identifier).Under(s.authorities("ca")))
+		require.Empty(t, s.Connections.Reidentify(), "it is another look, with the same end")
+		s.NewAuthority("other" + string(speaks[5:]))
+		s.Connections.Use(new(certs.Identifier).Under(s.authorities("other" + string(speaks[5:]))))
+		s.whoami(bob).RequireProblem(t, 401, "no-identity")
+		require.Len(t, s.Connections.Reidentify(), 1, "the other has asked for nothing since")
 		s.requireOpen(0)
-		require.Empty(t, s.connections.Disowned())
+		require.Empty(t, s.Connections.Reidentify())
 	}
 }
 
-// TestSecurity6_ARevocationEndsAConnectionOfItsAge: the end is the last word.
+// TestSecurity6_ARevocationEndsAConnectionOfItsMaxAge: the end is the last word.
 func TestSecurity6_ARevocationEndsAConnectionOfItsAge(t *testing.T) {
-	s := limited(t, httpapi.ConnectionLimits{Age: 50 * time.Millisecond})
+	s := limited(t, httpapi.ConnectionLimits{MaxAge: 50 * time.Millisecond})
 	held := newStream()
 	s.router.Handle("/held", held)
-	stolen := s.issue("spiffe://interlock.test/bob")
-	holds := s.watch(s.client(http2, stolen), "/held", held)
-	require.Eventually(t, func() bool { return s.connections.Counts().Aged == 1 }, patience, time.Millisecond)
+	stolen := s.Issue("spiffe://interlock.test/bob")
+	holds := s.watch(s.Client(servertest.HTTP2, stolen), "/held", held)
+	require.Eventually(t, func() bool { return s.Connections.Counts().MaxAge == 1 }, patience, time.Millisecond)
 	require.Equal(t, 1, requireQuiesced(t, s.update(s.revocationOf(stolen))).Connections)
 	holds.requireUndisturbed()
 	s.requireOpen(0)
@@ -212,21 +213,21 @@ func TestSecurity6_ARevocationEndsAConnectionOfItsAge(t *testing.T) {
 
 // TestConnectionsOfTheirAgeDoNotCount: a client that does as it is told gets another one.
 func TestConnectionsOfTheirAgeDoNotCount(t *testing.T) {
-	s := limited(t, httpapi.ConnectionLimits{Age: 50 * time.Millisecond, PerPrincipal: 1})
+	s := limited(t, httpapi.ConnectionLimits{MaxAge: 50 * time.Millisecond, PerPrincipal: 1})
 	held := newStream()
 	s.router.Handle("/held", held)
-	holds := s.watch(s.as("bob"), "/held", held)
-	require.Eventually(t, func() bool { return s.connections.Counts().Aged == 1 }, patience, time.Millisecond)
-	require.Equal(t, 200, s.whoami(s.as("bob")).StatusCode)
+	holds := s.watch(s.As("bob"), "/held", held)
+	require.Eventually(t, func() bool { return s.Connections.Counts().MaxAge == 1 }, patience, time.Millisecond)
+	require.Equal(t, 200, s.whoami(s.As("bob")).StatusCode)
 	holds.requireUndisturbed()
 }
 
 // TestSecurity6_HTTP2IsToldByGoAway reads the frames of a connection whose certificate ends.
 func TestSecurity6_HTTP2IsToldByGoAway(t *testing.T) {
 	s := limited(t, httpapi.ConnectionLimits{})
-	stolen := s.issue("spiffe://interlock.test/bob")
-	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.url, "https://"), &tls.Config{
-		RootCAs: s.authority.Pool(), Certificates: []tls.Certificate{stolen}, NextProtos: []string{"h2"},
+	stolen := s.Issue("spiffe://interlock.test/bob")
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.URL, "https://"), &tls.Config{
+		RootCAs: s.Authority.Pool(), Certificates: []tls.Certificate{stolen}, NextProtos: []string{"h2"},
 	})
 	require.NoError(t, err)
 	defer conn.Close()

@@ -2,121 +2,222 @@ package httpapi
 
 import (
 	"cmp"
+	"crypto/x509"
 	"log/slog"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
-// ConnectionLimits bound the connections of one server. What is zero gets the value that
-// stands in its comment.
+// Connections is the [Identifier] for mutual TLS. It also manages the connections of the
+// servers that it is attached to, which [NewServer] does: it examines the certificate of such a
+// connection once, not once for each request. It is safe for concurrent use.
+//
+// It is the [actors.Connections] of an engine: in [actors.Options] it closes connections whose
+// certificate is revoked.
+type Connections struct {
+	identifier atomic.Pointer[certs.Identifier]
+	ended      atomic.Pointer[func(*actors.Credential) bool]
+
+	mu      sync.Mutex
+	servers []*serverConns
+}
+
+// NewConnections identifies callers by id; nil for SPIFFE IDs only.
+func NewConnections(id *certs.Identifier) *Connections {
+	if id == nil {
+		id = &certs.Identifier{}
+	}
+	c := &Connections{}
+	c.Use(id)
+	return c
+}
+
+// Use identifies callers by id from now on. An open connection is identified again at its next
+// request.
+func (c *Connections) Use(id *certs.Identifier) { c.identifier.Store(id) }
+
+// identification is a caller, or why there is none, with the verified chain that it was read
+// from and the identifier that read it.
+type identification struct {
+	chain  []*x509.Certificate
+	by     *certs.Identifier
+	caller *Caller
+	err    error
+}
+
+// Identify implements [Identifier]. It reads the first verified chain of the request's TLS
+// state and nothing else. The error wraps [certs.ErrNoIdentity] and says why there is no
+// identity.
+//
+// On a server for proxies ([ServerOptions]) the caller is the client that the proxy names.
+func (c *Connections) Identify(r *http.Request) (*Caller, error) {
+	if client := forwardedCaller(r.Context()); client != nil {
+		return client.caller, client.err
+	}
+	return c.peer(r)
+}
+
+// peer returns the caller that made the connection.
+func (c *Connections) peer(r *http.Request) (*Caller, error) {
+	chain := verifiedChain(r)
+	if len(chain) == 0 {
+		_, err := c.identifier.Load().Identify(nil)
+		return nil, err
+	}
+	conn := connectionOf(r.Context())
+	if conn == nil || conn.server.callers != c {
+		id := c.identify(chain)
+		return id.caller, id.err
+	}
+	if conn.state.Load() == overLimit {
+		return nil, web.NewProblem(http.StatusTooManyRequests, "too-many-connections", "Too many connections",
+			"You have too many connections. Use the open ones.")
+	}
+	id := conn.identification.Load()
+	if id == nil || id.chain[0] != chain[0] || id.by != c.identifier.Load() {
+		id = c.identify(chain)
+		conn.adopt(id)
+	}
+	return id.caller, id.err
+}
+
+func (c *Connections) identify(chain []*x509.Certificate) *identification {
+	id := &identification{chain: chain, by: c.identifier.Load()}
+	id.caller, id.err = CallerFromChain(id.by, chain)
+	return id
+}
+
+func verifiedChain(r *http.Request) []*x509.Certificate {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return nil
+	}
+	return r.TLS.VerifiedChains[0]
+}
+
+// ConnectionLimits bound the connections of one server. A zero field has the default in its
+// comment.
 type ConnectionLimits struct {
-	// Max bounds the open connections, those in their handshake included: 16,384. A further
-	// one is closed at once.
+	// Max bounds the open connections, including those in their handshake: 16,384. Further
+	// connections are closed at once.
 	Max int
-	// PerPrincipal bounds the connections of one principal: 1,024. Requests on a further one
-	// are answered with 429.
+	// PerPrincipal bounds the connections of one principal: 1,024. Requests on further
+	// connections are answered with 429.
 	PerPrincipal int
-	// Strange is for how long a connection is kept by which nobody has presented a certificate:
-	// 10 s, and what is under way then goes on to its end.
-	Strange time.Duration
-	// Age is for how long a connection is used, more or less by a tenth, so that those which
-	// were made together do not end together: 1 hour. The next answer then closes it (HTTP/2:
-	// GOAWAY), and what is under way goes on to its end.
-	Age time.Duration
+	// UnauthenticatedTimeout closes connections that have not presented a client certificate:
+	// 10 s. A request in progress is finished first.
+	UnauthenticatedTimeout time.Duration
+	// MaxAge closes connections of that age: 1 hour, plus or minus a random tenth. The next
+	// answer closes the connection (GOAWAY with HTTP/2). Requests in progress are finished.
+	MaxAge time.Duration
 }
 
-// ConnectionCounts is what has become of connections since the start.
+// ConnectionCounts count connections since the start.
 type ConnectionCounts struct {
-	// Open are open now.
+	// Open is the number of open connections.
 	Open int64
-	// Refused were one too many, of a server or of a principal; Aged were told to close when
-	// they had their age; Ended when their credential ended, or none had come.
-	Refused, Aged, Ended uint64
+	// Refused counts connections over a limit of a server or of a principal. MaxAge counts
+	// those that reached [ConnectionLimits.MaxAge]. Ended counts those that were closed because
+	// their credential ended, or because they presented none.
+	Refused, MaxAge, Ended uint64
 }
 
-// Attach looks after the connections of a server, which must not serve yet: it identifies
-// each once, bounds them, and closes them when their credential ends. [NewServer] does it.
-// The server's ConnContext and ConnState are used for it and must not be replaced.
+// Attach manages the connections of a server that does not serve yet: it identifies each once,
+// bounds them, and closes them when their credential ends. [NewServer] calls it. It sets the
+// server's ConnContext and ConnState, which must not be replaced.
 func (c *Connections) Attach(server *http.Server, limits ConnectionLimits, log *slog.Logger) {
 	c.attach(server, limits, nil, log)
 }
 
 func (c *Connections) attach(server *http.Server, limits ConnectionLimits, proxied *Proxied, log *slog.Logger) {
-	d := &door{
-		callers: c, proxied: proxied, log: cmp.Or(log, slog.Default()), of: map[policy.Principal]int{},
+	s := &serverConns{
+		callers: c, proxied: proxied, log: cmp.Or(log, slog.Default()), byPrincipal: map[policy.Principal]int{},
 		limits: ConnectionLimits{
 			Max: cmp.Or(limits.Max, 16384), PerPrincipal: cmp.Or(limits.PerPrincipal, 1024),
-			Strange: cmp.Or(limits.Strange, 10*time.Second), Age: cmp.Or(limits.Age, time.Hour),
+			UnauthenticatedTimeout: cmp.Or(limits.UnauthenticatedTimeout, 10*time.Second),
+			MaxAge:                 cmp.Or(limits.MaxAge, time.Hour),
 		},
 	}
 	c.mu.Lock()
-	c.doors = append(c.doors, d)
+	c.servers = append(c.servers, s)
 	c.mu.Unlock()
-	server.ConnContext, server.ConnState = d.enter, d.changed
+	server.ConnContext, server.ConnState = s.opened, s.stateChanged
 }
 
 // CloseEnded implements [actors.Connections].
 func (c *Connections) CloseEnded(ended func(*actors.Credential) bool) int {
 	c.ended.Store(&ended)
 	closed := 0
-	for _, d := range c.all() {
-		d.conns.Range(func(_, value any) bool {
-			if value.(*connection).closeIf(ended) {
-				closed++
-			}
-			return true
-		})
+	for conn := range c.all() {
+		if conn.closeIf(ended) {
+			closed++
+		}
 	}
 	return closed
 }
 
-// Disowned looks at all callers anew, if they have to be identified in another way than they
-// were, and returns the credentials of those who were somebody and are nobody now: of
-// connections, and of clients that a proxy has named by one.
-func (c *Connections) Disowned() []*actors.Credential {
+// Reidentify identifies all callers again that another identifier than the current one
+// identified: those of connections, and the clients that proxies have named. It closes the
+// connections of callers that no longer have an identity, and returns their credentials.
+func (c *Connections) Reidentify() []*actors.Credential {
 	var lost []*actors.Credential
 	by := c.identifier.Load()
-	look := func(known *finding) (now *finding) {
+	again := func(known *identification) (now *identification) {
 		if known == nil || known.err != nil || known.by == by {
 			return nil
 		}
-		now = c.find(known.chain)
+		now = c.identify(known.chain)
 		if now.err != nil {
 			lost = append(lost, known.caller.Credential)
 		}
 		return now
 	}
-	for _, d := range c.all() {
-		d.conns.Range(func(_, value any) bool {
-			conn := value.(*connection)
-			if now := look(conn.found.Load()); now != nil && now.err != nil {
-				conn.found.Store(now)
-				conn.end()
-			}
-			conn.behind.each(func(known *finding) { look(known) })
-			return true
-		})
+	for conn := range c.all() {
+		if now := again(conn.identification.Load()); now != nil && now.err != nil {
+			conn.identification.Store(now)
+			conn.end()
+		}
+		conn.clients.each(func(known *identification) { again(known) })
 	}
 	return lost
 }
 
-// Counts returns what is known of the connections of all servers.
+// Counts sums the counts of all servers.
 func (c *Connections) Counts() ConnectionCounts {
 	var sum ConnectionCounts
-	for _, d := range c.all() {
-		sum.Open += d.open.Load()
-		sum.Refused += d.refused.Load()
-		sum.Aged += d.aged.Load()
-		sum.Ended += d.ended.Load()
+	for _, s := range c.allServers() {
+		sum.Open += s.open.Load()
+		sum.Refused += s.refused.Load()
+		sum.MaxAge += s.maxAge.Load()
+		sum.Ended += s.ended.Load()
 	}
 	return sum
 }
 
-func (c *Connections) all() []*door {
+// all calls yield with each connection of all servers.
+func (c *Connections) all() func(yield func(*connection) bool) {
+	return func(yield func(*connection) bool) {
+		for _, s := range c.allServers() {
+			more := true
+			s.conns.Range(func(_, value any) bool {
+				more = yield(value.(*connection))
+				return more
+			})
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+func (c *Connections) allServers() []*serverConns {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.doors
+	return c.servers
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,79 +10,80 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
-// Mode is how a guarded handler runs.
+// Mode says how a guarded handler runs.
 type Mode uint8
 
 const (
 	// Admit runs the handler outside its principal's turn, under a lease: concurrently
-	// with others of the same principal, free to block, stream and hijack. When its
-	// authority is revoked its context is cancelled and its reading and writing end.
+	// with others of the same principal. It may block, stream and hijack. A revocation
+	// cancels its context and ends its reading and writing.
 	Admit Mode = iota
-	// Execute runs the handler in the turn: serialized with all operations and updates of
-	// its principal. It is for short handlers that do not block; the body is read before
-	// and the response is sent after the turn, so there is no flushing and no hijacking.
+	// Execute runs the handler in the turn, serialized with all operations and updates of
+	// its principal. It is for short handlers that do not block. The body is read before the
+	// turn and the response is sent after it, so the handler cannot flush or hijack.
 	Execute
 )
 
-// Limits in Execute mode, when a [Rule] does not say otherwise.
+// Default limits in Execute mode, in bytes.
 const (
 	DefaultBodyLimit     = 1 << 20
 	DefaultResponseLimit = 4 << 20
 )
 
-// Rule says what a route asks for.
+// Rule says what a route needs.
 type Rule struct {
-	// Action is the action, and Resource a template of the resource: {name} is replaced
-	// by the route's variable of that name (of gorilla/mux, or of net/http's own mux),
-	// which has to be one whole segment; {name...} takes a variable that may hold several
-	// segments. Everything else stands for itself.
+	// Action is the action. Resource is a template of the resource: {name} is the route's
+	// variable of that name (of gorilla/mux or net/http), which has to be one whole segment;
+	// {name...} is a variable that may hold several segments. All other text is literal.
 	Action   string
 	Resource string
 	Mode     Mode
-	// Properties gives conditions the resource's properties; nil for none. In Execute
-	// mode it may read the body, which the handler finds unread all the same; in Admit
-	// mode what it reads is gone.
+	// Properties returns the resource's properties for conditions; nil for none. In Execute
+	// mode it may read the body, and the handler can read it again. In Admit mode the handler
+	// cannot.
 	Properties func(*http.Request) (map[string]any, error)
-	// BodyLimit and ResponseLimit bound, in bytes, what Execute mode holds in memory; 0
-	// for the defaults.
+	// BodyLimit and ResponseLimit bound what Execute mode holds in memory, in bytes; 0 for
+	// the defaults.
 	BodyLimit, ResponseLimit int64
 }
 
-// Guard is the enforcement point: middleware that lets a handler run only as an operation
-// that the engine has authorized (G1), and ends it when it loses its authority (G2). It
-// is safe for concurrent use; make one with [NewGuard].
+// Guard is the enforcement point: middleware that runs a handler only as an operation that the
+// engine has authorized (G1), and ends it when it loses its authority (G2). It is safe for
+// concurrent use. Make one with [NewGuard].
 type Guard struct {
 	engine  *actors.Engine
-	callers *Connections
+	callers Identifier
 	log     *slog.Logger
 }
 
-// NewGuard makes a guard. callers may be nil: SPIFFE IDs then, looked at for each request;
-// share it with [NewServer] to look once for each connection. log may be nil.
-func NewGuard(engine *actors.Engine, callers *Connections, log *slog.Logger) *Guard {
+// NewGuard makes a guard. callers identifies the caller of each request; nil for mutual TLS with
+// SPIFFE IDs. Share one [Connections] with [NewServer] to identify once for each connection. log
+// may be nil.
+func NewGuard(engine *actors.Engine, callers Identifier, log *slog.Logger) *Guard {
 	if callers == nil {
 		callers = NewConnections(nil)
 	}
 	return &Guard{engine: engine, callers: callers, log: log}
 }
 
-// Protect puts the guard around a handler. The caller is identified by its verified client
-// certificate; action and resource come from the rule and the route's variables. What is
-// refused is answered with a problem document and does not reach the handler: 401 without
-// an identity or with an ended credential, 400 for a path that is not canonical, 403 when
-// the policy does not allow it, 503 when too many requests wait.
+// Protect puts the guard around a handler. The action and the resource come from the rule and the
+// route's variables. A rejected request is answered with a problem document and does not reach
+// the handler: 401 without an identity or with an ended credential, 400 for a path that is not
+// canonical, 403 if the policy does not allow it, 503 if too many requests are waiting.
 //
-// The handler's context is that of its lease, or of its turn. [CallerOf] finds the caller
-// in it and [actors.RevisionOf] the revision.
+// The handler's context is that of its lease or of its turn. [CallerOf] returns the caller from
+// it and [actors.RevisionOf] the revision.
 //
-// On revocation in Admit mode the context is cancelled with [actors.ErrRevoked], reading
-// and writing fail at once, and a response that is under way is broken off, so that no
-// client takes it for whole. The update that revoked waits for the handler to return. A
-// connection that the handler hijacked is closed, and is part of the operation until then.
+// A revocation in Admit mode cancels the context with [actors.ErrRevoked], makes reading and
+// writing fail at once, and aborts a response in progress, so that no client takes it for a
+// complete one. The update that revoked waits until the handler returns. A connection that the
+// handler hijacked is closed, and is part of the operation until then.
 //
-// Protect panics if the rule is malformed, as a route that can never match would be.
+// Protect panics if the rule is malformed.
 func (g *Guard) Protect(rule Rule, next http.Handler) http.Handler {
 	t, err := parseTemplate(rule.Resource)
 	if err == nil {
@@ -95,7 +97,7 @@ func (g *Guard) Protect(rule Rule, next http.Handler) http.Handler {
 	if rule.Mode == Execute {
 		serve = route.execute
 	}
-	return handle(g.log, serve)
+	return web.Handle(g.log, serve)
 }
 
 // guarded is a handler behind a guard.
@@ -109,7 +111,7 @@ type guarded struct {
 // request makes the engine's request of an HTTP request, and the context that carries the
 // caller.
 func (g *guarded) request(r *http.Request) (context.Context, actors.Request, error) {
-	caller, err := g.callers.CallerFrom(r)
+	caller, err := g.callers.Identify(r)
 	if err != nil {
 		return nil, actors.Request{}, err
 	}
@@ -135,14 +137,14 @@ func (g *guarded) requestOf(caller *Caller, r *http.Request) (context.Context, a
 	return context.WithValue(r.Context(), callerKey{}, caller), req, nil
 }
 
-// propertiesError makes a 400 of what a Properties function found wrong with the request,
-// unless it is an error of its own making.
+// propertiesError makes a 400 of the error of a Properties function, unless it is a problem.
 func propertiesError(err error) error {
-	var own *Problem
-	if errors.As(err, &own) || isA[*http.MaxBytesError](err) {
+	_, own := errors.AsType[*client.Problem](err)
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	if own || tooLarge {
 		return err
 	}
-	p := problem(http.StatusBadRequest, "malformed-request", "Malformed request", "What the policy needs to know cannot be read from the request.")
+	p := web.NewProblem(http.StatusBadRequest, "malformed-request", "Malformed request", "The properties for the policy cannot be read from the request.")
 	p.Cause = err
 	return p
 }
@@ -156,7 +158,7 @@ func (g *guarded) admit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	op := newOperation(w, lease)
+	op := newOperation(w, r, lease)
 	defer op.handlerEnded()
 	handler := &handlerContext{lease: lease.Context(), client: ctx}
 	defer handler.end()
@@ -167,25 +169,24 @@ func (g *guarded) admit(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// lease admits the request while the client waits for it, and not beyond. The lease's own
-// context does not end with the client's: a lease is cancelled once only, and that has to
-// be left for its revocation, which may come when the client has gone and the handler, or
-// the connection that it hijacked, has not.
-func (g *guarded) lease(client context.Context, req actors.Request) (*actors.Lease, error) {
-	lease, err := g.engine.AdmitDetached(client, req)
-	if err == nil && client.Err() != nil { // the client has gone
+// lease admits the request while the client waits for it. The lease's own context does not end
+// with the client's: a lease is canceled only once, and its revocation has to cancel it even if
+// the client is gone and the handler, or the connection that it hijacked, is not.
+func (g *guarded) lease(waiting context.Context, req actors.Request) (*actors.Lease, error) {
+	lease, err := g.engine.AdmitDetached(waiting, req)
+	if err == nil && waiting.Err() != nil { // the client is gone
 		lease.Release()
-		return nil, client.Err()
+		return nil, waiting.Err()
 	}
 	return lease, err
 }
 
 func (g *guarded) execute(w http.ResponseWriter, r *http.Request) error {
-	caller, err := g.callers.CallerFrom(r)
+	caller, err := g.callers.Identify(r)
 	if err != nil {
-		return err // before anything is read for somebody unknown
+		return err // before anything is read for a caller without identity
 	}
-	body, err := wholeBody(w, r, limitOr(g.rule.BodyLimit, DefaultBodyLimit))
+	body, err := wholeBody(w, r, cmp.Or(g.rule.BodyLimit, DefaultBodyLimit))
 	if err != nil {
 		return err
 	}
@@ -196,11 +197,11 @@ func (g *guarded) execute(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer := newBuffered(w.Header(), limitOr(g.rule.ResponseLimit, DefaultResponseLimit))
+	answer := newBuffered(w.Header(), cmp.Or(g.rule.ResponseLimit, DefaultResponseLimit))
 	err = g.engine.Execute(ctx, req, func(ctx context.Context) error {
 		served := r.WithContext(ctx)
 		if body != nil {
-			setBody(served, body) // the properties have read the other
+			setBody(served, body) // Properties has read the other one
 		}
 		g.next.ServeHTTP(answer, served)
 		return nil
@@ -211,7 +212,7 @@ func (g *guarded) execute(w http.ResponseWriter, r *http.Request) error {
 	return answer.send(w)
 }
 
-// executeError lets a handler that broke off its response do so.
+// executeError lets a handler abort its response.
 func executeError(err error) error {
 	var panicked *actors.PanicError
 	if errors.As(err, &panicked) && panicked.Value == http.ErrAbortHandler {
@@ -220,18 +221,10 @@ func executeError(err error) error {
 	return err
 }
 
-func limitOr(limit, otherwise int64) int64 {
-	if limit > 0 {
-		return limit
-	}
-	return otherwise
-}
-
-// callerKey is the context's key of the caller of a guarded handler.
+// callerKey is the context key of the caller of a guarded handler.
 type callerKey struct{}
 
-// CallerOf returns the caller on whose behalf a guarded handler runs, from the handler's
-// context.
+// CallerOf returns the caller of a guarded handler, from the handler's context.
 func CallerOf(ctx context.Context) (*Caller, bool) {
 	c, ok := ctx.Value(callerKey{}).(*Caller)
 	return c, ok

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 func echo(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }
@@ -31,21 +32,21 @@ func TestExecuteBoundsTheBody(t *testing.T) {
 		reached.Add(1)
 		echo(w, r)
 	})
-	for _, speaks := range wires {
-		c := s.client(speaks, s.issue("spiffe://interlock.test/alice"))
+	for _, speaks := range servertest.Wires {
+		c := s.Client(speaks, s.Issue("spiffe://interlock.test/alice"))
 		for _, announced := range []bool{true, false} {
-			send := func(body string) reply {
-				r := s.request(http.MethodPut, "/execute/1", body)
+			send := func(body string) servertest.Reply {
+				r := s.Request(http.MethodPut, "/execute/1", body)
 				if !announced {
 					r.ContentLength = -1
 				}
-				return s.send(c, r)
+				return s.Send(c, r)
 			}
-			require.Equal(t, "0123456789", send("0123456789").body)
+			require.Equal(t, "0123456789", send("0123456789").Text)
 			require.EqualValues(t, 1, reached.Swap(0))
 			got := send("0123456789+")
 			require.Equal(t, 413, got.StatusCode)
-			require.Equal(t, "urn:interlock:problem:body-too-large", got.problem(t)["type"])
+			require.Equal(t, "urn:interlock:problem:body-too-large", got.Problem(t)["type"])
 			require.Zero(t, reached.Load())
 		}
 	}
@@ -64,18 +65,18 @@ func TestExecuteBoundsTheResponse(t *testing.T) {
 		}
 		failed.Store(err != nil)
 	})
-	for _, speaks := range wires {
-		c := s.client(speaks, s.issue("spiffe://interlock.test/alice"))
-		got := s.send(c, s.request(http.MethodGet, "/execute/1", ""))
+	for _, speaks := range servertest.Wires {
+		c := s.Client(speaks, s.Issue("spiffe://interlock.test/alice"))
+		got := s.Send(c, s.Request(http.MethodGet, "/execute/1", ""))
 		require.Equal(t, 201, got.StatusCode)
-		require.Equal(t, strings.Repeat("x", 40), got.body)
+		require.Equal(t, strings.Repeat("x", 40), got.Text)
 		require.Equal(t, "sent", got.Header.Get("X-Half"))
 		require.NotEmpty(t, got.Header.Get("X-Request-ID"), "what middleware set stays")
 		require.False(t, failed.Load())
-		got = s.send(c, s.request(http.MethodPut, "/execute/1", ""))
+		got = s.Send(c, s.Request(http.MethodPut, "/execute/1", ""))
 		require.Equal(t, 500, got.StatusCode)
-		require.Equal(t, "urn:interlock:problem:internal", got.problem(t)["type"])
-		require.NotContains(t, got.body, "xx")
+		require.Equal(t, "urn:interlock:problem:internal", got.Problem(t)["type"])
+		require.NotContains(t, got.Text, "xx")
 		require.Empty(t, got.Header.Get("X-Half"))
 		require.True(t, failed.Load())
 	}
@@ -84,13 +85,13 @@ func TestExecuteBoundsTheResponse(t *testing.T) {
 func TestExecuteShowsTheBodyTwice(t *testing.T) {
 	s := newGuardStation(t)
 	s.protect("execute", httpapi.Rule{Action: "orders:write", Mode: httpapi.Execute, Properties: readAmount}, echo)
-	for _, speaks := range wires {
-		c := s.client(speaks, s.issue("spiffe://interlock.test/alice"))
+	for _, speaks := range servertest.Wires {
+		c := s.Client(speaks, s.Issue("spiffe://interlock.test/alice"))
 		for body, status := range map[string]int{`{"amount": 999}`: 200, `{"amount": 1000}`: 403, `{"amount"`: 400, "": 400, `{}`: 403} {
-			got := s.send(c, s.request(http.MethodPut, "/execute/1", body))
+			got := s.Send(c, s.Request(http.MethodPut, "/execute/1", body))
 			require.Equal(t, status, got.StatusCode, body)
 			if status == 200 {
-				require.Equal(t, body, got.body)
+				require.Equal(t, body, got.Text)
 			}
 		}
 	}
@@ -109,10 +110,10 @@ func TestExecuteNeitherFlushesNorHijacks(t *testing.T) {
 		w.WriteHeader(http.StatusEarlyHints)
 		_, _ = io.WriteString(w, "whole")
 	})
-	for _, speaks := range wires {
-		got := s.send(s.client(speaks, s.issue("spiffe://interlock.test/alice")), s.request(http.MethodGet, "/execute/1", ""))
+	for _, speaks := range servertest.Wires {
+		got := s.Send(s.Client(speaks, s.Issue("spiffe://interlock.test/alice")), s.Request(http.MethodGet, "/execute/1", ""))
 		require.Equal(t, 200, got.StatusCode)
-		require.Equal(t, "whole", got.body)
+		require.Equal(t, "whole", got.Text)
 	}
 }
 
@@ -127,18 +128,18 @@ func TestG6_ExecuteAnswersAPanicAndGoesOn(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 	})
-	for _, speaks := range wires {
-		c := s.client(speaks, s.issue("spiffe://interlock.test/alice"))
-		got := s.send(c, s.request(http.MethodPut, "/execute/1", ""))
+	for _, speaks := range servertest.Wires {
+		c := s.Client(speaks, s.Issue("spiffe://interlock.test/alice"))
+		got := s.Send(c, s.Request(http.MethodPut, "/execute/1", ""))
 		require.Equal(t, 500, got.StatusCode)
-		require.Equal(t, "urn:interlock:problem:internal", got.problem(t)["type"])
-		require.NotContains(t, got.body, "secret")
-		require.NotContains(t, got.body, "half")
-		_, err := s.try(c, s.request(http.MethodDelete, "/execute/1", ""))
+		require.Equal(t, "urn:interlock:problem:internal", got.Problem(t)["type"])
+		require.NotContains(t, got.Text, "secret")
+		require.NotContains(t, got.Text, "half")
+		_, err := s.Try(c, s.Request(http.MethodDelete, "/execute/1", ""))
 		require.Error(t, err, "http.ErrAbortHandler breaks off")
-		require.Equal(t, "half of it", s.send(c, s.request(http.MethodGet, "/execute/1", "")).body)
+		require.Equal(t, "half of it", s.Send(c, s.Request(http.MethodGet, "/execute/1", "")).Text)
 	}
-	require.Contains(t, s.log.String(), "a secret")
+	require.Contains(t, s.Log.String(), "a secret")
 }
 
 // TestG1_ExecuteIsSerializedPerPrincipal lets each handler wait for a moment for another
@@ -159,12 +160,12 @@ func TestG1_ExecuteIsSerializedPerPrincipal(t *testing.T) {
 		}
 	})
 	var all sync.WaitGroup
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		for _, name := range []string{"alice", "bob"} {
-			c := s.client(speaks, s.issue("spiffe://interlock.test/"+name))
+			c := s.Client(speaks, s.Issue("spiffe://interlock.test/"+name))
 			for range 16 {
 				all.Go(func() {
-					got, err := s.try(c, s.request(http.MethodGet, "/execute/1", ""))
+					got, err := s.Try(c, s.Request(http.MethodGet, "/execute/1", ""))
 					if err != nil || got.StatusCode != 200 {
 						t.Error(got, err)
 					}
@@ -186,14 +187,14 @@ func TestG7_ExecuteHoldsUpNobodyElse(t *testing.T) {
 		}
 		close(inside)
 	})
-	done := make(chan reply, 1)
+	done := make(chan servertest.Reply, 1)
 	go func() {
-		got, err := s.try(s.as("alice"), s.request(http.MethodGet, "/execute/1", ""))
+		got, err := s.Try(s.As("alice"), s.Request(http.MethodGet, "/execute/1", ""))
 		if err != nil {
 			t.Error(err)
 		}
 		done <- got
 	}()
-	require.Equal(t, 200, s.send(s.as("bob"), s.request(http.MethodGet, "/execute/1", "")).StatusCode)
+	require.Equal(t, 200, s.Send(s.As("bob"), s.Request(http.MethodGet, "/execute/1", "")).StatusCode)
 	require.Equal(t, 200, await(t, done).StatusCode)
 }

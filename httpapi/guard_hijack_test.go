@@ -15,6 +15,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 // taken is what a handler got by hijacking.
@@ -29,7 +30,7 @@ func (s *guardStation) hijack(leave <-chan struct{}) <-chan taken {
 	s.protect("hijack", httpapi.Rule{Action: "orders:watch"}, func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
-			s.t.Error(err)
+			s.T.Error(err)
 			return
 		}
 		_, _ = io.WriteString(conn, "hello\n")
@@ -41,27 +42,27 @@ func (s *guardStation) hijack(leave <-chan struct{}) <-chan taken {
 
 // raw is a connection of somebody, for bytes that no client would send.
 func (s *station) raw(name string) net.Conn {
-	s.t.Helper()
-	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.url, "https://"), &tls.Config{
-		RootCAs: s.authority.Pool(), NextProtos: []string{"http/1.1"},
-		Certificates: []tls.Certificate{s.issue("spiffe://interlock.test/" + name)},
+	s.T.Helper()
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.URL, "https://"), &tls.Config{
+		RootCAs: s.Authority.Pool(), NextProtos: []string{"http/1.1"},
+		Certificates: []tls.Certificate{s.Issue("spiffe://interlock.test/" + name)},
 	})
-	require.NoError(s.t, err)
-	require.NoError(s.t, conn.SetDeadline(time.Now().Add(patience)))
-	s.t.Cleanup(func() { _ = conn.Close() })
+	require.NoError(s.T, err)
+	require.NoError(s.T, conn.SetDeadline(time.Now().Add(patience)))
+	s.T.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
 
 // sayHello asks for the hijacking and reads the handler's hello.
 func (s *guardStation) sayHello() *bufio.Reader {
-	s.t.Helper()
+	s.T.Helper()
 	conn := s.raw("bob")
 	_, err := io.WriteString(conn, "GET /hijack/1 HTTP/1.1\r\nHost: a\r\n\r\n")
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	text := bufio.NewReader(conn)
 	line, err := text.ReadString('\n')
-	require.NoError(s.t, err)
-	require.Equal(s.t, "hello\n", line)
+	require.NoError(s.T, err)
+	require.Equal(s.T, "hello\n", line)
 	return text
 }
 
@@ -145,7 +146,7 @@ func TestG2_NoHijackingAfterTheRevocation(t *testing.T) {
 		refused <- err
 	})
 	go func() {
-		_, _ = s.try(s.client(http1, s.issue("spiffe://interlock.test/bob")), s.request(http.MethodGet, "/late/1", ""))
+		_, _ = s.Try(s.Client(servertest.HTTP1, s.Issue("spiffe://interlock.test/bob")), s.Request(http.MethodGet, "/late/1", ""))
 	}()
 	await(t, began)
 	requireQuiesced(t, s.revoke("bob", "watcher-of-1"))
@@ -159,6 +160,6 @@ func TestGuardCannotHijackHTTP2(t *testing.T) {
 		_, _, err := http.NewResponseController(w).Hijack()
 		refused <- err
 	})
-	require.Equal(t, 200, s.send(s.as("bob"), s.request(http.MethodGet, "/admit/1", "")).StatusCode)
+	require.Equal(t, 200, s.Send(s.As("bob"), s.Request(http.MethodGet, "/admit/1", "")).StatusCode)
 	require.True(t, isUnsupported(await(t, refused)))
 }

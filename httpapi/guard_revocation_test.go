@@ -15,6 +15,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 // streamError is how net/http shows the reset of a stream of HTTP/2.
@@ -27,9 +28,9 @@ type streamError struct {
 func (e streamError) Error() string { return "stream error" }
 
 // requireBroken finds that a body did not end as whole ones do.
-func requireBroken(t testing.TB, speaks wire, err error) {
+func requireBroken(t testing.TB, speaks servertest.Wire, err error) {
 	t.Helper()
-	if speaks == http1 {
+	if speaks == servertest.HTTP1 {
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 		return
 	}
@@ -77,24 +78,24 @@ type watcher struct {
 
 // watch opens the stream and reads its first line.
 func (s *guardStation) watch(c *http.Client, path string, from *stream) *watcher {
-	s.t.Helper()
-	return s.watchRequest(c, s.request(http.MethodGet, path, ""), from)
+	s.T.Helper()
+	return s.watchRequest(c, s.Request(http.MethodGet, path, ""), from)
 }
 
 func (s *guardStation) watchRequest(c *http.Client, r *http.Request, from *stream) *watcher {
-	s.t.Helper()
+	s.T.Helper()
 	answered := make(chan *http.Response, 1)
 	go func() {
 		got, err := c.Do(r) //nolint:bodyclose // the watcher closes it
 		if err != nil {
-			s.t.Error(err)
+			s.T.Error(err)
 		}
 		answered <- got
 	}()
 	from.feed <- "first"
-	got := await(s.t, answered)
-	w := &watcher{t: s.t, from: from, body: got.Body, text: bufio.NewReader(got.Body)}
-	s.t.Cleanup(func() { _ = got.Body.Close() })
+	got := await(s.T, answered)
+	w := &watcher{t: s.T, from: from, body: got.Body, text: bufio.NewReader(got.Body)}
+	s.T.Cleanup(func() { _ = got.Body.Close() })
 	w.requireLine("first")
 	return w
 }
@@ -127,13 +128,13 @@ func (s *guardStation) streams(names ...string) map[string]*stream {
 }
 
 func TestG2_RevocationEndsAStreamAndWaitsForIt(t *testing.T) {
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		s := newGuardStation(t)
 		all := s.streams("revoked", "same-connection", "bob")
-		c := s.client(speaks, s.issue("spiffe://interlock.test/alice"))
+		c := s.Client(speaks, s.Issue("spiffe://interlock.test/alice"))
 		revoked := s.watch(c, "/revoked/1", all["revoked"])
 		same := s.watch(c, "/same-connection/2", all["same-connection"])
-		bob := s.watch(s.client(speaks, s.issue("spiffe://interlock.test/bob")), "/bob/1", all["bob"])
+		bob := s.watch(s.Client(speaks, s.Issue("spiffe://interlock.test/bob")), "/bob/1", all["bob"])
 
 		update := s.revoke("alice", "watcher-of-1")
 		how := await(t, revoked.from.ended)
@@ -148,14 +149,14 @@ func TestG2_RevocationEndsAStreamAndWaitsForIt(t *testing.T) {
 		requireBroken(t, speaks, err)
 		same.requireUndisturbed()
 		bob.requireUndisturbed()
-		require.Equal(t, 403, s.send(c, s.request(http.MethodGet, "/revoked/1", "")).StatusCode, "none starts anew")
+		require.Equal(t, 403, s.Send(c, s.Request(http.MethodGet, "/revoked/1", "")).StatusCode, "none starts anew")
 	}
 }
 
 // TestG2_AHandlerThatJustReturnsIsBrokenOffToo is about handlers that are faster than the
 // guard's own reaction to the revocation.
 func TestG2_AHandlerThatJustReturnsIsBrokenOffToo(t *testing.T) {
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		s := newGuardStation(t)
 		began := make(chan struct{})
 		s.protect("quick", httpapi.Rule{Action: "orders:watch"}, func(w http.ResponseWriter, r *http.Request) {
@@ -166,12 +167,12 @@ func TestG2_AHandlerThatJustReturnsIsBrokenOffToo(t *testing.T) {
 				runtime.Gosched()
 			}
 		})
-		c := s.client(speaks, s.issue("spiffe://interlock.test/bob"))
+		c := s.Client(speaks, s.Issue("spiffe://interlock.test/bob"))
 		for range 30 {
 			requireQuiesced(t, s.update(policy.GrantRole(policy.Grant{Principal: who("bob"), Role: "watcher-of-1"})))
 			failed := make(chan error, 1)
 			go func() {
-				_, err := s.try(c, s.request(http.MethodGet, "/quick/1", ""))
+				_, err := s.Try(c, s.Request(http.MethodGet, "/quick/1", ""))
 				failed <- err
 			}()
 			await(t, began)
@@ -182,7 +183,7 @@ func TestG2_AHandlerThatJustReturnsIsBrokenOffToo(t *testing.T) {
 }
 
 func TestG2_RevocationBeforeTheFirstByteIsNoCleanEndEither(t *testing.T) {
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		s := newGuardStation(t)
 		began := make(chan struct{})
 		s.protect("silent", httpapi.Rule{Action: "orders:watch"}, func(w http.ResponseWriter, r *http.Request) {
@@ -195,7 +196,7 @@ func TestG2_RevocationBeforeTheFirstByteIsNoCleanEndEither(t *testing.T) {
 		})
 		failed := make(chan error, 1)
 		go func() {
-			_, err := s.try(s.client(speaks, s.issue("spiffe://interlock.test/bob")), s.request(http.MethodGet, "/silent/1", ""))
+			_, err := s.Try(s.Client(speaks, s.Issue("spiffe://interlock.test/bob")), s.Request(http.MethodGet, "/silent/1", ""))
 			failed <- err
 		}()
 		await(t, began)
@@ -213,10 +214,10 @@ func TestG2_GuardReleasesWhenTheHandlerPanics(t *testing.T) {
 		}
 		panic("a secret")
 	})
-	for _, speaks := range wires {
-		c := s.client(speaks, s.issue("spiffe://interlock.test/bob"))
-		require.Equal(t, 500, s.send(c, s.request(http.MethodGet, "/admit/1", "")).StatusCode)
-		_, err := s.try(c, s.request(http.MethodPut, "/admit/1", ""))
+	for _, speaks := range servertest.Wires {
+		c := s.Client(speaks, s.Issue("spiffe://interlock.test/bob"))
+		require.Equal(t, 500, s.Send(c, s.Request(http.MethodGet, "/admit/1", "")).StatusCode)
+		_, err := s.Try(c, s.Request(http.MethodPut, "/admit/1", ""))
 		require.Error(t, err)
 		s.requireNoLeases()
 	}
@@ -224,11 +225,11 @@ func TestG2_GuardReleasesWhenTheHandlerPanics(t *testing.T) {
 }
 
 func TestGuardEndsWhatItsClientHasLeft(t *testing.T) {
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		s := newGuardStation(t)
 		left := s.streams("left")["left"]
 		close(left.leave)
-		w := s.watch(s.client(speaks, s.issue("spiffe://interlock.test/bob")), "/left/1", left)
+		w := s.watch(s.Client(speaks, s.Issue("spiffe://interlock.test/bob")), "/left/1", left)
 		require.Len(t, s.leases(), 1)
 		require.NoError(t, w.body.Close())
 		how := await(t, left.ended)
@@ -243,7 +244,7 @@ func TestGuardEndsWhatItsClientHasLeft(t *testing.T) {
 func TestG2_RevocationAfterTheClientHasLeft(t *testing.T) {
 	s := newGuardStation(t)
 	left := s.streams("left")["left"]
-	w := s.watch(s.as("bob"), "/left/1", left)
+	w := s.watch(s.As("bob"), "/left/1", left)
 	require.NoError(t, w.body.Close())
 	await(t, left.ended)
 	update := s.revoke("bob", "watcher-of-1")
@@ -254,12 +255,12 @@ func TestG2_RevocationAfterTheClientHasLeft(t *testing.T) {
 
 func TestG2_CloseEndsStreamsAsARevocationDoes(t *testing.T) {
 	t.Parallel()
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		s := newGuardStation(t)
 		stays := s.streams("stays")["stays"]
-		w := s.watch(s.client(speaks, s.issue("spiffe://interlock.test/bob")), "/stays/1", stays)
+		w := s.watch(s.Client(speaks, s.Issue("spiffe://interlock.test/bob")), "/stays/1", stays)
 		soon, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-		require.ErrorIs(t, s.engine.Close(soon), actors.ErrNotQuiesced)
+		require.ErrorIs(t, s.Engine.Close(soon), actors.ErrNotQuiesced)
 		cancel()
 		require.ErrorIs(t, await(t, stays.ended), actors.ErrClosed)
 		close(stays.leave)

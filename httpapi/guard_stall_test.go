@@ -16,6 +16,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 // stallable is a connection whose reading stops when it is told, so that the other side
@@ -41,11 +42,11 @@ func (c *stallable) Close() error {
 }
 
 // stallingClient is a client whose connection can be stalled.
-func (s *guardStation) stallingClient(speaks wire, name string) (*http.Client, *atomic.Pointer[stallable]) {
-	c := s.client(speaks, s.issue("spiffe://interlock.test/"+name))
+func (s *guardStation) stallingClient(speaks servertest.Wire, name string) (*http.Client, *atomic.Pointer[stallable]) {
+	c := s.Client(speaks, s.Issue("spiffe://interlock.test/"+name))
 	transport := c.Transport.(*http.Transport)
 	config := transport.TLSClientConfig.Clone()
-	config.NextProtos = map[wire][]string{http1: {"http/1.1"}, http2: {"h2"}}[speaks]
+	config.NextProtos = map[servertest.Wire][]string{servertest.HTTP1: {"http/1.1"}, servertest.HTTP2: {"h2"}}[speaks]
 	config.ServerName = "127.0.0.1"
 	dialled := &atomic.Pointer[stallable]{}
 	transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -55,7 +56,7 @@ func (s *guardStation) stallingClient(speaks wire, name string) (*http.Client, *
 		}
 		raw := &stallable{Conn: conn, closed: make(chan struct{})}
 		dialled.Store(raw)
-		s.t.Cleanup(func() { _ = raw.Close() })
+		s.T.Cleanup(func() { _ = raw.Close() })
 		secured := tls.Client(raw, config)
 		return secured, secured.HandshakeContext(ctx)
 	}
@@ -130,7 +131,7 @@ func TestSecurity22_AStoppedReaderHoldsUpNoRevocation(t *testing.T) {
 		{name: "body, renewed deadlines", renews: true}, {name: "connection, renewed deadlines", renews: true, whole: true},
 		{name: "body, copied", copies: true}, {name: "connection, copied", copies: true, whole: true},
 	} {
-		for _, speaks := range wires {
+		for _, speaks := range servertest.Wires {
 			t.Run(test.name+" "+string(speaks), func(t *testing.T) {
 				t.Parallel()
 				s := newGuardStation(t)
@@ -141,7 +142,7 @@ func TestSecurity22_AStoppedReaderHoldsUpNoRevocation(t *testing.T) {
 				if test.whole { // what the stream may still send is no limit then
 					c.Transport.(*http.Transport).HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 1 << 30, MaxReceiveBufferPerConnection: 1 << 30}
 				}
-				got, err := c.Do(s.request(http.MethodGet, "/flood/1", ""))
+				got, err := c.Do(s.Request(http.MethodGet, "/flood/1", ""))
 				require.NoError(t, err)
 				defer func() { _ = got.Body.Close() }()
 				if test.whole {
@@ -164,8 +165,8 @@ func TestSecurity22_AStoppedReaderHoldsUpNoRevocation(t *testing.T) {
 // slowBody is a request whose body never comes to its end.
 func (s *guardStation) slowBody(path string) *http.Request {
 	body, feed := io.Pipe()
-	s.t.Cleanup(func() { _ = feed.Close() })
-	r := s.request(http.MethodPut, path, "x")
+	s.T.Cleanup(func() { _ = feed.Close() })
+	r := s.Request(http.MethodPut, path, "x")
 	r.Body, r.ContentLength = body, 100
 	go func() { _, _ = feed.Write([]byte("the beginning")) }()
 	return r
@@ -173,7 +174,7 @@ func (s *guardStation) slowBody(path string) *http.Request {
 
 func TestSecurity22_ASlowBodyHoldsUpNoRevocation(t *testing.T) {
 	for _, renews := range []bool{false, true} {
-		for _, speaks := range wires {
+		for _, speaks := range servertest.Wires {
 			s := newGuardStation(t)
 			began, ended := make(chan struct{}), make(chan error, 1)
 			s.protect("slow", httpapi.Rule{Action: "orders:watch"}, func(w http.ResponseWriter, r *http.Request) {
@@ -186,8 +187,8 @@ func TestSecurity22_ASlowBodyHoldsUpNoRevocation(t *testing.T) {
 				}
 				ended <- err
 			})
-			c, slow := s.client(speaks, s.issue("spiffe://interlock.test/bob")), s.slowBody("/slow/1")
-			go func() { _, _ = s.try(c, slow.WithContext(t.Context())) }()
+			c, slow := s.Client(speaks, s.Issue("spiffe://interlock.test/bob")), s.slowBody("/slow/1")
+			go func() { _, _ = s.Try(c, slow.WithContext(t.Context())) }()
 			await(t, began)
 			require.Len(t, requireQuiesced(t, s.revoke("bob", "watcher-of-1")).Ended, 1)
 			require.Error(t, await(t, ended))
@@ -196,7 +197,7 @@ func TestSecurity22_ASlowBodyHoldsUpNoRevocation(t *testing.T) {
 }
 
 func TestSecurity22_ExecuteWaitsForNoClientInItsTurn(t *testing.T) {
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		s := newGuardStation(t)
 		began := make(chan struct{}, 2)
 		rule := httpapi.Rule{Action: "orders:read", Mode: httpapi.Execute, ResponseLimit: 64 << 20}
@@ -204,11 +205,11 @@ func TestSecurity22_ExecuteWaitsForNoClientInItsTurn(t *testing.T) {
 			_, _ = w.Write(make([]byte, 32<<20))
 			began <- struct{}{}
 		})
-		c := s.client(speaks, s.issue("spiffe://interlock.test/bob"))
+		c := s.Client(speaks, s.Issue("spiffe://interlock.test/bob"))
 		slow := s.slowBody("/execute/1").WithContext(t.Context())
-		go func() { _, _ = s.try(c, slow) }()
+		go func() { _, _ = s.Try(c, slow) }()
 		reader, conn := s.stallingClient(speaks, "bob")
-		got, err := reader.Do(s.request(http.MethodGet, "/execute/1", ""))
+		got, err := reader.Do(s.Request(http.MethodGet, "/execute/1", ""))
 		require.NoError(t, err)
 		conn.Load().stalled.Store(true)
 		await(t, began)

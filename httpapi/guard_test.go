@@ -15,6 +15,8 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 var modes = map[string]httpapi.Mode{"admit": httpapi.Admit, "execute": httpapi.Execute}
@@ -29,23 +31,25 @@ func TestG1_GuardLetsThroughOnlyWhatIsAllowed(t *testing.T) {
 		})
 		s.protect(kind+"-unknown", httpapi.Rule{Action: "orders:unheard-of", Mode: mode}, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
 	}
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		for kind := range modes {
-			get := func(c *http.Client, path string) reply { return s.send(c, s.request(http.MethodGet, path, "")) }
-			nobody := get(s.client(speaks), "/"+kind+"/1")
+			get := func(c *http.Client, path string) servertest.Reply {
+				return s.Send(c, s.Request(http.MethodGet, path, ""))
+			}
+			nobody := get(s.Client(speaks), "/"+kind+"/1")
 			require.Equal(t, 401, nobody.StatusCode)
-			require.Equal(t, "urn:interlock:problem:no-identity", nobody.problem(t)["type"])
-			for _, refused := range []reply{
-				get(s.client(speaks, s.issue("spiffe://interlock.test/stranger")), "/"+kind+"/1"),
-				get(s.client(speaks, s.issue("spiffe://interlock.test/alice")), "/"+kind+"-unknown/1"),
+			require.Equal(t, "urn:interlock:problem:no-identity", nobody.Problem(t)["type"])
+			for _, refused := range []servertest.Reply{
+				get(s.Client(speaks, s.Issue("spiffe://interlock.test/stranger")), "/"+kind+"/1"),
+				get(s.Client(speaks, s.Issue("spiffe://interlock.test/alice")), "/"+kind+"-unknown/1"),
 			} {
 				require.Equal(t, 403, refused.StatusCode)
-				doc := refused.problem(t)
+				doc := refused.Problem(t)
 				require.Equal(t, "urn:interlock:problem:denied", doc["type"])
 				require.Equal(t, "The policy does not allow this.", doc["detail"], "nobody is told why")
 			}
 			require.Zero(t, reached.Load())
-			require.Equal(t, http.StatusTeapot, get(s.client(speaks, s.issue("spiffe://interlock.test/alice")), "/"+kind+"/1").StatusCode)
+			require.Equal(t, http.StatusTeapot, get(s.Client(speaks, s.Issue("spiffe://interlock.test/alice")), "/"+kind+"/1").StatusCode)
 			require.EqualValues(t, 1, reached.Swap(0))
 		}
 	}
@@ -54,7 +58,7 @@ func TestG1_GuardLetsThroughOnlyWhatIsAllowed(t *testing.T) {
 // resourceOf answers with the resource of the lease under which it runs.
 func (s *guardStation) resourceOf(w http.ResponseWriter, r *http.Request) {
 	caller, _ := httpapi.CallerOf(r.Context())
-	leases, err := s.engine.Leases(r.Context(), caller.Principal)
+	leases, err := s.Engine.Leases(r.Context(), caller.Principal)
 	if err != nil || len(leases) != 1 {
 		http.Error(w, fmt.Sprint(leases, err), http.StatusInternalServerError)
 		return
@@ -64,7 +68,7 @@ func (s *guardStation) resourceOf(w http.ResponseWriter, r *http.Request) {
 
 func TestGuardTakesVariablesOfEveryRouter(t *testing.T) {
 	s := newStation(t, "guard-policy.yaml")
-	g := &guardStation{station: s, guard: httpapi.NewGuard(s.engine, nil, nil)}
+	g := &guardStation{station: s, guard: httpapi.NewGuard(s.Engine, nil, nil)}
 	one := g.guard.Protect(httpapi.Rule{Action: "orders:read", Resource: "orders/{id}"}, http.HandlerFunc(g.resourceOf))
 	two := g.guard.Protect(httpapi.Rule{Action: "orders:read", Resource: "orders/{region}/no-{id}"}, http.HandlerFunc(g.resourceOf))
 	many := g.guard.Protect(httpapi.Rule{Action: "orders:read", Resource: "orders/{path...}"}, http.HandlerFunc(g.resourceOf))
@@ -84,17 +88,17 @@ func TestGuardTakesVariablesOfEveryRouter(t *testing.T) {
 		router.Handle(name+"/fixed", fixed)
 		root.Handle(name+"/", router)
 	}
-	s.serve(root)
-	c := s.as("alice")
+	s.Serve(root)
+	c := s.As("alice")
 	for _, router := range []string{"/std", "/ours", "/gorilla"} {
 		for path, resource := range map[string]string{
 			"/one/1": "orders/1", "/two/eu/7": "orders/eu/no-7", "/many/a/b/c": "orders/a/b/c", "/fixed": "orders/all",
 			"/one/a%20b": "orders/a b", "/one/%C3%A4": "orders/ä", "/one/a+b": "orders/a+b", "/one/a%3Fb": "orders/a?b",
 			"/one/..a": "orders/..a", "/one/...": "orders/...",
 		} {
-			got := s.send(c, s.request(http.MethodGet, router+path, ""))
-			require.Equal(t, 200, got.StatusCode, router+path+got.body)
-			require.Equal(t, resource, got.body, router+path)
+			got := s.Send(c, s.Request(http.MethodGet, router+path, ""))
+			require.Equal(t, 200, got.StatusCode, router+path+got.Text)
+			require.Equal(t, resource, got.Text, router+path)
 		}
 	}
 }
@@ -102,9 +106,9 @@ func TestGuardTakesVariablesOfEveryRouter(t *testing.T) {
 func TestGuardRefusesARouteWithoutItsVariable(t *testing.T) {
 	s := newGuardStation(t)
 	s.protect("admit", httpapi.Rule{Action: "orders:read", Resource: "orders/{nope}"}, func(http.ResponseWriter, *http.Request) { t.Error("reached") })
-	got := s.send(s.as("alice"), s.request(http.MethodGet, "/admit/1", ""))
+	got := s.Send(s.As("alice"), s.Request(http.MethodGet, "/admit/1", ""))
 	require.Equal(t, 500, got.StatusCode)
-	require.NotContains(t, got.body, "nope")
+	require.NotContains(t, got.Text, "nope")
 }
 
 func TestGuardPanicsOnAMalformedRule(t *testing.T) {
@@ -127,12 +131,12 @@ func TestG4_GuardTellsTheHandlerWhoAndWhen(t *testing.T) {
 			_, _ = fmt.Fprint(w, caller.Principal, " ", caller.Credential.Fingerprint(), " ", revision, ok, of)
 		})
 	}
-	cert := s.issue("spiffe://interlock.test/alice")
-	c := s.client(http2, cert)
+	cert := s.Issue("spiffe://interlock.test/alice")
+	c := s.Client(servertest.HTTP2, cert)
 	for range 2 {
 		for kind := range modes {
-			want := fmt.Sprint("spiffe://interlock.test/alice ", fingerprintOf(cert), " ", s.engine.Revision(), true, true)
-			require.Equal(t, want, s.send(c, s.request(http.MethodGet, "/"+kind+"/1", "")).body)
+			want := fmt.Sprint("spiffe://interlock.test/alice ", servertest.FingerprintOf(cert), " ", s.Engine.Revision(), true, true)
+			require.Equal(t, want, s.Send(c, s.Request(http.MethodGet, "/"+kind+"/1", "")).Text)
 		}
 		requireQuiesced(t, s.revoke("bob", "reader"))
 	}
@@ -147,7 +151,7 @@ func amountOf(r *http.Request) (map[string]any, error) {
 	case "":
 		return nil, nil
 	case "own":
-		return nil, &httpapi.Problem{Type: "urn:example:own", Title: "Own", Status: 422}
+		return nil, &client.Problem{Type: "urn:example:own", Title: "Own", Status: 422}
 	}
 	amount, err := strconv.ParseFloat(text, 64)
 	return map[string]any{"amount": amount}, err
@@ -162,11 +166,11 @@ func TestG6_GuardGivesConditionsTheirProperties(t *testing.T) {
 		for query, status := range map[string]int{
 			"?amount=999": 200, "?amount=1000": 403, "": 403, "?amount=NaN": 403, "?amount=much": 400, "?amount=own": 422,
 		} {
-			got := s.send(s.as("alice"), s.request(http.MethodPut, "/"+kind+"/1"+query, ""))
+			got := s.Send(s.As("alice"), s.Request(http.MethodPut, "/"+kind+"/1"+query, ""))
 			require.Equal(t, status, got.StatusCode, kind+query)
 			if status == 400 {
-				require.Equal(t, "urn:interlock:problem:malformed-request", got.problem(t)["type"])
-				require.NotContains(t, got.body, "ParseFloat", "the cause is for the log")
+				require.Equal(t, "urn:interlock:problem:malformed-request", got.Problem(t)["type"])
+				require.NotContains(t, got.Text, "ParseFloat", "the cause is for the log")
 			}
 		}
 	}
@@ -193,7 +197,7 @@ func TestG3_GuardRunsNothingForAClientThatHasGone(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		recorder := httptest.NewRecorder()
-		h.ServeHTTP(recorder, requestWith(t, s.station, s.issue("spiffe://interlock.test/alice")).WithContext(ctx))
+		h.ServeHTTP(recorder, s.RequestWith(s.Issue("spiffe://interlock.test/alice")).WithContext(ctx))
 		require.Equal(t, 503, recorder.Code)
 	}
 }

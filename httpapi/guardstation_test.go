@@ -30,8 +30,8 @@ type guardStation struct {
 func newGuardStation(t *testing.T) *guardStation {
 	t.Helper()
 	s := &guardStation{station: newStation(t, "guard-policy.yaml")}
-	s.guard = httpapi.NewGuard(s.engine, s.connections, s.log.logger())
-	s.router = httpapi.NewRouter(s.log.logger())
+	s.guard = httpapi.NewGuard(s.Engine, s.Connections, s.Log.Logger())
+	s.router = httpapi.NewRouter(s.Log.Logger())
 	t.Cleanup(s.requireNoLeases)
 	return s.withoutTimeouts()
 }
@@ -39,7 +39,7 @@ func newGuardStation(t *testing.T) *guardStation {
 // withoutTimeouts starts the server so that none of its own limits ends what a revocation
 // has to end.
 func (s *guardStation) withoutTimeouts() *guardStation {
-	s.serve(s.router, func(o *httpapi.ServerOptions) { o.ReadTimeout, o.WriteTimeout = time.Hour, time.Hour })
+	s.Serve(s.router, func(o *httpapi.ServerOptions) { o.ReadTimeout, o.WriteTimeout = time.Hour, time.Hour })
 	return s
 }
 
@@ -56,21 +56,21 @@ func who(name string) policy.Principal {
 }
 
 func (s *guardStation) leases() []actors.LeaseInfo {
-	s.t.Helper()
-	leases, err := s.engine.Leases(context.Background(), policy.Principal{})
-	require.NoError(s.t, err)
+	s.T.Helper()
+	leases, err := s.Engine.Leases(context.Background(), policy.Principal{})
+	require.NoError(s.T, err)
 	return leases
 }
 
 // requireOpen waits until the servers have so many connections.
 func (s *station) requireOpen(n int64) {
-	s.t.Helper()
-	require.Eventually(s.t, func() bool { return s.connections.Counts().Open == n }, patience, time.Millisecond)
+	s.T.Helper()
+	require.Eventually(s.T, func() bool { return s.Connections.Counts().Open == n }, patience, time.Millisecond)
 }
 
 func (s *guardStation) requireNoLeases() {
-	s.t.Helper()
-	require.Eventually(s.t, func() bool { return len(s.leases()) == 0 }, patience, time.Millisecond, "every operation ends")
+	s.T.Helper()
+	require.Eventually(s.T, func() bool { return len(s.leases()) == 0 }, patience, time.Millisecond, "every operation ends")
 }
 
 // outcome is what an update came to.
@@ -85,12 +85,12 @@ func (s *guardStation) revoke(name, role string) <-chan outcome {
 }
 
 func (s *guardStation) update(changes ...policy.Change) <-chan outcome {
-	s.underWay = s.engine.Revision() + 1
+	s.underWay = s.Engine.Revision() + 1
 	done := make(chan outcome, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		r, err := s.engine.Update(ctx, actors.Update{Changes: changes})
+		r, err := s.Engine.Update(ctx, actors.Update{Changes: changes})
 		done <- outcome{r, err}
 	}()
 	return done
@@ -107,17 +107,17 @@ func requireQuiesced(t testing.TB, update <-chan outcome) actors.Receipt {
 
 // requireRunning finds that the update under way still waits for a number of operations.
 func (s *guardStation) requireRunning(n int) {
-	s.t.Helper()
+	s.T.Helper()
 	over, cancel := context.WithCancel(context.Background())
 	cancel()
 	var receipt actors.Receipt
 	var err error
-	require.Eventually(s.t, func() bool {
-		receipt, err = s.engine.Receipt(over, s.underWay)
+	require.Eventually(s.T, func() bool {
+		receipt, err = s.Engine.Receipt(over, s.underWay)
 		// The principal takes the update in when it was delivered, and not at once.
 		return errors.Is(err, actors.ErrNotQuiesced) && len(receipt.Running) == n
 	}, patience, time.Millisecond, "an update that waits for %d operations", n)
-	require.ErrorIs(s.t, err, actors.ErrNotQuiesced)
+	require.ErrorIs(s.T, err, actors.ErrNotQuiesced)
 }
 
 // await takes a value that has to come.

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// handlerContext is the context of a guarded handler: it ends with the lease, and as that
-// does, or with the client's. What it takes to wait for both is made when somebody waits:
-// most handlers are over before they would.
+// handlerContext is the context of a guarded handler: it ends with the lease, with the lease's
+// error, or with the client. It joins the two when the handler first waits, which most handlers
+// never do.
 type handlerContext struct {
 	lease, client context.Context
 
 	mu     sync.Mutex
-	joined context.Context // nil until it is needed
+	joined context.Context // nil until the handler waits
 	cancel context.CancelFunc
 	over   bool // the handler has returned
 }
@@ -45,7 +45,7 @@ func (c *handlerContext) Value(key any) any {
 	return c.lease.Value(key)
 }
 
-// ifJoined returns nil if nobody has waited so far.
+// ifJoined returns nil if the handler has not waited.
 func (c *handlerContext) ifJoined() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,8 +80,8 @@ func (c *handlerContext) end() {
 	}
 }
 
-// alsoEndedBy returns a context that ends with the lease's, and as that does, or with the
-// client's.
+// alsoEndedBy returns a context that ends with the lease, with the lease's error, or with the
+// client.
 func alsoEndedBy(client, lease context.Context) (context.Context, context.CancelFunc) {
 	var (
 		ctx    context.Context
@@ -93,8 +93,8 @@ func alsoEndedBy(client, lease context.Context) (context.Context, context.Cancel
 		ctx, cancel = context.WithCancel(lease)
 	}
 	stop := context.AfterFunc(client, func() {
-		// A revocation ends reading, which the server takes for the client's leaving; and a
-		// deadline is this context's own.
+		// A revocation ends reading, which the server takes for a client that is gone. This
+		// context has its own deadline.
 		if lease.Err() == nil && client.Err() != context.DeadlineExceeded {
 			cancel()
 		}

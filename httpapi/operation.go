@@ -14,20 +14,22 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 )
 
-// operation is a guarded handler's response writer: it ends reading and writing when the
-// lease loses its authority. Cancelling a context does not end a handler that is blocked
-// in a Write to a client that stopped reading; a deadline in the past does. The handler's
-// own deadlines go through here, under one lock with that, so that it cannot set them
-// anew afterwards.
+// operation is a guarded handler's response writer: it ends reading and writing when the lease
+// loses its authority. A canceled context does not end a handler that is blocked in a Write to a
+// client that stopped reading; a deadline in the past does. The handler's own deadlines go through
+// here, under the same lock, so that it cannot extend them after a revocation.
 //
-// There is no Unwrap: a handler cannot reach around it.
+// There is no Unwrap, so a handler cannot bypass it.
 type operation struct {
 	w     http.ResponseWriter
 	rc    *http.ResponseController
 	lease *actors.Lease
-	stop  func() bool    // stops the hook
-	hooks sync.WaitGroup // for the hook, if it was not stopped
-	quiet sync.Once
+	pace  writePace
+	// noBody means that the read deadline bounds nothing but the wait for the client's end.
+	noBody bool
+	stop   func() bool    // stops the hook
+	hooks  sync.WaitGroup // for the hook, if it was not stopped
+	quiet  sync.Once
 
 	mu       sync.Mutex
 	revoked  bool
@@ -37,8 +39,14 @@ type operation struct {
 
 var longAgo = time.Unix(1, 0)
 
-func newOperation(w http.ResponseWriter, lease *actors.Lease) *operation {
+func newOperation(w http.ResponseWriter, r *http.Request, lease *actors.Lease) *operation {
 	op := &operation{w: w, rc: http.NewResponseController(w), lease: lease}
+	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && server.WriteTimeout > 0 {
+		op.mu.Lock()
+		op.pace.start(server.WriteTimeout, op.extend)
+		op.noBody = r.Body == nil || r.Body == http.NoBody
+		op.mu.Unlock()
+	}
 	op.parts.Store(1)
 	op.hooks.Add(1)
 	op.stop = lease.AfterFunc(func() {
@@ -56,11 +64,12 @@ func lostAuthority(ctx context.Context) bool {
 	return errors.Is(err, actors.ErrRevoked) || errors.Is(err, actors.ErrClosed)
 }
 
-// revoke ends reading and writing, for good.
+// revoke ends reading and writing permanently.
 func (op *operation) revoke() {
 	op.mu.Lock()
 	op.revoked = true
-	_ = op.rc.SetReadDeadline(longAgo) // who has no deadlines cannot be blocked by its client
+	op.pace.stop()
+	_ = op.rc.SetReadDeadline(longAgo) // a writer without deadlines cannot be blocked by its client
 	_ = op.rc.SetWriteDeadline(longAgo)
 	conn := op.hijacked
 	op.mu.Unlock()
@@ -69,27 +78,27 @@ func (op *operation) revoke() {
 	}
 }
 
-// handlerReturned is called when the handler came back by itself; it reports whether the
-// response has to be broken off.
+// handlerReturned is called when the handler returned without a panic. It reports whether the
+// response has to be aborted.
 func (op *operation) handlerReturned() (broken bool) {
 	if op.silence() {
 		return false
 	}
-	// The hook may have been stopped before it ran: a handler that waits for the end of its
-	// context can be faster.
+	// The hook may have been stopped before it ran, because the handler was faster.
 	return lostAuthority(op.lease.Context())
 }
 
-// handlerEnded is deferred: the handler is not running any more, however it ended.
+// handlerEnded is called when the handler has ended in any way.
 func (op *operation) handlerEnded() {
 	op.silence()
 	op.partEnded()
 }
 
-// silence stops the hook, or waits for it, so that it touches no response that is over.
-// With a hijacked connection it does not, for the hook goes on until that is closed.
+// silence stops the hook and the pace, or waits for them, so that they touch no response that is
+// over. The hook of a hijacked connection continues until that is closed.
 func (op *operation) silence() (hijacked bool) {
 	op.mu.Lock()
+	op.pace.stop()
 	hijacked = op.hijacked != nil
 	op.mu.Unlock()
 	if !hijacked {
@@ -102,13 +111,27 @@ func (op *operation) silence() (hijacked bool) {
 	return hijacked
 }
 
+// extend moves the write deadline unless a write is stalled. Without a body it moves the read
+// deadline too, because HTTP/1.1 takes an expired one for a client that is gone.
+func (op *operation) extend() {
+	op.mu.Lock()
+	defer op.mu.Unlock()
+	if op.pace.tick() {
+		until := time.Now().Add(op.pace.timeout)
+		_ = op.rc.SetWriteDeadline(until) // a writer without deadlines needs none
+		if op.noBody {
+			_ = op.rc.SetReadDeadline(until)
+		}
+	}
+}
+
 func (op *operation) partEnded() {
 	if op.parts.Add(-1) == 0 {
 		op.lease.Release()
 	}
 }
 
-// gone is the error of everything that the handler does after the revocation.
+// gone returns the error of every use after the revocation.
 func (op *operation) gone() error {
 	op.mu.Lock()
 	defer op.mu.Unlock()
@@ -133,15 +156,19 @@ func (op *operation) Write(data []byte) (int, error) {
 	if err := op.gone(); err != nil {
 		return 0, err
 	}
+	op.pace.begin()
+	defer op.pace.end()
 	return op.w.Write(data)
 }
 
-// ReadFrom implements [io.ReaderFrom], for the server's own way to copy files.
+// ReadFrom implements [io.ReaderFrom].
 func (op *operation) ReadFrom(src io.Reader) (int64, error) {
 	if err := op.gone(); err != nil {
 		return 0, err
 	}
-	return io.Copy(op.w, src)
+	op.pace.begin()
+	defer op.pace.end()
+	return io.Copy(op.w, &pacedSource{src, &op.pace})
 }
 
 // Flush implements [http.Flusher].
@@ -152,6 +179,8 @@ func (op *operation) FlushError() error {
 	if err := op.gone(); err != nil {
 		return err
 	}
+	op.pace.begin()
+	defer op.pace.end()
 	return op.rc.Flush()
 }
 
@@ -166,7 +195,10 @@ func (op *operation) SetReadDeadline(t time.Time) error {
 
 // SetWriteDeadline is the same for writing.
 func (op *operation) SetWriteDeadline(t time.Time) error {
-	return op.unlessRevoked(func() error { return op.rc.SetWriteDeadline(t) })
+	return op.unlessRevoked(func() error {
+		op.pace.stop() // the handler has a deadline of its own
+		return op.rc.SetWriteDeadline(t)
+	})
 }
 
 // unlessRevoked runs f under the lock that the revocation takes.
@@ -191,6 +223,7 @@ func (op *operation) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	op.pace.stop()
 	op.parts.Add(1)
 	op.hijacked = &hijackedConn{Conn: conn, op: op}
 	return op.hijacked, buffered, nil

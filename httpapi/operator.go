@@ -4,38 +4,38 @@ import (
 	"net/http"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
-// health is what /healthz says.
+// health is the answer of /healthz.
 type health struct {
-	// Status is "ok", or "red" when something needs an operator.
+	// Status is "ok" or "red".
 	Status string `json:"status"`
-	// Faults say what.
+	// Faults say what an operator has to repair.
 	Faults []string `json:"faults,omitempty"`
 }
 
 // OperatorOptions of [NewOperatorAPI].
 type OperatorOptions struct {
 	Engine *actors.Engine
-	// Faults returns what an operator should mend besides the engine; nil if there is nothing
-	// else that can break.
+	// Faults returns what an operator has to repair besides the engine; nil for nothing.
 	Faults func() error
 	// Metrics answers /metrics; nil for none.
 	Metrics http.Handler
 }
 
-// NewOperatorAPI returns the handler of the operators' listener, which is plain and
-// belongs on loopback: /healthz says whether all is well, /readyz whether the server takes
-// requests, /metrics counts.
+// NewOperatorAPI returns the handler of the operators' listener, which has no TLS and belongs on
+// loopback: /healthz reports faults, /readyz whether the server accepts requests, and /metrics
+// serves metrics.
 //
-// A server that is not well answers /healthz with 503, and goes on with what it can answer:
-// so /healthz is for alerts, and not what a restart should hang on.
+// A server with a fault answers /healthz with 503 and continues to serve. Use /healthz for
+// alerts, not to restart the server.
 func NewOperatorAPI(o OperatorOptions) http.Handler {
 	r := NewRouter(nil)
 	if o.Metrics != nil {
 		r.Handle("/metrics", o.Metrics).Methods(http.MethodGet)
 	}
-	r.Handle("/healthz", handle(nil, func(w http.ResponseWriter, _ *http.Request) error {
+	r.Handle("/healthz", web.Handle(nil, func(w http.ResponseWriter, _ *http.Request) error {
 		h := health{Status: "ok"}
 		if err := o.Engine.Failure(); err != nil {
 			h.Faults = append(h.Faults, err.Error())
@@ -47,15 +47,15 @@ func NewOperatorAPI(o OperatorOptions) http.Handler {
 		}
 		if len(h.Faults) > 0 {
 			h.Status = "red"
-			return writeJSON(w, http.StatusServiceUnavailable, h)
+			return web.WriteJSON(w, http.StatusServiceUnavailable, h)
 		}
-		return writeJSON(w, http.StatusOK, h)
+		return web.WriteJSON(w, http.StatusOK, h)
 	})).Methods(http.MethodGet)
-	r.Handle("/readyz", handle(nil, func(w http.ResponseWriter, _ *http.Request) error {
+	r.Handle("/readyz", web.Handle(nil, func(w http.ResponseWriter, _ *http.Request) error {
 		if o.Engine.Closing() {
 			return actors.ErrClosed
 		}
-		return writeJSON(w, http.StatusOK, map[string]any{"status": "ready", "revision": o.Engine.Revision(), "active": o.Engine.Active()})
+		return web.WriteJSON(w, http.StatusOK, map[string]any{"status": "ready", "revision": o.Engine.Revision(), "active": o.Engine.Active()})
 	})).Methods(http.MethodGet)
 	return r
 }

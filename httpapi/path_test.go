@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 // badPaths are those that another reader could take for another one, after /many/.
@@ -53,22 +54,22 @@ var badPaths = map[string]string{
 }
 
 // rawStatus sends a request whose path is just these bytes: Go's client would clean it.
-func (s *guardStation) rawStatus(speaks wire, path string) int {
-	s.t.Helper()
-	if speaks == http2 {
-		r := s.request(http.MethodGet, "/", "")
-		r.URL.Opaque = s.url[len("https:"):] + path
-		c := s.as("alice")
+func (s *guardStation) rawStatus(speaks servertest.Wire, path string) int {
+	s.T.Helper()
+	if speaks == servertest.HTTP2 {
+		r := s.Request(http.MethodGet, "/", "")
+		r.URL.Opaque = s.URL[len("https:"):] + path
+		c := s.As("alice")
 		c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-		return s.send(c, r).StatusCode
+		return s.Send(c, r).StatusCode
 	}
 	conn := s.raw("alice")
 	_, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", path)
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	got, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	_, _ = io.Copy(io.Discard, got.Body)
-	require.NoError(s.t, got.Body.Close())
+	require.NoError(s.T, got.Body.Close())
 	return got.StatusCode
 }
 
@@ -84,7 +85,7 @@ func TestSecurity12_APathOfTwoReadingsIsRefused(t *testing.T) {
 			httpapi.Rule{Action: "orders:read", Resource: "orders/all", Mode: mode},
 			http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) })))
 	}
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		for kind := range modes {
 			for name, path := range badPaths {
 				require.Equal(t, 400, s.rawStatus(speaks, "/"+kind+"/"+path), "%s: %s", name, path)
@@ -106,20 +107,20 @@ func TestSecurity12_WhatIsNoPathIsRefused(t *testing.T) {
 	s.router.NotFoundHandler = s.guard.Protect(httpapi.Rule{Action: "orders:read", Resource: "orders/1"},
 		http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Error("reached", r.URL) }))
 	for _, target := range []string{"*", "https:admit/1", "//admit//1"} {
-		require.Equal(t, 400, s.rawStatus(http1, target), target)
+		require.Equal(t, 400, s.rawStatus(servertest.HTTP1, target), target)
 	}
 }
 
 func TestSecurity12_ARepairedPathReachesNoHandlerEither(t *testing.T) {
 	s := newStation(t, "guard-policy.yaml")
-	guard := httpapi.NewGuard(s.engine, nil, nil)
+	guard := httpapi.NewGuard(s.Engine, nil, nil)
 	std := http.NewServeMux()
 	std.Handle("/orders/{id}", guard.Protect(httpapi.Rule{Action: "orders:read", Resource: "orders/{id}"},
 		http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Error("reached", r.URL.EscapedPath()) })))
-	s.serve(std)
+	s.Serve(std)
 	g := &guardStation{station: s}
 	for _, path := range []string{"/orders/a%2Fb", "/orders/a%5Cb", "/orders//b", "/orders/a/../b", "/orders/%2e%2e", "/orders/%61", "/orders/a%25b", "/orders/a;b"} {
-		for _, speaks := range wires {
+		for _, speaks := range servertest.Wires {
 			require.GreaterOrEqual(t, g.rawStatus(speaks, path), 300, path)
 		}
 	}
@@ -131,7 +132,7 @@ func TestSecurity12_PatternSyntaxInAPathIsText(t *testing.T) {
 	s := newGuardStation(t)
 	s.protect("star", httpapi.Rule{Action: "orders:star"}, s.resourceOf)
 	s.protect("braces", httpapi.Rule{Action: "orders:braces"}, s.resourceOf)
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		for path, status := range map[string]int{
 			"/star/{x}": 200, "/star/%7Bx%7D": 200, "/star/*": 200, "/star/**": 200, "/star/1": 200, "/star/{id}": 200,
 			"/braces/{x}": 200, "/braces/%7Bx%7D": 200,
@@ -140,6 +141,6 @@ func TestSecurity12_PatternSyntaxInAPathIsText(t *testing.T) {
 			require.Equal(t, status, s.rawStatus(speaks, path), path)
 		}
 	}
-	got := s.send(s.as("alice"), s.request(http.MethodGet, "/star/{id}", ""))
-	require.Equal(t, "orders/{id}", got.body, "a variable's text is no template")
+	got := s.Send(s.As("alice"), s.Request(http.MethodGet, "/star/{id}", ""))
+	require.Equal(t, "orders/{id}", got.Text, "a variable's text is no template")
 }

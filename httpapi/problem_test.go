@@ -17,6 +17,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 // answerOf is what WriteProblem makes of an error.
@@ -63,7 +64,7 @@ func TestProblemOfErrors(t *testing.T) {
 		{actors.ErrGoexit, 500, "internal"},
 		{&actors.PanicError{Value: "secret"}, 500, "internal"},
 		{&actors.PanicError{Value: deniedFor(policy.ReasonCredentialExpired)}, 500, "internal"},
-		{&actors.PanicError{Value: &httpapi.Problem{Status: 200}}, 500, "internal"},
+		{&actors.PanicError{Value: &client.Problem{Status: 200}}, 500, "internal"},
 		{fmt.Errorf("%w: secret", actors.ErrPrecondition), 412, "precondition-failed"},
 		{actors.ErrUnknownRevision, 404, "unknown-revision"},
 		{fmt.Errorf("%w: %w: secret", oplog.ErrOutcomeUnknown, context.DeadlineExceeded), 504, "outcome-unknown"},
@@ -86,8 +87,8 @@ func TestProblemOfErrors(t *testing.T) {
 		{policy.ErrRoleInUse, 409, "role-in-use"},
 		{&policy.CycleError{Roles: []string{"a", "b"}}, 422, "cycle"},
 		{secret, 500, "internal"},
-		{&httpapi.Problem{Type: "urn:interlock:problem:no-status", Title: "Own"}, 500, "no-status"},
-		{&httpapi.Problem{Type: "urn:interlock:problem:own", Title: "Own", Status: 418, Cause: secret}, 418, "own"},
+		{&client.Problem{Type: "urn:interlock:problem:no-status", Title: "Own"}, 500, "no-status"},
+		{&client.Problem{Type: "urn:interlock:problem:own", Title: "Own", Status: 418, Cause: secret}, 418, "own"},
 	} {
 		t.Run(fmt.Sprintf("%s %v", test.kind, test.err), func(t *testing.T) {
 			answer, doc := answerOf(t, http.MethodGet, test.err)
@@ -125,12 +126,12 @@ func TestProblemListsTheFields(t *testing.T) {
 }
 
 func TestProblemMembers(t *testing.T) {
-	_, doc := answerOf(t, http.MethodGet, &httpapi.Problem{
+	_, doc := answerOf(t, http.MethodGet, &client.Problem{
 		Type: "urn:x", Title: "X", Status: 400, Members: map[string]any{"status": 200, "revision": 7, "bad\xff": "b\xffd"},
 	})
 	require.EqualValues(t, 400, doc["status"])
 	require.EqualValues(t, 7, doc["revision"])
-	_, doc = answerOf(t, http.MethodGet, &httpapi.Problem{
+	_, doc = answerOf(t, http.MethodGet, &client.Problem{
 		Type: "urn:x", Title: "X", Status: 400, Members: map[string]any{"no JSON": func() {}},
 	})
 	require.Equal(t, map[string]any{"type": "urn:x", "title": "X", "status": 400.0}, doc)
@@ -144,7 +145,7 @@ func TestProblemForHEADHasNoBody(t *testing.T) {
 }
 
 func TestProblemIsAnErrorWithItsCause(t *testing.T) {
-	p := &httpapi.Problem{Title: "Denied", Detail: "no", Status: 403, Cause: actors.ErrDenied}
+	p := &client.Problem{Title: "Denied", Detail: "no", Status: 403, Cause: actors.ErrDenied}
 	require.ErrorIs(t, p, actors.ErrDenied)
 	require.Equal(t, "403 Denied: no: denied", p.Error())
 }

@@ -16,87 +16,91 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
 )
 
-// Proxied says how clients come through proxies that end their TLS. Such a server believes a
-// header: of a proxy that identifies itself by mutual TLS and is named here, and of nobody
-// else. The certificate in it is looked at as one of a handshake is: its chain is verified by
-// the authorities that the identifier of the server's [Connections] stands under, and dates
-// and revocation are looked at in the turn, the proxy's own too.
+// Proxied makes a server accept clients of proxies that terminate TLS. The server trusts the
+// header of a proxy only if mutual TLS identifies the proxy as one of Proxies. The certificate
+// in the header is treated as one of a handshake: its chain is verified against the trust
+// anchors of the identifier of [Connections]. The turn examines validity and revocation, also
+// of the proxy's own certificate.
 type Proxied struct {
 	Reader  *forwarded.Reader
 	Proxies []policy.Principal
 }
 
-// forwarded finds the caller that a proxy names, and removes from the request what proxies, or
-// who would like to be one, say of the client.
-func (p *Proxied) forwarded(c *connection, r *http.Request) *finding {
+// forwardedKey is the context key of the *identification of a proxy's client.
+type forwardedKey struct{}
+
+// forwardedCaller returns the client that a proxy names, nil on a server without proxies.
+func forwardedCaller(ctx context.Context) *identification {
+	id, _ := ctx.Value(forwardedKey{}).(*identification)
+	return id
+}
+
+// identify identifies the client that a proxy names. It removes the identity headers from the
+// request.
+func (p *Proxied) identify(c *connection, r *http.Request) *identification {
 	defer p.Reader.Remove(r.Header)
-	if c == nil || c.door.proxied != p {
-		return &finding{err: notForwarded("the server does not look after its connections (its ConnContext was replaced), and so believes no proxy")}
+	if c == nil || c.server.proxied != p {
+		return &identification{err: notForwarded("the server's ConnContext was replaced, so that it cannot identify proxies")}
 	}
-	proxy, err := c.door.callers.peerOf(r)
+	proxy, err := c.server.callers.peer(r)
 	if err != nil {
-		return &finding{err: err}
+		return &identification{err: err}
 	}
 	if !slices.Contains(p.Proxies, proxy.Principal) {
-		return &finding{err: notForwarded("%.120q is not one of the proxies that this listener is for; callers go to the other one", proxy.Principal.String())}
+		return &identification{err: notForwarded("%.120q is not one of the proxies of this listener; callers use the other one", proxy.Principal.String())}
 	}
-	return c.behind.find(c.door, proxy, r.Header)
+	return c.clients.find(c.server, proxy, r.Header)
 }
 
-// viaProxy reports whether a request came through a proxy that is known.
-func viaProxy(ctx context.Context) bool {
-	s := scopeOf(ctx)
-	return s != nil && s.forwarded != nil && s.forwarded.by != nil
-}
+// maxForwardedClients bounds the clients that are remembered for one connection of a proxy.
+const maxForwardedClients = 1024
 
-// maxSightings bounds the clients that are remembered for one connection of a proxy.
-const maxSightings = 1024
-
-// sightings remember the clients of one connection of a proxy, by what the proxy said of
-// them: to verify a chain for each request would cost more than everything else. Requests
-// take no lock: many clients share the connection.
-type sightings struct {
-	all   atomic.Pointer[sync.Map] // of the SHA-256 of the text to *finding
+// forwardedClients remembers the clients of one connection of a proxy, by the text of the
+// proxy's header: verifying a chain for each request would be the largest cost. Requests take
+// no lock: many clients share the connection.
+type forwardedClients struct {
+	all   atomic.Pointer[sync.Map] // SHA-256 of the text to *identification
 	count atomic.Int32
 }
 
-// find finds the client in the headers of a request.
-func (s *sightings) find(d *door, proxy *Caller, h http.Header) *finding {
-	said, by := sha256.Sum256([]byte(d.proxied.Reader.Text(h))), d.callers.identifier.Load()
-	if all := s.all.Load(); all != nil {
-		if known, ok := all.Load(said); ok && known.(*finding).by == by {
-			return known.(*finding)
+// find identifies the client in the headers of a request.
+func (f *forwardedClients) find(s *serverConns, proxy *Caller, h http.Header) *identification {
+	text, by := sha256.Sum256([]byte(s.proxied.Reader.Text(h))), s.callers.identifier.Load()
+	if all := f.all.Load(); all != nil {
+		if known, ok := all.Load(text); ok && known.(*identification).by == by {
+			return known.(*identification)
 		}
 	}
-	found := &finding{by: by}
-	if found.chain, found.caller, found.err = forwardedCaller(by, d.proxied, proxy, h); found.err == nil {
-		s.remember(said, found)
+	id := &identification{by: by}
+	if id.chain, id.caller, id.err = clientOf(by, s.proxied, proxy, h); id.err == nil {
+		f.remember(text, id)
 	}
-	return found
+	return id
 }
 
 // remember forgets all others when there are too many.
-func (s *sightings) remember(said [sha256.Size]byte, found *finding) {
-	all := s.all.Load()
-	if all == nil || s.count.Add(1) > maxSightings {
+func (f *forwardedClients) remember(text [sha256.Size]byte, id *identification) {
+	all := f.all.Load()
+	if all == nil || f.count.Add(1) > maxForwardedClients {
 		all = &sync.Map{}
-		s.all.Store(all)
-		s.count.Store(1)
+		f.all.Store(all)
+		f.count.Store(1)
 	}
-	all.Store(said, found)
+	all.Store(text, id)
 }
 
-// each calls look with those that are remembered.
-func (s *sightings) each(look func(*finding)) {
-	if all := s.all.Load(); all != nil {
+// each calls visit with each client that is remembered.
+func (f *forwardedClients) each(visit func(*identification)) {
+	if all := f.all.Load(); all != nil {
 		all.Range(func(_, known any) bool {
-			look(known.(*finding))
+			visit(known.(*identification))
 			return true
 		})
 	}
 }
 
-func forwardedCaller(by *certs.Identifier, p *Proxied, proxy *Caller, h http.Header) ([]*x509.Certificate, *Caller, error) {
+// clientOf verifies the chain in the headers and identifies its caller.
+func clientOf(by *certs.Identifier, p *Proxied, proxy *Caller, h http.Header) ([]*x509.Certificate, *Caller, error) {
 	given, err := p.Reader.Chain(h)
 	if err != nil {
 		return nil, nil, notForwarded("%v", err)
@@ -105,7 +109,7 @@ func forwardedCaller(by *certs.Identifier, p *Proxied, proxy *Caller, h http.Hea
 	if err != nil {
 		return nil, nil, err
 	}
-	caller, err := identify(by, chain, proxy.Credential)
+	caller, err := callerVia(by, chain, proxy.Credential)
 	return chain, caller, err
 }
 

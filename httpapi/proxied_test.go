@@ -19,8 +19,10 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 // spelled is how a kind of proxy sends a certificate on, nil for none.
@@ -37,7 +39,7 @@ var spelled = map[forwarded.Format]func(*tls.Certificate) (name, value string){
 		if c == nil {
 			return "X-Forwarded-Client-Cert", ""
 		}
-		return "X-Forwarded-Client-Cert", fmt.Sprintf(`By=spiffe://interlock.test/ingress;Hash=%s;Cert="%s"`, fingerprintOf(*c), escaped(c))
+		return "X-Forwarded-Client-Cert", fmt.Sprintf(`By=spiffe://interlock.test/ingress;Hash=%s;Cert="%s"`, servertest.FingerprintOf(*c), escaped(c))
 	},
 	forwarded.Traefik: func(c *tls.Certificate) (string, string) {
 		return "X-Forwarded-Tls-Client-Cert", strings.Trim(byteSequence(c, ""), ":")
@@ -66,34 +68,34 @@ type proxiedStation struct {
 	proxy   *http.Client
 }
 
-func newProxiedStation(t *testing.T, format forwarded.Format, speaks wire) *proxiedStation {
+func newProxiedStation(t *testing.T, format forwarded.Format, speaks servertest.Wire) *proxiedStation {
 	t.Helper()
 	s := &proxiedStation{guardStation: newGuardStation(t), format: format}
-	s.connections.Use(new(certs.Identifier).Under(s.authorities("ca")))
+	s.Connections.Use(new(certs.Identifier).Under(s.authorities("ca")))
 	reader, err := forwarded.NewReader(format, "")
 	require.NoError(t, err)
-	s.serve(s.router, func(o *httpapi.ServerOptions) {
+	s.Serve(s.router, func(o *httpapi.ServerOptions) {
 		o.ReadTimeout, o.WriteTimeout = time.Hour, time.Hour
 		o.Proxied = &httpapi.Proxied{Reader: reader, Proxies: []policy.Principal{who("ingress")}}
 	})
-	s.router.Handle("/whoami", whoami(s.connections))
+	s.router.Handle("/whoami", whoami(s.Connections))
 	s.router.HandleFunc("/headers", func(w http.ResponseWriter, r *http.Request) { _ = r.Header.Write(w) })
-	s.ingress = s.issue("spiffe://interlock.test/ingress")
-	s.proxy = s.client(speaks, s.ingress)
+	s.ingress = s.Issue("spiffe://interlock.test/ingress")
+	s.proxy = s.Client(speaks, s.ingress)
 	return s
 }
 
-func (s *station) authorities(name string) *certs.Authorities {
-	s.t.Helper()
-	a, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(s.dir, name, certs.AuthorityCertFile)})
-	require.NoError(s.t, err)
+func (s *station) authorities(name string) *certs.TrustAnchors {
+	s.T.Helper()
+	a, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(s.Dir, name, devca.CertFile)})
+	require.NoError(s.T, err)
 	return a
 }
 
 // from is a request as the proxy sends it on.
 func (s *proxiedStation) from(client *tls.Certificate, path string) *http.Request {
-	s.t.Helper()
-	r := s.request(http.MethodGet, path, "")
+	s.T.Helper()
+	r := s.Request(http.MethodGet, path, "")
 	if name, value := spelled[s.format](client); value != "" {
 		r.Header.Set(name, value)
 	}
@@ -101,27 +103,27 @@ func (s *proxiedStation) from(client *tls.Certificate, path string) *http.Reques
 }
 
 func (s *proxiedStation) requireNobody(r *http.Request, why certs.Reason) {
-	s.t.Helper()
-	got := s.send(s.proxy, r)
-	got.requireProblem(s.t, 401, "no-identity")
-	require.Contains(s.t, got.problem(s.t)["detail"], string(why))
-	require.False(s.t, got.Close, "the proxy has other clients")
+	s.T.Helper()
+	got := s.Send(s.proxy, r)
+	got.RequireProblem(s.T, 401, "no-identity")
+	require.Contains(s.T, got.Problem(s.T)["detail"], string(why))
+	require.False(s.T, got.Close, "the proxy has other clients")
 }
 
 func TestSecurity5_TheClientIsWhomTheProxyHasSeen(t *testing.T) {
 	for format := range spelled {
-		for _, speaks := range wires {
+		for _, speaks := range servertest.Wires {
 			t.Run(string(format)+" "+string(speaks), func(t *testing.T) {
 				s := newProxiedStation(t, format, speaks)
-				alice, bob := s.issue("spiffe://interlock.test/alice"), s.issue("spiffe://interlock.test/bob")
-				first := s.send(s.proxy, s.from(&alice, "/whoami")).body
-				require.Contains(t, first, "spiffe://interlock.test/alice "+fingerprintOf(alice))
-				require.Contains(t, s.send(s.proxy, s.from(&bob, "/whoami")).body, "spiffe://interlock.test/bob "+fingerprintOf(bob))
-				require.Equal(t, first, s.send(s.proxy, s.from(&alice, "/whoami")).body, "it is looked at once")
+				alice, bob := s.Issue("spiffe://interlock.test/alice"), s.Issue("spiffe://interlock.test/bob")
+				first := s.Send(s.proxy, s.from(&alice, "/whoami")).Text
+				require.Contains(t, first, "spiffe://interlock.test/alice "+servertest.FingerprintOf(alice))
+				require.Contains(t, s.Send(s.proxy, s.from(&bob, "/whoami")).Text, "spiffe://interlock.test/bob "+servertest.FingerprintOf(bob))
+				require.Equal(t, first, s.Send(s.proxy, s.from(&alice, "/whoami")).Text, "it is looked at once")
 				if format != forwarded.HAProxy && format != forwarded.Caddy {
-					s.requireNobody(s.request(http.MethodGet, "/whoami", ""), certs.ReasonNoCertificate)
+					s.requireNobody(s.Request(http.MethodGet, "/whoami", ""), certs.ReasonNoCertificate)
 				} else {
-					s.requireNobody(s.request(http.MethodGet, "/whoami", ""), certs.ReasonNotForwarded)
+					s.requireNobody(s.Request(http.MethodGet, "/whoami", ""), certs.ReasonNotForwarded)
 				}
 				s.requireNobody(s.from(nil, "/whoami"), certs.ReasonNoCertificate)
 			})
@@ -136,8 +138,8 @@ var forgeries = []string{
 }
 
 func TestSecurity5_ForgedCopiesReachNoHandler(t *testing.T) {
-	s := newProxiedStation(t, forwarded.Nginx, http1)
-	alice, bob := s.issue("spiffe://interlock.test/alice"), s.issue("spiffe://interlock.test/bob")
+	s := newProxiedStation(t, forwarded.Nginx, servertest.HTTP1)
+	alice, bob := s.Issue("spiffe://interlock.test/alice"), s.Issue("spiffe://interlock.test/bob")
 	forged := func(r *http.Request) *http.Request {
 		for _, name := range forgeries {
 			if r.Header.Get(name) == "" {
@@ -148,78 +150,78 @@ func TestSecurity5_ForgedCopiesReachNoHandler(t *testing.T) {
 		return r
 	}
 	r := forged(s.from(&alice, "/whoami"))
-	require.Contains(t, s.send(s.proxy, r).body, "spiffe://interlock.test/alice ")
+	require.Contains(t, s.Send(s.proxy, r).Text, "spiffe://interlock.test/alice ")
 	r.URL.Path = "/headers"
-	seen := s.send(s.proxy, r).body
+	seen := s.Send(s.proxy, r).Text
 	require.Contains(t, seen, "X-Harmless: stays")
 	for _, name := range forgeries {
 		require.NotContains(t, strings.ToLower(seen), strings.ToLower(name))
 	}
 
-	s.serve(s.router) // a server to which clients come by themselves
-	r = forged(s.request(http.MethodGet, "/whoami", ""))
-	require.Contains(t, s.send(s.client(http1, alice), r).body, "spiffe://interlock.test/alice ")
-	s.send(s.client(http1), r.Clone(t.Context())).requireProblem(t, 401, "no-identity")
+	s.Serve(s.router) // a server to which clients come by themselves
+	r = forged(s.Request(http.MethodGet, "/whoami", ""))
+	require.Contains(t, s.Send(s.Client(servertest.HTTP1, alice), r).Text, "spiffe://interlock.test/alice ")
+	s.Send(s.Client(servertest.HTTP1), r.Clone(t.Context())).RequireProblem(t, 401, "no-identity")
 	r.URL.Path = "/headers"
-	seen = s.send(s.client(http1), r.Clone(t.Context())).body
+	seen = s.Send(s.Client(servertest.HTTP1), r.Clone(t.Context())).Text
 	for _, name := range forgeries {
 		require.NotContains(t, strings.ToLower(seen), strings.ToLower(name))
 	}
 }
 
 func TestSecurity5_NobodyButAProxyIsBelieved(t *testing.T) {
-	s := newProxiedStation(t, forwarded.Nginx, http1)
-	admin, alice := s.issue("spiffe://interlock.test/admin"), s.issue("spiffe://interlock.test/alice")
-	other := s.newAuthority("other")
+	s := newProxiedStation(t, forwarded.Nginx, servertest.HTTP1)
+	admin, alice := s.Issue("spiffe://interlock.test/admin"), s.Issue("spiffe://interlock.test/alice")
+	other := s.NewAuthority("other")
 	for name, proxy := range map[string]*http.Client{
-		"a client": s.client(http1, alice), "the one whose certificate it is": s.client(http1, admin), "nobody": s.client(http1),
+		"a client": s.Client(servertest.HTTP1, alice), "the one whose certificate it is": s.Client(servertest.HTTP1, admin), "nobody": s.Client(servertest.HTTP1),
 	} {
-		got := s.send(proxy, s.from(&admin, "/whoami"))
-		got.requireProblem(t, 401, "no-identity")
-		require.NotContains(t, got.body, "spiffe://interlock.test/admin ", name)
+		got := s.Send(proxy, s.from(&admin, "/whoami"))
+		got.RequireProblem(t, 401, "no-identity")
+		require.NotContains(t, got.Text, "spiffe://interlock.test/admin ", name)
 	}
-	_, err := s.try(s.client(http1, s.issueBy(other, clientLeaf("ingress"))), s.from(&admin, "/whoami"))
+	_, err := s.Try(s.Client(servertest.HTTP1, s.IssueBy(other, servertest.ClientLeaf("ingress"))), s.from(&admin, "/whoami"))
 	require.Error(t, err, "a proxy of another authority's")
 }
 
 func TestSecurity5_WhatTheProxySaysIsVerified(t *testing.T) {
-	s := newProxiedStation(t, forwarded.RFC9440, http2)
-	other := s.newAuthority("other")
-	stranger := s.issueBy(other, clientLeaf("admin"))
+	s := newProxiedStation(t, forwarded.RFC9440, servertest.HTTP2)
+	other := s.NewAuthority("other")
+	stranger := s.IssueBy(other, servertest.ClientLeaf("admin"))
 	s.requireNobody(s.from(&stranger, "/whoami"), certs.ReasonNotVerified)
 	for _, alter := range []func(*x509.Certificate){
 		func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Second) },
 		func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} },
 	} {
-		wrong := s.mint(func(c *x509.Certificate) { withURIs("spiffe://interlock.test/bob")(c); alter(c) })
+		wrong := s.Mint(func(c *x509.Certificate) { servertest.WithURIs("spiffe://interlock.test/bob")(c); alter(c) })
 		s.requireNobody(s.from(&wrong, "/whoami"), certs.ReasonNotVerified)
 	}
-	two := s.mint(withURIs("spiffe://interlock.test/a", "spiffe://interlock.test/b"))
+	two := s.Mint(servertest.WithURIs("spiffe://interlock.test/a", "spiffe://interlock.test/b"))
 	s.requireNobody(s.from(&two, "/whoami"), certs.ReasonSeveralSPIFFEIDs)
 	twice := s.from(&stranger, "/whoami")
 	twice.Header.Add("Client-Cert", twice.Header.Get("Client-Cert"))
 	s.requireNobody(twice, certs.ReasonNotForwarded)
 
-	alice := s.issue("spiffe://interlock.test/alice")
-	require.Equal(t, 200, s.send(s.proxy, s.from(&alice, "/whoami")).StatusCode)
-	s.connections.Use(&certs.Identifier{})
+	alice := s.Issue("spiffe://interlock.test/alice")
+	require.Equal(t, 200, s.Send(s.proxy, s.from(&alice, "/whoami")).StatusCode)
+	s.Connections.Use(&certs.Identifier{})
 	s.requireNobody(s.from(&alice, "/whoami"), certs.ReasonNotVerified)
-	both, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(s.dir, "ca", certs.AuthorityCertFile), TrustDomains: []string{"interlock.test"}},
-		certs.Binding{File: filepath.Join(s.dir, "other", certs.AuthorityCertFile), TrustDomains: []string{"b.example"}})
+	both, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(s.Dir, "ca", devca.CertFile), TrustDomains: []string{"interlock.test"}},
+		certs.Binding{File: filepath.Join(s.Dir, "other", devca.CertFile), TrustDomains: []string{"b.example"}})
 	require.NoError(t, err)
-	s.connections.Use(new(certs.Identifier).Under(both))
-	require.Equal(t, 200, s.send(s.proxy, s.from(&alice, "/whoami")).StatusCode)
+	s.Connections.Use(new(certs.Identifier).Under(both))
+	require.Equal(t, 200, s.Send(s.proxy, s.from(&alice, "/whoami")).StatusCode)
 	s.requireNobody(s.from(&stranger, "/whoami"), certs.ReasonNotBound)
 }
 
 // TestSecurity5_RevocationReachesClientsOfAProxy: the client's certificate ends what came by
 // it alone, the proxy's all that came through it.
 func TestSecurity5_RevocationReachesClientsOfAProxy(t *testing.T) {
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
 			s := newProxiedStation(t, forwarded.RFC9440, speaks)
 			all := s.streams("lost", "good")
-			lost, good := s.issue("spiffe://interlock.test/bob"), s.issue("spiffe://interlock.test/bob")
+			lost, good := s.Issue("spiffe://interlock.test/bob"), s.Issue("spiffe://interlock.test/bob")
 			first := s.watchRequest(s.proxy, s.from(&lost, "/lost/1"), all["lost"])
 			second := s.watchRequest(s.proxy, s.from(&good, "/good/1"), all["good"])
 			close(first.from.leave)
@@ -231,7 +233,7 @@ func TestSecurity5_RevocationReachesClientsOfAProxy(t *testing.T) {
 			require.ErrorIs(t, await(t, first.from.ended), actors.ErrRevoked)
 			_, err := io.ReadAll(first.text)
 			requireBroken(t, speaks, err)
-			s.send(s.proxy, s.from(&lost, "/good/1")).requireProblem(t, 401, "credential-revoked")
+			s.Send(s.proxy, s.from(&lost, "/good/1")).RequireProblem(t, 401, "credential-revoked")
 			second.from.feed <- "more"
 			second.requireLine("more")
 
@@ -240,27 +242,27 @@ func TestSecurity5_RevocationReachesClientsOfAProxy(t *testing.T) {
 			require.NotZero(t, receipt.Connections)
 			require.ErrorIs(t, await(t, second.from.ended), actors.ErrRevoked)
 			s.proxy.CloseIdleConnections()
-			s.send(s.proxy, s.from(&good, "/good/1")).requireProblem(t, 401, "credential-revoked")
+			s.Send(s.proxy, s.from(&good, "/good/1")).RequireProblem(t, 401, "credential-revoked")
 		})
 	}
 }
 
 func (s *station) revocationOf(cert tls.Certificate) policy.Change {
-	s.t.Helper()
-	id, err := policy.ByFingerprint(fingerprintOf(cert))
-	require.NoError(s.t, err)
+	s.T.Helper()
+	id, err := policy.ByFingerprint(servertest.FingerprintOf(cert))
+	require.NoError(s.T, err)
 	return policy.RevokeCertificate(id, "lost")
 }
 
 func TestProxyOfManyClients(t *testing.T) {
-	s := newProxiedStation(t, forwarded.Traefik, http2)
+	s := newProxiedStation(t, forwarded.Traefik, servertest.HTTP2)
 	var first tls.Certificate
 	for i := range 1100 {
-		cert := s.issue(fmt.Sprintf("spiffe://interlock.test/%d", i))
+		cert := s.Issue(fmt.Sprintf("spiffe://interlock.test/%d", i))
 		if i == 0 {
 			first = cert
 		}
-		require.Contains(t, s.send(s.proxy, s.from(&cert, "/whoami")).body, fmt.Sprintf("spiffe://interlock.test/%d ", i))
+		require.Contains(t, s.Send(s.proxy, s.from(&cert, "/whoami")).Text, fmt.Sprintf("spiffe://interlock.test/%d ", i))
 	}
-	require.Contains(t, s.send(s.proxy, s.from(&first, "/whoami")).body, "spiffe://interlock.test/0 ")
+	require.Contains(t, s.Send(s.proxy, s.from(&first, "/whoami")).Text, "spiffe://interlock.test/0 ")
 }

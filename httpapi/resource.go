@@ -11,9 +11,11 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
-// template makes the name of a resource from a route's variables.
+// template makes a resource from a route's variables.
 type template []templatePart
 
 // templatePart is literal text, or a variable.
@@ -53,8 +55,8 @@ func parseTemplate(s string) (template, error) {
 	return t, nil
 }
 
-// fill puts the route's variables into the template. What they hold is text and never
-// pattern or template syntax.
+// fill puts the route's variables into the template. Their values are text, never pattern or
+// template syntax.
 func (t template) fill(r *http.Request) (string, error) {
 	if len(t) == 1 && !t[0].variable {
 		return t[0].text, nil
@@ -71,7 +73,10 @@ func (t template) fill(r *http.Request) (string, error) {
 			value = r.PathValue(part.text)
 		}
 		if value == "" {
-			return "", fmt.Errorf("the route has no variable %q, or it is empty", part.text)
+			p := web.NewProblem(http.StatusInternalServerError, "rule", "Rule does not fit its route",
+				"The rule of this route has a variable that the route does not have. The log names it.")
+			p.Cause = fmt.Errorf("the route has no variable %q, or it is empty", part.text)
+			return "", p
 		}
 		value, err := decoded(value, r.URL)
 		switch {
@@ -87,15 +92,15 @@ func (t template) fill(r *http.Request) (string, error) {
 	return b.String(), nil
 }
 
-// decoded returns the text of a variable. A router that compares paths as they were sent
-// gives it encoded, others decoded: only where the decoded path holds no percent sign is
-// it clear which of them it was.
+// decoded returns the text of a variable. A router that compares paths as they were sent keeps
+// it encoded, others decode it. Which it was is certain only if the decoded path has no percent
+// sign.
 func decoded(value string, u *url.URL) (string, error) {
 	if !strings.Contains(value, "%") {
 		return value, nil
 	}
 	if strings.Contains(u.Path, "%") {
-		return "", pathProblem("A part of the path holds a percent sign, which some readers decode once more.")
+		return "", pathProblem("A part of the path holds a percent sign, which some readers decode again.")
 	}
 	text, err := url.PathUnescape(value)
 	if err != nil {
@@ -104,8 +109,8 @@ func decoded(value string, u *url.URL) (string, error) {
 	return text, nil
 }
 
-// checkPath refuses a path that another reader could take for another one: the path that
-// is authorized has to be the path that is used. It repairs nothing.
+// checkPath rejects a path that another reader could read differently, instead of cleaning it,
+// so the authorized path is always the path that the handler sees.
 func checkPath(u *url.URL) error {
 	if u.RawPath == "" && isPlain(u.Path) {
 		return nil
@@ -114,8 +119,8 @@ func checkPath(u *url.URL) error {
 }
 
 func checkCanonical(u *url.URL) error {
-	// What was sent: EscapedPath encodes anew if that holds a brace, say, and would hide
-	// what else is in there.
+	// RawPath is the path as sent. EscapedPath encodes it again if it holds a brace, for
+	// example, and would hide the rest.
 	raw := u.RawPath + " " + u.EscapedPath()
 	lower := strings.ToLower(raw)
 	switch path := u.Path; {
@@ -137,8 +142,8 @@ func checkCanonical(u *url.URL) error {
 	return nil
 }
 
-// isPlain reports whether a path consists of segments of letters, digits, - and _ alone: then
-// there is one way to read it, and nothing else to look for.
+// isPlain reports whether all segments of a path consist of letters, digits, - and _. Such a
+// path has one reading.
 func isPlain(path string) bool {
 	before := byte(0)
 	for i := range len(path) {
@@ -181,6 +186,6 @@ func hasDotSegment(path string) bool {
 
 func isControl(r rune) bool { return r < 0x20 || r >= 0x7f && r < 0xa0 }
 
-func pathProblem(detail string) *Problem {
-	return problem(http.StatusBadRequest, "path", "Path not canonical", detail+" It is refused, not repaired.")
+func pathProblem(detail string) *client.Problem {
+	return web.NewProblem(http.StatusBadRequest, "path", "Path not canonical", detail+" The server does not clean paths.")
 }

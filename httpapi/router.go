@@ -7,28 +7,29 @@ import (
 	"strings"
 
 	"github.com/gorilla/mux"
+
+	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
-// NewRouter makes a router whose own refusals, 404 and 405, are problem documents. It
-// compares paths as they were sent: it cleans, decodes and redirects nothing, so that a
-// path that is spelled in another way is not found, and variables of a route are still
+// NewRouter makes a router whose 404 and 405 are problem documents. It compares paths as they
+// were sent: it does not clean, decode or redirect, so the variables of a route are still
 // percent-encoded. A nil log is slog.Default.
 func NewRouter(log *slog.Logger) *mux.Router {
 	router := mux.NewRouter().SkipClean(true).UseEncodedPath()
-	router.NotFoundHandler = handle(log, notFound)
-	router.MethodNotAllowedHandler = handle(log, func(w http.ResponseWriter, r *http.Request) error {
+	router.NotFoundHandler = web.Handle(log, notFound)
+	router.MethodNotAllowedHandler = web.Handle(log, func(w http.ResponseWriter, r *http.Request) error {
 		allowed := allowedMethods(router, r)
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		return problem(http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed", "")
+		return web.NewProblem(http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed", "")
 	})
 	return router
 }
 
 func notFound(http.ResponseWriter, *http.Request) error {
-	return problem(http.StatusNotFound, "not-found", "Not found", "There is nothing at this path.")
+	return web.NewProblem(http.StatusNotFound, "not-found", "Not found", "There is nothing at this path.")
 }
 
-// allowedMethods lists the methods with which some route would take the request.
+// allowedMethods lists the methods with which a route matches the request.
 func allowedMethods(router *mux.Router, r *http.Request) []string {
 	var allowed []string
 	_ = router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {

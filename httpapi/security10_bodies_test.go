@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/admin"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 // endless is a body of which it is counted how much was asked for.
@@ -40,21 +42,24 @@ func targets(t *testing.T) []target {
 	t.Helper()
 	guarded := newGuardStation(t)
 	guarded.protect("execute", httpapi.Rule{Action: "orders:read", Mode: httpapi.Execute}, nothing)
-	decides := newDecisionStation(t)
-	admin := newAdminStation(t, func(o *httpapi.AdminOptions) { o.BodyLimit, o.LinesLimit = 1<<20, 1<<20 }).station
+	decides := newStation(t, authzenPolicy).serveDecisions()
+	administered := newStation(t, adminPolicy)
+	administered.serve(admin.New(admin.Options{
+		Engine: administered.Engine, Identifier: administered.Connections, Logger: administered.Log.Logger(), BodyLimit: 1 << 20, LinesLimit: 1 << 20,
+	}))
 	return []target{
 		{"Execute", "bob", http.MethodPut, "/execute/1", "application/json", guarded.station},
 		{"decision", "pep", http.MethodPost, evaluation, "application/json", decides},
 		{"decisions", "pep", http.MethodPost, "/access/v1/evaluations", "application/json", decides},
-		{"changes", "admin", http.MethodPost, "/v1/changes", "application/json", admin},
-		{"policy in JSON", "admin", http.MethodPut, "/v1/policy", "application/json", admin},
-		{"policy in YAML", "admin", http.MethodPut, "/v1/policy", "application/yaml", admin},
-		{"policy in lines", "admin", http.MethodPut, "/v1/policy", "application/x-ndjson", admin},
+		{"changes", "admin", http.MethodPost, "/v1/changes", "application/json", administered},
+		{"policy in JSON", "admin", http.MethodPut, "/v1/policy", "application/json", administered},
+		{"policy in YAML", "admin", http.MethodPut, "/v1/policy", "application/yaml", administered},
+		{"policy in lines", "admin", http.MethodPut, "/v1/policy", "application/x-ndjson", administered},
 	}
 }
 
 func (to target) request(body string) *http.Request {
-	r := to.station.request(to.method, to.path, body)
+	r := to.station.Request(to.method, to.path, body)
 	r.Header.Set("Content-Type", to.media)
 	r.Header.Set("If-Match", "*")
 	return r
@@ -64,14 +69,14 @@ func (to target) request(body string) *http.Request {
 // The answer comes without the server's having read it, or held more than its limit of it.
 func TestSecurity10_GiantBodies(t *testing.T) {
 	all := targets(t)
-	honest := func(to target, speaks wire) *http.Client {
-		return to.station.client(speaks, to.station.issue("spiffe://interlock.test/"+to.who))
+	honest := func(to target, speaks servertest.Wire) *http.Client {
+		return to.station.Client(speaks, to.station.Issue("spiffe://interlock.test/"+to.who))
 	}
-	stranger := func(to target, speaks wire) *http.Client { return to.station.client(speaks) }
+	stranger := func(to target, speaks servertest.Wire) *http.Client { return to.station.Client(speaks) }
 	for _, to := range all {
-		for _, speaks := range wires {
+		for _, speaks := range servertest.Wires {
 			for _, announced := range []bool{true, false} {
-				for status, client := range map[int]func(target, wire) *http.Client{413: honest, 401: stranger} {
+				for status, client := range map[int]func(target, servertest.Wire) *http.Client{413: honest, 401: stranger} {
 					name := fmt.Sprint(to.name, " ", speaks, " announced: ", announced, " for ", status)
 					body, grown, began := &endless{text: " "}, peak(), time.Now()
 					r := to.request("x")
@@ -80,9 +85,9 @@ func TestSecurity10_GiantBodies(t *testing.T) {
 						r.ContentLength = 1 << 30
 					}
 					c := client(to, speaks)
-					got, err := to.station.try(c, r)
+					got, err := to.station.Try(c, r)
 					if err == nil { // else it was cut off while it was sending
-						require.Equal(t, status, got.StatusCode, "%s: %s", name, got.body)
+						require.Equal(t, status, got.StatusCode, "%s: %s", name, got.Text)
 					}
 					c.CloseIdleConnections()
 					require.Less(t, body.sent.Load(), int64(32<<20), name)
@@ -109,7 +114,7 @@ func laughs(lines int) string {
 func TestSecurity10_DeepBodies(t *testing.T) {
 	const levels = 100_000
 	for _, to := range targets(t)[1:] {
-		c := to.station.client(http2, to.station.issue("spiffe://interlock.test/"+to.who))
+		c := to.station.Client(servertest.HTTP2, to.station.Issue("spiffe://interlock.test/"+to.who))
 		for name, body := range map[string]string{
 			"arrays":        strings.Repeat("[", levels) + strings.Repeat("]", levels),
 			"open arrays":   strings.Repeat("[", levels),
@@ -121,8 +126,8 @@ func TestSecurity10_DeepBodies(t *testing.T) {
 			"a long number": `{"changes":` + strings.Repeat("9", 9*levels) + `}`,
 		} {
 			grown, began := peak(), time.Now()
-			got := to.station.send(c, to.request(body))
-			require.Contains(t, []int{400, 413, 422}, got.StatusCode, "%s, %s: %s", to.name, name, got.body)
+			got := to.station.Send(c, to.request(body))
+			require.Contains(t, []int{400, 413, 422}, got.StatusCode, "%s, %s: %s", to.name, name, got.Text)
 			require.Less(t, time.Since(began), patience/2, "%s, %s", to.name, name)
 			require.Less(t, grown(), uint64(2*affordable), "%s, %s", to.name, name)
 		}

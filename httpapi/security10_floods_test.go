@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 const (
@@ -85,7 +86,7 @@ func TestSecurity10_RapidReset(t *testing.T) {
 	close(returns.leave)
 	s.router.Handle("/stays/1", stays) // a guard would not begin what was taken back
 	s.protect("returns", httpapi.Rule{Action: "orders:read"}, returns.ServeHTTP)
-	bob, before := []tls.Certificate{s.issue("spiffe://interlock.test/bob")}, footprintNow()
+	bob, before := []tls.Certificate{s.Issue("spiffe://interlock.test/bob")}, footprintNow()
 	honest, grown := s.besides(), peak()
 
 	require.True(t, s.resetRapidly(bob, "/stays/1", time.Now().Add(patience)), "the connection is ended")
@@ -120,7 +121,7 @@ func floodWith(conn net.Conn, what []byte) {
 // are unknown and too large, settings. The connection is ended before that costs much.
 func TestSecurity10_Floods(t *testing.T) {
 	s := besieged(t)
-	bob := []tls.Certificate{s.issue("spiffe://interlock.test/bob")}
+	bob := []tls.Certificate{s.Issue("spiffe://interlock.test/bob")}
 	fields := bytes.Repeat(literal(0, "x-a", "value"), largestFrame/11)
 	begins := frame(frameHeaders, endStream, 1, headerBlock("GET", "/read/1"))
 	before, honest, grown := footprintNow(), s.besides(), peak()
@@ -147,7 +148,7 @@ func TestSecurity10_Floods(t *testing.T) {
 		ends = append(ends, conn.NetConn())
 	}
 	// One is left, that of the honest; whether the others notice is for their systems to say.
-	require.Eventually(t, func() bool { return s.connections.Counts().Open == 1 }, limit, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Connections.Counts().Open == 1 }, limit, time.Millisecond)
 	for _, conn := range ends {
 		_ = conn.Close()
 	}
@@ -163,7 +164,7 @@ func TestSecurity10_StreamsBeyondTheLimit(t *testing.T) {
 	s := besieged(t)
 	all := &crowd{leave: make(chan struct{})}
 	s.protect("stays", httpapi.Rule{Action: "orders:read"}, all.ServeHTTP)
-	conn := s.dialFrames([]tls.Certificate{s.issue("spiffe://interlock.test/bob")})
+	conn := s.dialFrames([]tls.Certificate{s.Issue("spiffe://interlock.test/bob")})
 	_, err := conn.until(func(got received) bool { return got.kind == frameSettings && got.flags&ack == ack })
 	require.NoError(t, err)
 	for i := range uint32(streams + 1) {
@@ -191,7 +192,7 @@ func TestSecurity10_HeadersAreBounded(t *testing.T) {
 	s := besieged(t)
 	reached := atomic.Int64{}
 	s.protect("reached", httpapi.Rule{Action: "orders:read"}, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
-	bob := []tls.Certificate{s.issue("spiffe://interlock.test/bob")}
+	bob := []tls.Certificate{s.Issue("spiffe://interlock.test/bob")}
 	before, grown := footprintNow(), peak()
 	var refused []func() // all begin at once
 	for name, headers := range map[string][]byte{
@@ -199,7 +200,7 @@ func TestSecurity10_HeadersAreBounded(t *testing.T) {
 		"100,000 lines": bytes.Repeat([]byte("a:b\r\n"), 100_000),
 		"a long path":   nil,
 	} {
-		conn, path := s.dial(http1, bob...), "/reached/1"
+		conn, path := s.dial(servertest.HTTP1, bob...), "/reached/1"
 		if headers == nil {
 			path += "?" + string(bytes.Repeat([]byte{'q'}, 70<<10))
 		}

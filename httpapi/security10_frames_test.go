@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 // What HTTP/2 consists of (RFC 9113, section 6), as far as an attacker needs it.
@@ -77,26 +79,26 @@ type rawConn struct {
 }
 
 // dial connects as the holder of a certificate, perhaps of none, by a protocol of HTTP.
-func (s *station) dial(speaks wire, chain ...tls.Certificate) *rawConn {
-	s.t.Helper()
+func (s *station) dial(speaks servertest.Wire, chain ...tls.Certificate) *rawConn {
+	s.T.Helper()
 	config := &tls.Config{
-		RootCAs: s.authority.Pool(), Certificates: chain,
-		NextProtos: map[wire][]string{http1: {"http/1.1"}, http2: {"h2"}}[speaks],
+		RootCAs: s.Authority.Pool(), Certificates: chain,
+		NextProtos: map[servertest.Wire][]string{servertest.HTTP1: {"http/1.1"}, servertest.HTTP2: {"h2"}}[speaks],
 	}
 	conn, err := tls.Dial("tcp", s.address(), config)
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	raw := conn.NetConn() // which is small enough to be kept
-	s.t.Cleanup(func() { _ = raw.Close() })
-	return &rawConn{Conn: conn, t: s.t, read: bufio.NewReader(conn)}
+	s.T.Cleanup(func() { _ = raw.Close() })
+	return &rawConn{Conn: conn, t: s.T, read: bufio.NewReader(conn)}
 }
 
-func (s *station) address() string { return strings.TrimPrefix(s.url, "https://") }
+func (s *station) address() string { return strings.TrimPrefix(s.URL, "https://") }
 
 // dialFrames connects by HTTP/2 and says what is said first; settings are pairs of a number
 // of two bytes and a value.
 func (s *station) dialFrames(chain []tls.Certificate, settings ...uint32) *rawConn {
-	s.t.Helper()
-	c := s.dial(http2, chain...)
+	s.T.Helper()
+	c := s.dial(servertest.HTTP2, chain...)
 	var own []byte
 	for i := 0; i < len(settings); i += 2 {
 		own = binary.BigEndian.AppendUint16(own, uint16(settings[i]))

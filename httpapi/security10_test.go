@@ -17,6 +17,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 // soak reports whether the long form of the tests was asked for.
@@ -52,11 +53,11 @@ func hasten(server *http.Server) {
 func besieged(t *testing.T) *guardStation {
 	t.Helper()
 	s := newGuardStation(t)
-	options := s.serverOptions(s.router)
+	options := s.ServerOptions(s.router)
 	options.Logger = slog.New(slog.DiscardHandler)
 	server := httpapi.NewServer(options)
 	hasten(server)
-	s.start(server)
+	s.Start(server)
 	s.protect("read", httpapi.Rule{Action: "orders:read"}, nothing)
 	return s
 }
@@ -69,9 +70,9 @@ type honest struct {
 
 // besides starts an honest client, and waits until it is served.
 func (s *guardStation) besides() *honest {
-	s.t.Helper()
-	c, r := s.as("alice"), s.request(http.MethodGet, "/read/1", "")
-	require.Equal(s.t, 200, s.send(c, r).StatusCode)
+	s.T.Helper()
+	c, r := s.As("alice"), s.Request(http.MethodGet, "/read/1", "")
+	require.Equal(s.T, 200, s.Send(c, r).StatusCode)
 	h := &honest{stop: make(chan struct{}), ended: make(chan error, 1)}
 	go func() { h.ended <- h.run(s, c, r) }()
 	return h
@@ -83,7 +84,7 @@ func (h *honest) run(s *guardStation, c *http.Client, r *http.Request) error {
 	defer pace.Stop()
 	for {
 		began := time.Now()
-		got, err := s.try(c, r)
+		got, err := s.Try(c, r)
 		if err != nil {
 			return fmt.Errorf("an honest client was not served: %w", err)
 		}
@@ -195,7 +196,7 @@ func earlier(sloths ...sloth) []sloth {
 }
 
 // onWire is a sloth that writes something on a connection of TLS, and goes on from there.
-func onWire(name string, speaks wire, text string, then func(*rawConn)) sloth {
+func onWire(name string, speaks servertest.Wire, text string, then func(*rawConn)) sloth {
 	return sloth{name: name + ", " + string(speaks), begin: func(s *guardStation, bob tls.Certificate) func() {
 		conn := s.dial(speaks, bob)
 		conn.send([]byte(text))
@@ -215,8 +216,8 @@ func onFrames(name string, settings []uint32, then func(*rawConn), frames ...[]b
 func inHandshake(name string, then func(net.Conn)) sloth {
 	return sloth{name: name, begin: func(s *guardStation, _ tls.Certificate) func() {
 		conn, err := net.Dial("tcp", s.address())
-		require.NoError(s.t, err)
-		s.t.Cleanup(func() { _ = conn.Close() })
+		require.NoError(s.T, err)
+		s.T.Cleanup(func() { _ = conn.Close() })
 		return func() { then(conn) }
 	}}
 }
@@ -246,15 +247,15 @@ func sloths() []sloth {
 			_, _ = conn.Write([]byte{22, 3, 1, 64, 0}) // the head of 16 KiB
 			drip(conn, 1)
 		}),
-		onWire("nothing after the handshake", http1, "", listens),
-		onWire("a header by bytes", http1, "GET /read/1 HTTP/1.1\r\nHost: a\r\nX-Slow: ", dripsText),
-		onWire("headers by lines", http1, "GET /read/1 HTTP/1.1\r\nHost: a\r\n", func(c *rawConn) { drip(c, []byte("A: b\r\n")...) }),
+		onWire("nothing after the handshake", servertest.HTTP1, "", listens),
+		onWire("a header by bytes", servertest.HTTP1, "GET /read/1 HTTP/1.1\r\nHost: a\r\nX-Slow: ", dripsText),
+		onWire("headers by lines", servertest.HTTP1, "GET /read/1 HTTP/1.1\r\nHost: a\r\n", func(c *rawConn) { drip(c, []byte("A: b\r\n")...) }),
 	)
 	all = append(all,
 		onFrames("a header by bytes", nil, dripsText, frame(frameHeaders, endHeaders, 1, make([]byte, largestFrame))[:9]),
 		onFrames("headers by frames of nothing", nil, func(c *rawConn) { drip(c, frame(frameContinuation, 0, 1, nil)...) },
 			frame(frameHeaders, endStream, 1, headerBlock("GET", "/read/1"))),
-		onWire("an answer never read", http1, "GET /flood/1 HTTP/1.1\r\nHost: a\r\n\r\n", dripsText),
+		onWire("an answer never read", servertest.HTTP1, "GET /flood/1 HTTP/1.1\r\nHost: a\r\n\r\n", dripsText),
 		onFrames("a stream never read", nil, readsStream, frame(frameHeaders, endStream|endHeaders, 1, headerBlock("GET", "/flood/1"))),
 		onFrames("an answer never read", unlimited, func(c *rawConn) { drip(c, frame(framePing, ack, 0, make([]byte, 8))...) },
 			frame(frameWindow, 0, 0, word(1<<30)), frame(frameHeaders, endStream|endHeaders, 1, headerBlock("GET", "/flood/1"))),
@@ -265,12 +266,12 @@ func sloths() []sloth {
 	for _, mode := range []string{"admit", "execute"} {
 		put := "PUT /" + mode + "/1 HTTP/1.1\r\nHost: a\r\n"
 		all = append(all,
-			onWire("a body by bytes, "+mode, http1, put+"Content-Length: 1000000\r\n\r\n", dripsText),
-			onWire("a body by chunks, "+mode, http1, put+"Transfer-Encoding: chunked\r\n\r\n", dripsChunks),
+			onWire("a body by bytes, "+mode, servertest.HTTP1, put+"Content-Length: 1000000\r\n\r\n", dripsText),
+			onWire("a body by chunks, "+mode, servertest.HTTP1, put+"Transfer-Encoding: chunked\r\n\r\n", dripsChunks),
 			onFrames("a body by bytes, "+mode, nil, dripsStream, frame(frameHeaders, endHeaders, 1, headerBlock("PUT", "/"+mode+"/1"))))
 	}
 	if soak() { // it has 10 s of net/http's own, which nothing shortens
-		all = append(all, earlier(onWire("no preface", http2, "", listens))...)
+		all = append(all, earlier(onWire("no preface", servertest.HTTP2, "", listens))...)
 	}
 	return all
 }
@@ -282,7 +283,7 @@ func TestSecurity10_Slowloris(t *testing.T) {
 	s.protect("admit", httpapi.Rule{Action: "orders:read"}, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	s.protect("execute", httpapi.Rule{Action: "orders:read", Mode: httpapi.Execute}, nothing)
 	s.protect("flood", httpapi.Rule{Action: "orders:read"}, func(w http.ResponseWriter, r *http.Request) { newFlood().ServeHTTP(w, r) })
-	bob, before := s.issue("spiffe://interlock.test/bob"), footprintNow()
+	bob, before := s.Issue("spiffe://interlock.test/bob"), footprintNow()
 	honest := s.besides()
 	type end struct {
 		of   sloth
@@ -322,7 +323,7 @@ func TestSecurity10_Slowloris(t *testing.T) {
 // TestSecurity10_WhoIsSlowHoldsUpNothingOfItsOwn has a principal dawdle in all ways that
 // reach a handler, while it asks for more, and is given more.
 func TestSecurity10_WhoIsSlowHoldsUpNothingOfItsOwn(t *testing.T) {
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
 			s := newGuardStation(t)
 			flood, inside := newFlood(), make(chan struct{}, 1)
@@ -335,14 +336,14 @@ func TestSecurity10_WhoIsSlowHoldsUpNothingOfItsOwn(t *testing.T) {
 			s.protect("read", httpapi.Rule{Action: "orders:read"}, nothing)
 			s.protect("execute", httpapi.Rule{Action: "orders:read", Mode: httpapi.Execute}, echo)
 			s.protect("other", httpapi.Rule{Action: "orders:watch", Resource: "orders/{id}"}, nothing)
-			bob := s.issue("spiffe://interlock.test/bob")
-			c := s.client(speaks, bob)
+			bob := s.Issue("spiffe://interlock.test/bob")
+			c := s.Client(speaks, bob)
 			for _, path := range []string{"/admit/1", "/execute/1"} {
 				slow := s.slowBody(path).WithContext(t.Context())
-				go func() { _, _ = s.try(c, slow) }()
+				go func() { _, _ = s.Try(c, slow) }()
 			}
 			reader, conn := s.stallingClient(speaks, "bob")
-			got, err := reader.Do(s.request(http.MethodGet, "/flood/1", ""))
+			got, err := reader.Do(s.Request(http.MethodGet, "/flood/1", ""))
 			require.NoError(t, err)
 			defer func() { _ = got.Body.Close() }()
 			conn.Load().stalled.Store(true)
@@ -350,13 +351,13 @@ func TestSecurity10_WhoIsSlowHoldsUpNothingOfItsOwn(t *testing.T) {
 			flood.requireBlocked(t)
 			require.Len(t, s.leases(), 2, "that of the reader, and that of the writer")
 
-			other := s.client(speaks, bob)
+			other := s.Client(speaks, bob)
 			other.Timeout = patience / 2
-			require.Equal(t, 200, s.send(other, s.request(http.MethodGet, "/read/1", "")).StatusCode)
-			require.Equal(t, "x", s.send(other, s.request(http.MethodPut, "/execute/1", "x")).body)
-			require.Equal(t, 403, s.send(other, s.request(http.MethodGet, "/other/2", "")).StatusCode)
+			require.Equal(t, 200, s.Send(other, s.Request(http.MethodGet, "/read/1", "")).StatusCode)
+			require.Equal(t, "x", s.Send(other, s.Request(http.MethodPut, "/execute/1", "x")).Text)
+			require.Equal(t, 403, s.Send(other, s.Request(http.MethodGet, "/other/2", "")).StatusCode)
 			require.Empty(t, requireQuiesced(t, s.update(policy.GrantRole(policy.Grant{Principal: who("bob"), Role: "watcher-of-2"}))).Ended)
-			require.Equal(t, 200, s.send(other, s.request(http.MethodGet, "/other/2", "")).StatusCode)
+			require.Equal(t, 200, s.Send(other, s.Request(http.MethodGet, "/other/2", "")).StatusCode)
 			require.Len(t, s.leases(), 2, "they go on undisturbed")
 			require.Empty(t, flood.ended)
 			require.Len(t, requireQuiesced(t, s.revoke("bob", "reader")).Ended, 1, "the writer alone")

@@ -31,7 +31,9 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 // tapped keeps the first bytes that are read.
@@ -66,18 +68,18 @@ const (
 
 // forge connects with a version of TLS.
 func (s *station) forge(version uint16, cert tls.Certificate) *forger {
-	s.t.Helper()
+	s.T.Helper()
 	conn, err := net.Dial("tcp", s.address())
-	require.NoError(s.t, err)
-	s.t.Cleanup(func() { _ = conn.Close() })
+	require.NoError(s.T, err)
+	s.T.Cleanup(func() { _ = conn.Close() })
 	tap, secrets := &tapped{Conn: conn}, &bytes.Buffer{}
-	f := &forger{t: s.t, Conn: tls.Client(tap, &tls.Config{
-		ServerName: "127.0.0.1", RootCAs: s.authority.Pool(), Certificates: []tls.Certificate{cert}, KeyLogWriter: secrets,
+	f := &forger{t: s.T, Conn: tls.Client(tap, &tls.Config{
+		ServerName: "127.0.0.1", RootCAs: s.Authority.Pool(), Certificates: []tls.Certificate{cert}, KeyLogWriter: secrets,
 		MinVersion: version, MaxVersion: version, NextProtos: []string{"http/1.1"},
 		CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
 	})}
-	require.NoError(s.t, f.Handshake())
-	random, logged := tap.first[11:43], secretsOf(s.t, secrets.String())
+	require.NoError(s.T, f.Handshake())
+	random, logged := tap.first[11:43], secretsOf(s.T, secrets.String())
 	switch f.ConnectionState().CipherSuite {
 	case tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256:
 		keys := expand12(logged["CLIENT_RANDOM"], "key expansion", append(bytes.Clone(random), logged["random"]...), 40)
@@ -86,7 +88,7 @@ func (s *station) forge(version uint16, cert tls.Certificate) *forger {
 	case tls.TLS_AES_128_GCM_SHA256, tls.TLS_CHACHA20_POLY1305_SHA256:
 		f.follow(logged["CLIENT_TRAFFIC_SECRET_0"])
 	default:
-		require.Fail(s.t, "a cipher suite that is not expected", tls.CipherSuiteName(f.ConnectionState().CipherSuite))
+		require.Fail(s.T, "a cipher suite that is not expected", tls.CipherSuiteName(f.ConnectionState().CipherSuite))
 	}
 	return f
 }
@@ -212,8 +214,8 @@ func isTimeout(err error) bool {
 func TestSecurity10_NobodyRenegotiates(t *testing.T) {
 	s := newGuardStation(t)
 	s.protect("read", httpapi.Rule{Action: "orders:read"}, nothing)
-	s.serve(s.router, func(o *httpapi.ServerOptions) { o.TLS.MinVersion = tls.VersionTLS12 })
-	f := s.forge(tls.VersionTLS12, s.issue("spiffe://interlock.test/alice"))
+	s.Serve(s.router, func(o *httpapi.ServerOptions) { o.TLS.MinVersion = tls.VersionTLS12 })
+	f := s.forge(tls.VersionTLS12, s.Issue("spiffe://interlock.test/alice"))
 	require.EqualValues(t, tls.VersionTLS12, f.ConnectionState().Version)
 	f.requireServed()
 	f.requireServed()
@@ -230,7 +232,7 @@ func TestSecurity10_KeyUpdatesAreBounded(t *testing.T) {
 	for _, asks := range []byte{0, 1} {
 		s := newGuardStation(t)
 		s.protect("read", httpapi.Rule{Action: "orders:read"}, nothing)
-		f := s.forge(tls.VersionTLS13, s.issue("spiffe://interlock.test/alice"))
+		f := s.forge(tls.VersionTLS13, s.Issue("spiffe://interlock.test/alice"))
 		f.requireServed()
 		require.NoError(t, f.updateKey(asks))
 		f.requireServed() // as is one's right
@@ -248,19 +250,19 @@ func TestSecurity10_KeyUpdatesAreBounded(t *testing.T) {
 
 // chainOf are certificates that a client may send beside its own.
 func (s *station) chainOf(n int, alter func(int, *x509.Certificate)) (chain [][]byte) {
-	s.t.Helper()
-	ca, err := certs.LoadKeyPair(filepath.Join(s.dir, "ca", certs.AuthorityCertFile), filepath.Join(s.dir, "ca", certs.AuthorityKeyFile))
-	require.NoError(s.t, err)
+	s.T.Helper()
+	ca, err := certs.LoadKeyPair(filepath.Join(s.Dir, "ca", devca.CertFile), filepath.Join(s.Dir, "ca", devca.KeyFile))
+	require.NoError(s.T, err)
 	for i := range n {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		require.NoError(s.t, err)
+		require.NoError(s.T, err)
 		template := &x509.Certificate{
 			SerialNumber: big.NewInt(int64(i + 1)), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
 			Subject: pkix.Name{CommonName: "one of many"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 		}
 		alter(i, template)
 		der, err := x509.CreateCertificate(rand.Reader, template, ca.Leaf, key.Public(), ca.PrivateKey)
-		require.NoError(s.t, err)
+		require.NoError(s.T, err)
 		chain = append(chain, der)
 	}
 	return chain
@@ -268,9 +270,9 @@ func (s *station) chainOf(n int, alter func(int, *x509.Certificate)) (chain [][]
 
 // lost is a leaf whose issuer has the name of all the others, and is none of them.
 func (s *station) lost() tls.Certificate {
-	s.t.Helper()
+	s.T.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	id := &url.URL{Scheme: "spiffe", Host: "interlock.test", Path: "/bob"}
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour), URIs: []*url.URL{id},
@@ -278,7 +280,7 @@ func (s *station) lost() tls.Certificate {
 	}
 	issuer := &x509.Certificate{Subject: pkix.Name{CommonName: "one of many"}}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, issuer, key.Public(), key)
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
@@ -293,14 +295,14 @@ func TestSecurity10_LargeCertificatesAreBounded(t *testing.T) {
 		return cert
 	}
 	names := func(n int) tls.Certificate {
-		return s.mint(func(c *x509.Certificate) {
-			withURIs("spiffe://interlock.test/bob")(c)
+		return s.Mint(func(c *x509.Certificate) {
+			servertest.WithURIs("spiffe://interlock.test/bob")(c)
 			for i := range n {
 				c.DNSNames = append(c.DNSNames, fmt.Sprintf("name-%d.a.test", i))
 			}
 		})
 	}
-	bob := s.issue("spiffe://interlock.test/bob")
+	bob := s.Issue("spiffe://interlock.test/bob")
 	for name, test := range map[string]struct {
 		cert   tls.Certificate
 		served bool
@@ -315,9 +317,9 @@ func TestSecurity10_LargeCertificatesAreBounded(t *testing.T) {
 	} {
 		before, honest, grown, began := footprintNow(), s.besides(), peak(), time.Now()
 		for range 4 {
-			for _, speaks := range wires {
-				c := s.client(speaks, test.cert)
-				got, err := s.try(c, s.request(http.MethodGet, "/read/1", ""))
+			for _, speaks := range servertest.Wires {
+				c := s.Client(speaks, test.cert)
+				got, err := s.Try(c, s.Request(http.MethodGet, "/read/1", ""))
 				c.CloseIdleConnections()
 				require.Equal(t, test.served, err == nil, "%s: %v", name, err)
 				require.True(t, err != nil || got.StatusCode == 200, name)

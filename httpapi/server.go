@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"log"
@@ -12,43 +13,46 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
+	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
-// ServerOptions of [NewServer]. What is zero gets the value that stands in its comment.
+// ServerOptions of [NewServer]. A zero field has the default in its comment.
 type ServerOptions struct {
-	// Addr is where ListenAndServeTLS listens; not needed with a listener of one's own.
+	// Addr is the address for ListenAndServeTLS; not needed with a listener.
 	Addr    string
 	Handler http.Handler
-	// TLS is the configuration, best from certs.ServerConfig; nil for a plain server, to
-	// which nobody can identify himself.
+	// TLS is the configuration, preferably from certs.ServerConfig; nil for a plain server, on
+	// which no caller has an identity.
 	TLS *tls.Config
-	// Connections is what the handlers ask for the caller; it gets the connections to look
-	// after. nil for one of the server's own.
+	// Connections manages the connections, and identifies callers for handlers that use it;
+	// nil for one that the server makes.
 	Connections *Connections
 	Limits      ConnectionLimits
-	// Proxied is for a server to which clients come through proxies; nil for all others.
+	// Proxied is for a server whose clients connect through proxies; nil for all others.
 	Proxied *Proxied
-	// Logger is slog.Default. The access log is at level debug.
+	// Logger is slog.Default by default. The access log has level debug.
 	Logger *slog.Logger
 
 	ReadHeaderTimeout time.Duration // 5 s
-	// ReadTimeout is for the whole request, the handshake included: 30 s.
+	// ReadTimeout bounds reading the whole request, including the handshake: 30 s.
 	ReadTimeout time.Duration
-	// WriteTimeout is for the handler and its answer: 30 s. A handler that needs longer
+	// WriteTimeout bounds the handler and its answer: 30 s. A handler that needs longer
 	// moves its deadline with [http.ResponseController].
+	// A guarded handler in mode [Admit] may take any time: its answer is aborted only if its
+	// client does not read for that long.
 	WriteTimeout time.Duration
 	IdleTimeout  time.Duration // 2 min
 	// MaxHeaderBytes bounds the request line and headers: 64 KiB.
 	MaxHeaderBytes int
-	// MaxConcurrentStreams bounds the requests under way on an HTTP/2 connection: 128.
+	// MaxConcurrentStreams bounds the concurrent requests on an HTTP/2 connection: 128.
 	MaxConcurrentStreams int
 }
 
 // NewServer makes a server for HTTP/1.1 and HTTP/2 with all its limits set. It gives each
-// request an ID (the client's X-Request-ID if it is 1 to 128 visible ASCII characters)
-// that is in the answer, in the log of the request and in every problem document; and it
-// answers a panic of the handler with a 500, but for [http.ErrAbortHandler], which breaks
-// off the answer. Serving, and closing, are the caller's.
+// request an ID (the client's X-Request-ID if it is 1 to 128 visible ASCII characters), which is
+// in the answer, in the request's log and in every problem document. It answers a panic of the
+// handler with a 500, except [http.ErrAbortHandler], which aborts the answer. The caller serves
+// and closes the server.
 func NewServer(o ServerOptions) *http.Server {
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	server := &http.Server{
@@ -77,8 +81,7 @@ func NewServer(o ServerOptions) *http.Server {
 	return server
 }
 
-// errorLog brings what net/http has to say, failed handshakes for the most part, into
-// the log as a value.
+// errorLog logs the messages of net/http, mostly failed handshakes, as values.
 type errorLog struct{ log *slog.Logger }
 
 func (e errorLog) Write(line []byte) (int, error) {
@@ -86,22 +89,23 @@ func (e errorLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// scoped gives each request its ID, its log and its recorder, takes from it what only a proxy
-// may say, and meets its panics.
+// scoped gives each request its ID, its log and its recorder, removes identity headers that
+// only a proxy may set, and recovers panics.
 func scoped(log *slog.Logger, proxied *Proxied, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := requestIDOf(r.Header)
+		id := web.RequestIDOf(r.Header)
 		conn := connectionOf(r.Context())
-		scope := &requestScope{id: id, log: log.With(slog.String("request", id))}
+		scope := &web.Scope{ID: id, Log: log.With(slog.String("request", id))}
 		if proxied != nil {
-			scope.forwarded = proxied.forwarded(conn, r)
+			client := proxied.identify(conn, r)
+			scope.ViaProxy = client.by != nil
+			r = r.WithContext(context.WithValue(r.Context(), forwardedKey{}, client))
 		} else {
 			forwarded.Remove(r.Header)
 		}
-		r = withScope(r, scope)
-		w.Header().Set(requestIDHeader, id)
-		answer, began := recorded(w), time.Now()
-		answer.conn = conn
+		r = web.WithScope(r, scope)
+		w.Header().Set(web.RequestIDHeader, id)
+		answer, began := recorded(w, conn), time.Now()
 		defer func() {
 			v := recover()
 			defer logAccess(r, answer, began)
@@ -109,12 +113,19 @@ func scoped(log *slog.Logger, proxied *Proxied, next http.Handler) http.Handler 
 				panic(v)
 			}
 			if v != nil {
-				answer.fail(r, &panicked{value: v, stack: debug.Stack()})
+				answer.Fail(r, &panicked{value: v, stack: debug.Stack()})
 			}
 		}()
 		next.ServeHTTP(answer, r)
-		answer.begin()
+		answer.Begin()
 	})
+}
+
+func recorded(w http.ResponseWriter, conn *connection) *web.Response {
+	if conn == nil {
+		return web.Record(w, nil)
+	}
+	return web.Record(w, conn)
 }
 
 // panicked is the error of a handler that panicked.
@@ -127,9 +138,9 @@ func (p *panicked) Error() string {
 	return fmt.Sprintf("the handler panicked: %v\n%s", p.value, p.stack)
 }
 
-func logAccess(r *http.Request, answer *response, began time.Time) {
-	loggerOf(r.Context()).LogAttrs(r.Context(), slog.LevelDebug, "request",
+func logAccess(r *http.Request, answer *web.Response, began time.Time) {
+	web.LoggerOf(r.Context()).LogAttrs(r.Context(), slog.LevelDebug, "request",
 		slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()), slog.String("protocol", r.Proto),
-		slog.String("peer", r.RemoteAddr), slog.Int("status", cmp.Or(answer.status, http.StatusOK)),
-		slog.Int64("bytes", answer.bytes), slog.Duration("took", time.Since(began)))
+		slog.String("peer", r.RemoteAddr), slog.Int("status", cmp.Or(answer.Status, http.StatusOK)),
+		slog.Int64("bytes", answer.Bytes), slog.Duration("took", time.Since(began)))
 }

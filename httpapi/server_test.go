@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 func criticalExtension() []pkix.Extension {
@@ -24,7 +25,7 @@ func criticalExtension() []pkix.Extension {
 }
 
 func newServerStation(t *testing.T, handler http.HandlerFunc, alter ...func(*httpapi.ServerOptions)) *station {
-	return newStation(t, "authzen-policy.yaml").serve(handler, alter...)
+	return newStation(t, authzenPolicy).serve(handler, alter...)
 }
 
 func nothing(http.ResponseWriter, *http.Request) {}
@@ -45,8 +46,8 @@ func TestServerHasAllLimits(t *testing.T) {
 
 func TestServerSpeaksTLS13Only(t *testing.T) {
 	s := newServerStation(t, nothing)
-	config := &tls.Config{RootCAs: s.authority.Pool(), MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12}
-	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.url, "https://"), config)
+	config := &tls.Config{RootCAs: s.Authority.Pool(), MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12}
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.URL, "https://"), config)
 	if err == nil {
 		_ = conn.Close()
 	}
@@ -59,13 +60,13 @@ func TestServerNamesRequests(t *testing.T) {
 	s := newServerStation(t, func(w http.ResponseWriter, r *http.Request) {
 		httpapi.WriteProblem(w, r, fmt.Errorf("what went wrong"))
 	})
-	for _, speaks := range wires {
-		c := s.client(speaks)
+	for _, speaks := range servertest.Wires {
+		c := s.Client(speaks)
 		with := func(ids ...string) (string, string) {
-			r := s.request(http.MethodGet, "/", "")
+			r := s.Request(http.MethodGet, "/", "")
 			r.Header["X-Request-Id"] = ids
-			got := s.send(c, r)
-			return got.Header.Get("X-Request-ID"), got.problem(t)["instance"].(string)
+			got := s.Send(c, r)
+			return got.Header.Get("X-Request-ID"), got.Problem(t)["instance"].(string)
 		}
 		for _, good := range []string{"a", "4bf92f35-77b3", "!~/", strings.Repeat("x", 128)} {
 			id, instance := with(good)
@@ -78,17 +79,17 @@ func TestServerNamesRequests(t *testing.T) {
 			require.Equal(t, "urn:interlock:request:"+id, instance)
 		}
 	}
-	first := s.send(s.client(http1), s.request(http.MethodGet, "/", "")).Header.Get("X-Request-ID")
-	require.NotEqual(t, first, s.send(s.client(http1), s.request(http.MethodGet, "/", "")).Header.Get("X-Request-ID"))
+	first := s.Send(s.Client(servertest.HTTP1), s.Request(http.MethodGet, "/", "")).Header.Get("X-Request-ID")
+	require.NotEqual(t, first, s.Send(s.Client(servertest.HTTP1), s.Request(http.MethodGet, "/", "")).Header.Get("X-Request-ID"))
 }
 
 // logged gives the records of the log.
 func (s *station) logged() []map[string]any {
-	s.t.Helper()
+	s.T.Helper()
 	var records []map[string]any
-	for line := range strings.Lines(s.log.String()) {
+	for line := range strings.Lines(s.Log.String()) {
 		var record map[string]any
-		require.NoError(s.t, json.Unmarshal([]byte(line), &record))
+		require.NoError(s.T, json.Unmarshal([]byte(line), &record))
 		records = append(records, record)
 	}
 	return records
@@ -98,14 +99,14 @@ func TestServerLogsValuesAndNeverInTheMessage(t *testing.T) {
 	s := newServerStation(t, func(w http.ResponseWriter, r *http.Request) {
 		httpapi.WriteProblem(w, r, fmt.Errorf("the private cause"))
 	})
-	r := s.request(http.MethodGet, "/marked%0Apath?marked=1", "")
+	r := s.Request(http.MethodGet, "/marked%0Apath?marked=1", "")
 	r.Header.Set("X-Request-ID", "marked-id")
-	got := s.send(s.client(http1), r)
-	require.NotContains(t, got.body, "private cause")
-	_, err := s.try(s.client(http1, s.issueBy(s.newAuthority("marked"), clientLeaf("marked"))), s.request(http.MethodGet, "/", ""))
+	got := s.Send(s.Client(servertest.HTTP1), r)
+	require.NotContains(t, got.Text, "private cause")
+	_, err := s.Try(s.Client(servertest.HTTP1, s.IssueBy(s.NewAuthority("marked"), servertest.ClientLeaf("marked"))), s.Request(http.MethodGet, "/", ""))
 	require.Error(t, err)
 	require.Eventually(t, func() bool {
-		return strings.Contains(s.log.String(), "connection failed") && strings.Contains(s.log.String(), `"msg":"request"`)
+		return strings.Contains(s.Log.String(), "connection failed") && strings.Contains(s.Log.String(), `"msg":"request"`)
 	}, 5*time.Second, 5*time.Millisecond)
 	seen := map[string]map[string]any{}
 	for _, record := range s.logged() {
@@ -125,15 +126,15 @@ func TestServerAnswersAPanic(t *testing.T) {
 		w.Header().Set("Etag", "stale")
 		panic("a secret")
 	})
-	for _, speaks := range wires {
-		got := s.send(s.client(speaks), s.request(http.MethodGet, "/", ""))
+	for _, speaks := range servertest.Wires {
+		got := s.Send(s.Client(speaks), s.Request(http.MethodGet, "/", ""))
 		require.Equal(t, 500, got.StatusCode)
-		require.Equal(t, "urn:interlock:problem:internal", got.problem(t)["type"])
-		require.NotContains(t, got.body, "secret")
+		require.Equal(t, "urn:interlock:problem:internal", got.Problem(t)["type"])
+		require.NotContains(t, got.Text, "secret")
 		require.Empty(t, got.Header.Get("Etag"))
 	}
-	require.Contains(t, s.log.String(), "a secret")
-	require.Contains(t, s.log.String(), "server_test.go", "the stack")
+	require.Contains(t, s.Log.String(), "a secret")
+	require.Contains(t, s.Log.String(), "server_test.go", "the stack")
 }
 
 func TestServerBreaksOffAnAnswerThatHasBegun(t *testing.T) {
@@ -143,8 +144,8 @@ func TestServerBreaksOffAnAnswerThatHasBegun(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			panic(what)
 		})
-		for _, speaks := range wires {
-			_, err := s.try(s.client(speaks), s.request(http.MethodGet, "/", ""))
+		for _, speaks := range servertest.Wires {
+			_, err := s.Try(s.Client(speaks), s.Request(http.MethodGet, "/", ""))
 			require.Error(t, err, "%s: nobody takes it for the whole", name)
 		}
 	}
@@ -152,21 +153,21 @@ func TestServerBreaksOffAnAnswerThatHasBegun(t *testing.T) {
 
 func TestServerLetsAnAbortThrough(t *testing.T) {
 	s := newServerStation(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	for _, speaks := range wires {
-		_, err := s.try(s.client(speaks), s.request(http.MethodGet, "/", ""))
+	for _, speaks := range servertest.Wires {
+		_, err := s.Try(s.Client(speaks), s.Request(http.MethodGet, "/", ""))
 		require.Error(t, err)
 	}
-	require.NotContains(t, s.log.String(), "ErrAbortHandler")
+	require.NotContains(t, s.Log.String(), "ErrAbortHandler")
 }
 
 func TestServerLimitsHeaders(t *testing.T) {
 	served := make(chan string, 4)
 	s := newServerStation(t, func(_ http.ResponseWriter, r *http.Request) { served <- r.Proto },
 		func(o *httpapi.ServerOptions) { o.MaxHeaderBytes = 8 << 10 })
-	for _, speaks := range wires {
-		r := s.request(http.MethodGet, "/", "")
+	for _, speaks := range servertest.Wires {
+		r := s.Request(http.MethodGet, "/", "")
 		r.Header.Set("X-Large", strings.Repeat("x", 64<<10))
-		if got, err := s.try(s.client(speaks), r); err == nil {
+		if got, err := s.Try(s.Client(speaks), r); err == nil {
 			require.Equal(t, 431, got.StatusCode)
 		}
 		require.Empty(t, served, string(speaks))
@@ -175,7 +176,7 @@ func TestServerLimitsHeaders(t *testing.T) {
 
 func TestServerEndsSlowRequests(t *testing.T) {
 	s := newServerStation(t, nothing, func(o *httpapi.ServerOptions) { o.ReadHeaderTimeout = 100 * time.Millisecond })
-	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.url, "https://"), &tls.Config{RootCAs: s.authority.Pool(), NextProtos: []string{"http/1.1"}})
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.URL, "https://"), &tls.Config{RootCAs: s.Authority.Pool(), NextProtos: []string{"http/1.1"}})
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()
 	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
@@ -186,13 +187,13 @@ func TestServerEndsSlowRequests(t *testing.T) {
 }
 
 func TestServerEndsSlowBodies(t *testing.T) {
-	s := newStation(t, "authzen-policy.yaml")
+	s := newStation(t, authzenPolicy)
 	s.serve(s.decisions(), func(o *httpapi.ServerOptions) { o.ReadTimeout = 300 * time.Millisecond })
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		body, feed := io.Pipe()
-		r := s.request(http.MethodPost, evaluation, "x")
+		r := s.Request(http.MethodPost, evaluation, "x")
 		r.Body, r.ContentLength = body, 100
-		got, err := s.try(s.client(speaks, s.issue("spiffe://interlock.test/pep")), r)
+		got, err := s.Try(s.Client(speaks, s.Issue("spiffe://interlock.test/pep")), r)
 		_ = feed.Close()
 		require.NoError(t, err)
 		require.Equal(t, 408, got.StatusCode, string(speaks))

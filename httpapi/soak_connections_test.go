@@ -24,7 +24,9 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
 // idlersVariable tells this program to be the clients of a test, and where their
@@ -60,7 +62,7 @@ func idle(dir string, args []string) error {
 	for i := range config {
 		base := filepath.Join(dir, holder(i))
 		config[i], err = certs.ClientConfig(certs.ClientOptions{
-			CAFile: filepath.Join(dir, "ca", certs.AuthorityCertFile), CertFile: base + ".crt", KeyFile: base + ".key",
+			CAFile: filepath.Join(dir, "ca", devca.CertFile), CertFile: base + ".crt", KeyFile: base + ".key",
 		})
 		if err != nil {
 			return err
@@ -72,7 +74,7 @@ func idle(dir string, args []string) error {
 	for range 16 {
 		all.Go(func() {
 			for i := int(next.Add(1)) - 1; i < count; i = int(next.Add(1)) - 1 {
-				if err := idleOnce(args[0], wire(args[1]), config[i%holders]); err != nil {
+				if err := idleOnce(args[0], servertest.Wire(args[1]), config[i%holders]); err != nil {
 					failed.Store(&err)
 				}
 			}
@@ -87,10 +89,10 @@ func idle(dir string, args []string) error {
 	return err
 }
 
-func idleOnce(url string, speaks wire, config *tls.Config) error {
+func idleOnce(url string, speaks servertest.Wire, config *tls.Config) error {
 	protocols := new(http.Protocols)
-	protocols.SetHTTP1(speaks == http1)
-	protocols.SetHTTP2(speaks == http2)
+	protocols.SetHTTP1(speaks == servertest.HTTP1)
+	protocols.SetHTTP2(speaks == servertest.HTTP2)
 	c := &http.Client{Transport: &http.Transport{TLSClientConfig: config.Clone(), Protocols: protocols}}
 	got, err := c.Get(url + "/whoami")
 	if err != nil {
@@ -107,26 +109,26 @@ func idleOnce(url string, speaks wire, config *tls.Config) error {
 func holder(i int) string { return fmt.Sprintf("holder-%d", i) }
 
 // startIdlers returns when their program has made the connections, which leave closes.
-func (s *guardStation) startIdlers(speaks wire, count, holders int) (leave func()) {
-	s.t.Helper()
+func (s *guardStation) startIdlers(speaks servertest.Wire, count, holders int) (leave func()) {
+	s.T.Helper()
 	program, err := os.Executable()
-	require.NoError(s.t, err)
-	cmd := exec.Command(program, s.url, string(speaks), strconv.Itoa(count), strconv.Itoa(holders))
-	cmd.Env = append(os.Environ(), idlersVariable+"="+s.dir)
+	require.NoError(s.T, err)
+	cmd := exec.Command(program, s.URL, string(speaks), strconv.Itoa(count), strconv.Itoa(holders))
+	cmd.Env = append(os.Environ(), idlersVariable+"="+s.Dir)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	out, err := cmd.StdoutPipe()
-	require.NoError(s.t, err)
-	require.NoError(s.t, cmd.Start())
+	require.NoError(s.T, err)
+	require.NoError(s.T, cmd.Start())
 	leave = sync.OnceFunc(func() {
 		_ = in.Close()
 		_ = cmd.Wait() // its answer was what it wrote
 	})
-	s.t.Cleanup(leave)
+	s.T.Cleanup(leave)
 	line, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(s.t, err)
-	require.Equal(s.t, "idle\n", line)
+	require.NoError(s.T, err)
+	require.Equal(s.T, "idle\n", line)
 	return leave
 }
 
@@ -158,15 +160,15 @@ func memory() uint64 {
 // docs/reliability.md.
 func TestSecurity10_IdleConnections(t *testing.T) {
 	const holders = 10
-	for _, speaks := range wires {
+	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
 			s := newGuardStation(t)
-			s.router.Handle("/whoami", whoami(s.connections))
-			s.serve(s.router, func(o *httpapi.ServerOptions) { o.Logger = slog.New(slog.DiscardHandler) })
+			s.router.Handle("/whoami", whoami(s.Connections))
+			s.Serve(s.router, func(o *httpapi.ServerOptions) { o.Logger = slog.New(slog.DiscardHandler) })
 			for i := range holders {
-				pair, err := s.authority.IssueClient(clientLeaf(holder(i)))
+				pair, err := s.Authority.IssueClient(servertest.ClientLeaf(holder(i)))
 				require.NoError(t, err)
-				require.NoError(t, pair.Write(s.dir, holder(i), true))
+				require.NoError(t, pair.Write(s.Dir, holder(i), true))
 			}
 			count := affordableConnections(t, either(300, 10_000))
 			goroutines, before, began := runtime.NumGoroutine(), memory(), time.Now()
@@ -179,9 +181,9 @@ func TestSecurity10_IdleConnections(t *testing.T) {
 			require.Less(t, bytes, float64(128<<10))
 			require.Less(t, each, 2.5)
 
-			pair, err := certs.LoadKeyPair(filepath.Join(s.dir, holder(0)+".crt"), filepath.Join(s.dir, holder(0)+".key"))
+			pair, err := certs.LoadKeyPair(filepath.Join(s.Dir, holder(0)+".crt"), filepath.Join(s.Dir, holder(0)+".key"))
 			require.NoError(t, err)
-			id, err := policy.ByFingerprint(fingerprintOf(pair))
+			id, err := policy.ByFingerprint(servertest.FingerprintOf(pair))
 			require.NoError(t, err)
 			ended := count / holders
 			began = time.Now()
@@ -191,7 +193,7 @@ func TestSecurity10_IdleConnections(t *testing.T) {
 			s.requireOpen(int64(count - ended))
 			t.Logf("a revocation of %d of them: the receipt came after %v, they were closed after %v",
 				ended, told.Round(100*time.Microsecond), time.Since(began).Round(time.Millisecond))
-			require.Equal(t, 200, s.whoami(s.as("alice")).StatusCode)
+			require.Equal(t, 200, s.whoami(s.As("alice")).StatusCode)
 
 			leave()
 			s.requireOpen(1)

@@ -39,7 +39,7 @@ func (g *group) report(sides []*side, o *Options, d *results.Document) {
 			}
 			row.Add(m)
 		}
-		if s.name == authzen && g.besideOPA() {
+		if s.name == evaluations && g.besideOPA() {
 			row.Add(&results.Metric{
 				Name: "CPU beside OPA's 131 µs", Samples: ratios(s.cpu, repeat(opaDecision, len(s.cpu))),
 				Target: &results.Target{Limit: mostBesideOPA},

@@ -19,6 +19,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -49,7 +50,7 @@ func Serve(ctx context.Context, name, dir string, out io.Writer) error {
 
 // identifier finds callers under the authority of the site.
 func identifier(dir string) (*certs.Identifier, error) {
-	authorities, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
+	authorities, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile)})
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func (p parts) exchange(ctx context.Context, dir string, config *tls.Config) {
 	now.Store(config.Clone())
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return now.Load(), nil }
 	go func() {
-		var lists *certs.RevocationLists
+		var lists *certs.CRLs
 		for tick := time.NewTicker(exchangeEvery); ctx.Err() == nil; <-tick.C {
 			next, used, err := p.takeOver(ctx, dir, lists)
 			if err != nil {
@@ -82,16 +83,16 @@ func (p parts) exchange(ctx context.Context, dir string, config *tls.Config) {
 	}()
 }
 
-func (p parts) takeOver(ctx context.Context, dir string, before *certs.RevocationLists) (*tls.Config, *certs.RevocationLists, error) {
+func (p parts) takeOver(ctx context.Context, dir string, before *certs.CRLs) (*tls.Config, *certs.CRLs, error) {
 	config, err := serverConfig(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	authorities, err := certs.LoadAuthorities(certs.Binding{File: filepath.Join(dir, certs.AuthorityCertFile)})
+	authorities, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile)})
 	if err != nil {
 		return nil, nil, err
 	}
-	lists, err := certs.LoadRevocationLists(authorities, before, filepath.Join(dir, listFile))
+	lists, err := certs.LoadCRLs(authorities, before, filepath.Join(dir, listFile))
 	if err != nil {
 		return nil, nil, err
 	}

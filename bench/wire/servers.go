@@ -9,18 +9,19 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/authzen"
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
 )
 
 // The servers, by the names that their children are started with.
 const (
-	bare     = "bare"
-	routed   = "mux"
-	execute  = "execute"
-	admit    = "admit"
-	authzen  = "authzen"
-	proxied  = "proxied"
-	exchange = "exchange"
+	bare        = "bare"
+	routed      = "mux"
+	execute     = "execute"
+	admit       = "admit"
+	evaluations = "authzen"
+	proxied     = "proxied"
+	exchange    = "exchange"
 )
 
 // server is one of what is compared.
@@ -53,7 +54,7 @@ var servers = []*server{
 	{routed, "mux and identity", false, routedHandler, httpapi.NewServer, readOrder, ""},
 	{execute, "Guard, Execute", true, guardedHandler(httpapi.Execute), httpapi.NewServer, readOrder, routed},
 	{admit, "Guard, Admit", true, guardedHandler(httpapi.Admit), httpapi.NewServer, readOrder, routed},
-	{authzen, "AuthZEN", true, decisionHandler, httpapi.NewServer, askDecision, ""},
+	{evaluations, "AuthZEN", true, decisionHandler, httpapi.NewServer, askDecision, ""},
 	{proxied, "Guard, Execute, behind a proxy", true, guardedHandler(httpapi.Execute), proxiedServer, readOrder, execute},
 	{exchange, "Guard, Execute, certificates exchanged 10 times a second", true, guardedHandler(httpapi.Execute), httpapi.NewServer, readOrder, execute},
 }
@@ -100,7 +101,7 @@ func proxiedServer(o httpapi.ServerOptions) *http.Server {
 
 func routedHandler(p parts) (http.Handler, error) {
 	return p.route(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := p.connections.CallerFrom(r); err != nil {
+		if _, err := p.connections.Identify(r); err != nil {
 			httpapi.WriteProblem(w, r, err)
 			return
 		}
@@ -122,8 +123,8 @@ func (p parts) route(h http.Handler) http.Handler {
 }
 
 func decisionHandler(p parts) (http.Handler, error) {
-	return httpapi.NewDecisionAPI(httpapi.DecisionOptions{
-		Engine: p.engine, Connections: p.connections, BaseURL: "https://" + serverName, Logger: p.log,
+	return authzen.New(authzen.Options{
+		Engine: p.engine, Identifier: p.connections, BaseURL: "https://" + serverName, Logger: p.log,
 	})
 }
 

@@ -48,7 +48,7 @@ func TestServersAnswerAsTheyShould(t *testing.T) {
 		{routed, 401, 200, okAnswer},
 		{execute, 401, 403, ""},
 		{admit, 401, 403, ""},
-		{authzen, 401, 200, "{\"decision\":false}\n"},
+		{evaluations, 401, 200, "{\"decision\":false}\n"},
 		{exchange, 401, 403, ""},
 	} {
 		c := start(t, at, test.name)
@@ -73,7 +73,7 @@ func TestLoadRefusesOtherAnswers(t *testing.T) {
 	const stranger = "spiffe://bench.test/stranger"
 	strange, err := at.issue(stranger)
 	require.NoError(t, err)
-	for _, name := range []string{execute, admit, authzen} {
+	for _, name := range []string{execute, admit, evaluations} {
 		c := start(t, at, name)
 		s, err := serverNamed(name)
 		require.NoError(t, err)
@@ -87,7 +87,7 @@ func TestLoadRefusesOtherAnswers(t *testing.T) {
 func TestOneWrongAnswerEndsAll(t *testing.T) {
 	at := newTestSite(t, 2)
 	for _, p := range protocols {
-		s := &side{server: must(serverNamed(authzen)), child: start(t, at, authzen)}
+		s := &side{server: must(serverNamed(evaluations)), child: start(t, at, evaluations)}
 		require.NoError(t, s.connect(t.Context(), p, at, 2))
 		s.callers[1].connection = mistaken{s.callers[1].connection}
 		require.ErrorIs(t, s.measure(t.Context(), mostEach), ErrAnswer, "and long before the interval is over")

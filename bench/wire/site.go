@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 // serverName is the name in the servers' certificate.
@@ -23,7 +24,7 @@ const policyFile = "policy.yaml"
 // site is a folder with all that a server needs, and the certificates of its callers.
 type site struct {
 	dir       string
-	authority *certs.Authority
+	authority *devca.CA
 	callers   []tls.Certificate
 	ingress   tls.Certificate // of the proxy
 }
@@ -52,10 +53,10 @@ func newSite(callers int) (_ *site, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.authority, err = certs.InitAuthority(dir, certs.AuthorityOptions{}); err != nil {
+	if s.authority, err = devca.Init(dir, devca.Options{}); err != nil {
 		return nil, err
 	}
-	pair, err := s.authority.IssueServer(certs.ServerLeaf{})
+	pair, err := s.authority.IssueServer(devca.ServerOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +90,7 @@ func (s *site) writeList() error {
 	for i := range serials {
 		serials[i] = big.NewInt(int64(i))
 	}
-	text, err := s.authority.SignList(big.NewInt(1), serials, time.Now().Add(-time.Minute), time.Now().Add(24*time.Hour))
+	text, err := s.authority.SignCRL(big.NewInt(1), serials, time.Now().Add(-time.Minute), time.Now().Add(24*time.Hour))
 	if err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func (s *site) writeList() error {
 func (s *site) close() error { return os.RemoveAll(s.dir) }
 
 func (s *site) issue(who string) (tls.Certificate, error) {
-	pair, err := s.authority.IssueClient(certs.ClientLeaf{SPIFFEID: who})
+	pair, err := s.authority.IssueClient(devca.ClientOptions{SPIFFEID: who})
 	if err != nil {
 		return tls.Certificate{}, err
 	}
@@ -115,7 +116,7 @@ func (s *site) client(present ...tls.Certificate) *tls.Config {
 
 // serverConfig is the configuration of the servers of the site in the folder.
 func serverConfig(dir string) (*tls.Config, error) {
-	pool, err := certs.LoadPool(filepath.Join(dir, certs.AuthorityCertFile))
+	pool, err := certs.LoadPool(filepath.Join(dir, devca.CertFile))
 	if err != nil {
 		return nil, err
 	}

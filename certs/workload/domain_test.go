@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// domain is a trust domain with one authority.
+// domain is a trust domain with one CA.
 type domain struct {
 	t    testing.TB
 	name spiffeid.TrustDomain
@@ -29,7 +29,7 @@ type domain struct {
 func newDomain(t testing.TB, name string) *domain {
 	d := &domain{t: t, name: spiffeid.RequireTrustDomainFromString(name), key: newKey(t)}
 	d.cert = d.sign(&x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority of " + name}, URIs: []*url.URL{d.name.ID().URL()},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA of " + name}, URIs: []*url.URL{d.name.ID().URL()},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		BasicConstraintsValid: true, IsCA: true, KeyUsage: x509.KeyUsageCertSign,
 	}, nil, &d.key.PublicKey)
@@ -58,7 +58,7 @@ type dates struct{ begins, ends time.Duration }
 
 var good = dates{-time.Hour, time.Hour}
 
-// issue makes an SVID, of whatever ID: an authority signs what it likes.
+// issue makes an SVID, of whatever ID: a CA signs what it likes.
 func (d *domain) issue(id string, when dates) *x509svid.SVID {
 	name, err := spiffeid.FromString(id)
 	require.NoError(d.t, err)

@@ -24,7 +24,7 @@ func (c choice) material(answer *workloadapi.X509Context) (certs.Material, error
 		return certs.Material{}, err
 	}
 	if own, given := answer.Bundles.Get(svid.ID.TrustDomain()); !given || own.Empty() {
-		return certs.Material{}, fmt.Errorf("%w: %w: the bundle of %s is empty; see that the agent has one", ErrUnusable, certs.ErrNoAuthorities, svid.ID.TrustDomain())
+		return certs.Material{}, fmt.Errorf("%w: %w: the bundle of %s is empty; see that the agent has one", ErrUnusable, certs.ErrNoTrustAnchors, svid.ID.TrustDomain())
 	}
 	if _, _, err := x509svid.Verify(svid.Certificates, answer.Bundles); err != nil {
 		return certs.Material{}, fmt.Errorf("%w: the SVID %s does not verify under the bundle of its trust domain: %w; see that the agent renews both and the clocks are right",
@@ -34,7 +34,7 @@ func (c choice) material(answer *workloadapi.X509Context) (certs.Material, error
 	if err != nil {
 		return certs.Material{}, err
 	}
-	return certs.Material{Certificate: certificate(svid), Authorities: authorities}, nil
+	return certs.Material{Certificate: certificate(svid), TrustAnchors: authorities}, nil
 }
 
 // svid is the one by which the server is known.
@@ -58,24 +58,24 @@ func certificate(svid *x509svid.SVID) tls.Certificate {
 	return pair
 }
 
-// authorities binds those of each trust domain to it. An empty bundle is one that has been taken away.
-func (c choice) authorities(answer *workloadapi.X509Context) (*certs.Authorities, error) {
+// CAs binds those of each trust domain to it. An empty bundle is one that has been taken away.
+func (c choice) authorities(answer *workloadapi.X509Context) (*certs.TrustAnchors, error) {
 	var each []certs.Source
 	for _, bundle := range answer.Bundles.Bundles() {
 		if bundle.Empty() || !c.counts(bundle) {
 			continue
 		}
-		bound, err := certs.BindAuthorities(bundle.TrustDomain(), bundle.X509Authorities()...)
+		bound, err := certs.BindTrustAnchors(bundle.TrustDomain(), bundle.X509Authorities()...)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
 		}
 		each = append(each, given{authorities: bound})
 	}
 	if len(each) == 0 {
-		return nil, fmt.Errorf("%w: %w: no bundle is left of %v; federate with one, or list another", ErrUnusable, certs.ErrNoAuthorities, c.domains)
+		return nil, fmt.Errorf("%w: %w: no bundle is left of %v; federate with one, or list another", ErrUnusable, certs.ErrNoTrustAnchors, c.domains)
 	}
 	all, err := certs.Join(each...).Load()
-	return all.Authorities, err
+	return all.TrustAnchors, err
 }
 
 func (c choice) counts(bundle *x509bundle.Bundle) bool {
@@ -98,11 +98,13 @@ func (c choice) missing(answer *workloadapi.X509Context) []spiffeid.TrustDomain 
 	return none
 }
 
-// given is a source of authorities that are known already. Nobody watches it.
+// given is a source of CAs that are known already. Nobody watches it.
 type given struct {
 	certs.Source
-	authorities *certs.Authorities
+	authorities *certs.TrustAnchors
 }
 
 // Load implements [certs.Source].
-func (g given) Load() (certs.Material, error) { return certs.Material{Authorities: g.authorities}, nil }
+func (g given) Load() (certs.Material, error) {
+	return certs.Material{TrustAnchors: g.authorities}, nil
+}

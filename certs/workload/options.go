@@ -20,10 +20,10 @@ type Options struct {
 	Address string
 	// SPIFFEID is of the SVID by which the server is known; empty is the Workload API's default, the first.
 	SPIFFEID string
-	// TrustDomains are those whose authorities certify clients, such as example.org; empty is all that the Workload API
+	// TrustDomains are those whose CAs certify clients, such as example.org; empty is all that the Workload API
 	// gives. The server's own is not among them unless it is named.
 	TrustDomains []string
-	// Logger is told when the Workload API goes away and comes back, and of domains without authorities. Nil is nobody.
+	// Logger is told when the Workload API goes away and comes back, and of domains without CAs. Nil is nobody.
 	Logger *slog.Logger
 }
 

@@ -103,7 +103,7 @@ func (s *Source) await(ctx context.Context) error {
 	}
 }
 
-// Load gives the SVID, and the authorities of each trust domain, bound to it. It does not wait, and also works after
+// Load gives the SVID, and the CAs of each trust domain, bound to it. It does not wait, and also works after
 // Close. [ErrUnusable] says what is wrong with the newest answer, or with the SVID since it has ended; an answer of
 // before is not given in its place.
 func (s *Source) Load() (certs.Material, error) {
@@ -181,7 +181,7 @@ func (w watcher) OnX509ContextUpdate(answer *workloadapi.X509Context) {
 	w.answer, w.fault = answer, nil
 	missing := w.choice.missing(answer)
 	if len(missing) > 0 && !slices.Equal(missing, w.missing) {
-		w.log.Warn("the Workload API gives no authorities of trust domains, whose clients are refused", slog.Any("domains", missing))
+		w.log.Warn("the Workload API gives no CAs of trust domains, whose clients are refused", slog.Any("domains", missing))
 	}
 	w.missing = missing
 	w.change()

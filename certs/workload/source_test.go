@@ -30,7 +30,7 @@ func TestTheFirstAnswerIsThereAfterNew(t *testing.T) {
 	require.Equal(t, [][]byte{answer.Svids[0].X509Svid}, m.Certificate.Certificate)
 	require.Equal(t, "spiffe://example.org/server", m.Certificate.Leaf.URIs[0].String())
 	require.True(t, m.Certificate.PrivateKey.(*ecdsa.PrivateKey).PublicKey.Equal(m.Certificate.Leaf.PublicKey))
-	require.Len(t, m.Authorities.Issuers(), 1)
+	require.Len(t, m.TrustAnchors.Issuers(), 1)
 }
 
 func TestTheSVIDIsTheFirstUnlessItIsNamed(t *testing.T) {
@@ -50,17 +50,17 @@ func TestRotation(t *testing.T) {
 	before, err := s.Load()
 	require.NoError(t, err)
 
-	both := old.answer() // a new SVID, and the authority that will follow
+	both := old.answer() // a new SVID, and the CA that will follow
 	both.Svids[0].Bundle = append(both.Svids[0].Bundle, home.cert.Raw...)
 	a.say(both)
 	m := until(t, s, changed, has(both.Svids[0]))
-	require.Len(t, m.Authorities.Issuers(), 2)
+	require.Len(t, m.TrustAnchors.Issuers(), 2)
 	require.NotEqual(t, before.Sum(), m.Sum())
 
-	last := home.answer() // the old authority is withdrawn
+	last := home.answer() // the old CA is withdrawn
 	a.say(last)
 	m = until(t, s, changed, has(last.Svids[0]))
-	require.Len(t, m.Authorities.Issuers(), 1)
+	require.Len(t, m.TrustAnchors.Issuers(), 1)
 	_, err = identify(t, m, old.issue("spiffe://example.org/alice", good).Certificates[0], old.cert)
 	require.ErrorContains(t, err, "not-bound")
 }
@@ -68,7 +68,7 @@ func TestRotation(t *testing.T) {
 func identify(t *testing.T, m certs.Material, chain ...*x509.Certificate) (certs.Identity, error) {
 	id, err := certs.NewIdentifier()
 	require.NoError(t, err)
-	return id.Under(m.Authorities).Identify(chain)
+	return id.Under(m.TrustAnchors).Identify(chain)
 }
 
 // TestABundleThatIsTakenAwayIsNotUsed: by the standard's 4.4 what is not given any more, or empty, is redacted.
@@ -98,7 +98,7 @@ func TestABundleThatIsTakenAwayIsNotUsed(t *testing.T) {
 				if name == "absent" && domains == nil {
 					told = 0 // nobody has asked for it
 				}
-				require.Equal(t, told, l.count("gives no authorities"))
+				require.Equal(t, told, l.count("gives no CAs"))
 			})
 		}
 	}
@@ -144,7 +144,7 @@ func TestAnAnswerThatIsNotWholeIsAFault(t *testing.T) {
 		{"no bundle", "the bundle of example.org is empty", source.Options{}, svid(func(s *workload.X509SVID) { s.Bundle = nil })},
 		{"a bundle of others", "unknown authority", source.Options{}, svid(func(s *workload.X509SVID) { s.Bundle = other.cert.Raw })},
 		{"a bundle for others", "the bundle of example.org is empty", source.Options{}, svid(func(s *workload.X509SVID) { s.SpiffeId = "spiffe://other.example/x" })},
-		{"a bundle with a leaf", "is no authority's", source.Options{}, svid(func(s *workload.X509SVID) { s.Bundle = append(s.Bundle, s.X509Svid...) })},
+		{"a bundle with a leaf", "is not a CA's", source.Options{}, svid(func(s *workload.X509SVID) { s.Bundle = append(s.Bundle, s.X509Svid...) })},
 		{"damaged bundle", "x509: ", source.Options{}, svid(func(s *workload.X509SVID) { s.Bundle = s.Bundle[:100] })},
 		{"not the SVID that is named", "no SVID spiffe://example.org/server among the 1", named, &workload.X509SVIDResponse{
 			Svids: []*workload.X509SVID{home.give("/client", good)}}},

@@ -15,8 +15,9 @@ import (
 	source "github.com/interlock-authz/interlock/certs/workload"
 )
 
-// TestSecurity3_AWorkloadAPIsDomainsCertifyTheirOwn: over TLS, between a server and clients that have nothing but SVIDs.
-func TestSecurity3_AWorkloadAPIsDomainsCertifyTheirOwn(t *testing.T) {
+// TestIdentity_AWorkloadAPIsDomainsCertifyTheirOwn: over TLS, between a server and clients that have nothing but SVIDs.
+// SECURITY, line 3.
+func TestIdentity_AWorkloadAPIsDomainsCertifyTheirOwn(t *testing.T) {
 	home, partner, stranger := newDomain(t, "example.org"), newDomain(t, "partner.example"), newDomain(t, "stranger.example")
 	m, err := serve(t, home.answer(partner)).follow(source.Options{}).Load()
 	require.NoError(t, err)
@@ -29,9 +30,9 @@ func TestSecurity3_AWorkloadAPIsDomainsCertifyTheirOwn(t *testing.T) {
 	}{
 		{"own domain", "spiffe://example.org/alice", home, "spiffe://example.org/alice", http.StatusOK},
 		{"federated domain", "spiffe://partner.example/bob", partner, "spiffe://partner.example/bob", http.StatusOK},
-		{"a name of the federated one, by our authority", "spiffe://partner.example/bob", home, "not-bound", http.StatusUnauthorized},
-		{"a name of ours, by the federated authority", "spiffe://example.org/alice", partner, "not-bound", http.StatusUnauthorized},
-		{"a name of nobody's, by our authority", "spiffe://other.example/x", home, "not-bound", http.StatusUnauthorized},
+		{"a name of the federated one, by our CA", "spiffe://partner.example/bob", home, "not-bound", http.StatusUnauthorized},
+		{"a name of ours, by the federated CA", "spiffe://example.org/alice", partner, "not-bound", http.StatusUnauthorized},
+		{"a name of nobody's, by our CA", "spiffe://other.example/x", home, "not-bound", http.StatusUnauthorized},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			response, err := clientOf(t, home, c.by.issue(c.id, good)).Get(server.URL)
@@ -49,7 +50,7 @@ func TestSecurity3_AWorkloadAPIsDomainsCertifyTheirOwn(t *testing.T) {
 
 // serverOf answers who the caller is.
 func serverOf(t *testing.T, m certs.Material) *httptest.Server {
-	config, err := certs.ServerConfig(certs.ServerOptions{Certificate: m.Certificate, ClientCAs: m.Authorities.Pool()})
+	config, err := certs.ServerConfig(certs.ServerOptions{Certificate: m.Certificate, ClientCAs: m.TrustAnchors.Pool()})
 	require.NoError(t, err)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, err := identify(t, m, r.TLS.VerifiedChains[0]...)

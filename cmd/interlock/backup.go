@@ -2,18 +2,16 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/certs/atomicfile"
+	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 func backupCommand() *cobra.Command {
@@ -40,38 +38,19 @@ func (c *connection) backup(ctx context.Context, path string) (sum string, size 
 	if _, err := os.Lstat(path); err == nil {
 		return "", 0, fmt.Errorf("%s is there already", path)
 	}
-	client, err := c.client()
+	admin, err := c.client()
 	if err != nil {
 		return "", 0, err
 	}
-	client.HTTP.Timeout = 0 // a large store takes its time
-	answer, err := client.Stream(ctx, "/v1/store/backup", nil)
+	part, err := atomicfile.New(path, modePrivate)
 	if err != nil {
+		return "", 0, err
+	}
+	defer part.Discard()
+	if sum, size, err = admin.Backup(ctx, part); err != nil {
 		return "", 0, hintFailure(err)
 	}
-	defer answer.Body.Close()
-	part, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".part-*")
-	if err != nil {
-		return "", 0, err
-	}
-	defer func() {
-		_ = part.Close() // it was synced, or is of no use
-		if err != nil {
-			err = errors.Join(err, os.Remove(part.Name()))
-		}
-	}()
-	hash := sha256.New()
-	if size, err = io.Copy(io.MultiWriter(part, hash), answer.Body); err != nil {
-		return "", 0, fmt.Errorf("the backup broke off: %w", err)
-	}
-	sum = hex.EncodeToString(hash.Sum(nil))
-	if said := answer.Trailer.Get("Interlock-Sha256"); said != sum {
-		return "", 0, fmt.Errorf("the server sent sha256 %q, and what arrived has %s", said, sum)
-	}
-	if err = part.Sync(); err != nil {
-		return "", 0, err
-	}
-	return sum, size, os.Rename(part.Name(), path)
+	return sum, size, part.CommitNew()
 }
 
 func restoreCommand() *cobra.Command {
@@ -131,9 +110,9 @@ state. No server may use it meanwhile; interlock log verify asks a running one. 
 			if err != nil {
 				return hintStore(err)
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), &verification{
-				Identity: v.StoreID, Revision: v.Revision, Hash: v.Hash, Oldest: v.Oldest, Entries: v.Entries, Principals: v.Principals,
-			})
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), sayVerified(&client.Verification{
+				StoreID: v.StoreID, Revision: v.Revision, Hash: v.Hash, Oldest: v.Oldest, Entries: v.Entries, Principals: v.Principals,
+			}))
 			return err
 		},
 	}

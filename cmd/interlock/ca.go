@@ -12,19 +12,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 func caCommand() *cobra.Command {
 	issue := group(&cobra.Command{Use: "issue", Short: "Issue a certificate"}, issueServerCommand(), issueClientCommand())
 	return group(&cobra.Command{
-		Use: "ca", Short: "Make a development authority and its certificates",
-		Long: `Make an authority for development and tests, and certificates of it: ECDSA P-256, short
+		Use: "ca", Short: "Make a development CA and its certificates",
+		Long: `Make a CA for development and tests, and certificates of it: ECDSA P-256, short
 lives, keys readable by their owner alone, nothing overwritten without --force.`,
 	}, caInitCommand(), issue, caRenewCommand(), caRevokeCommand(), caShowCommand())
 }
 
 func dirFlag(cmd *cobra.Command, dir *string, force *bool) {
-	cmd.Flags().StringVar(dir, "dir", devFolder, "`folder` of the authority and of what it issues")
+	cmd.Flags().StringVar(dir, "dir", devFolder, "`folder` of the CA and of what it issues")
 	cmd.Flags().BoolVar(force, "force", false, "overwrite what is there")
 }
 
@@ -32,10 +33,10 @@ func caInitCommand() *cobra.Command {
 	var (
 		dir, under string
 		force      bool
-		o          certs.AuthorityOptions
+		o          devca.Options
 	)
 	cmd := &cobra.Command{
-		Use: "init", Short: "Make an authority: ca.crt and ca.key", Args: cobra.NoArgs,
+		Use: "init", Short: "Make a CA: ca.crt and ca.key", Args: cobra.NoArgs,
 		Example: "  interlock ca init\n  interlock ca init --dir team --under .interlock",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Force = force
@@ -44,19 +45,19 @@ func caInitCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				o.Under = above
+				o.Issuer = above
 			}
-			a, err := certs.InitAuthority(dir, o)
+			a, err := devca.Init(dir, o)
 			if err != nil {
 				return hintForce(err)
 			}
-			return wrote(cmd, filepath.Join(dir, certs.AuthorityCertFile), a.Certificate().NotAfter)
+			return wrote(cmd, filepath.Join(dir, devca.CertFile), a.Certificate().NotAfter)
 		},
 	}
 	dirFlag(cmd, &dir, &force)
-	cmd.Flags().StringVar(&under, "under", "", "`folder` of the authority that certifies it: it is an intermediate one then")
-	cmd.Flags().StringVar(&o.Name, "name", "", "`name` of the authority (default interlock development authority)")
-	cmd.Flags().DurationVar(&o.Lifetime, "lifetime", certs.DefaultAuthorityLifetime, "how long it is valid")
+	cmd.Flags().StringVar(&under, "under", "", "`folder` of the CA that certifies it: it is an intermediate one then")
+	cmd.Flags().StringVar(&o.Name, "name", "", "`name` of the CA (default interlock development CA)")
+	cmd.Flags().DurationVar(&o.Lifetime, "lifetime", devca.DefaultLifetime, "how long it is valid")
 	return cmd
 }
 
@@ -64,7 +65,7 @@ func issueServerCommand() *cobra.Command {
 	var (
 		dir   string
 		force bool
-		leaf  certs.ServerLeaf
+		leaf  devca.ServerOptions
 		names []string
 	)
 	cmd := &cobra.Command{
@@ -78,12 +79,12 @@ func issueServerCommand() *cobra.Command {
 					leaf.DNSNames = append(leaf.DNSNames, n)
 				}
 			}
-			return issueLeaf(cmd, dir, args[0], force, func(a *certs.Authority) (certs.KeyPair, error) { return a.IssueServer(leaf) })
+			return issueLeaf(cmd, dir, args[0], force, func(a *devca.CA) (devca.KeyPair, error) { return a.IssueServer(leaf) })
 		},
 	}
 	dirFlag(cmd, &dir, &force)
 	cmd.Flags().StringSliceVar(&names, "host", nil, "`host` names and addresses (default localhost, 127.0.0.1, ::1)")
-	cmd.Flags().DurationVar(&leaf.Lifetime, "lifetime", certs.DefaultLeafLifetime, "how long it is valid")
+	cmd.Flags().DurationVar(&leaf.Lifetime, "lifetime", devca.DefaultLeafLifetime, "how long it is valid")
 	return cmd
 }
 
@@ -91,7 +92,7 @@ func issueClientCommand() *cobra.Command {
 	var (
 		dir   string
 		force bool
-		leaf  certs.ClientLeaf
+		leaf  devca.ClientOptions
 	)
 	cmd := &cobra.Command{
 		Use: "client NAME", Short: "Issue a client's certificate: NAME.crt and NAME.key", Args: cobra.ExactArgs(1),
@@ -100,25 +101,25 @@ func issueClientCommand() *cobra.Command {
 			if leaf.SPIFFEID == "" && len(leaf.DNSNames) == 0 {
 				leaf.SPIFFEID = devTrustDomain + args[0]
 			}
-			return issueLeaf(cmd, dir, args[0], force, func(a *certs.Authority) (certs.KeyPair, error) { return a.IssueClient(leaf) })
+			return issueLeaf(cmd, dir, args[0], force, func(a *devca.CA) (devca.KeyPair, error) { return a.IssueClient(leaf) })
 		},
 	}
 	dirFlag(cmd, &dir, &force)
 	cmd.Flags().StringVar(&leaf.SPIFFEID, "spiffe-id", "", "SPIFFE `ID` (default "+devTrustDomain+"NAME)")
 	cmd.Flags().StringSliceVar(&leaf.DNSNames, "dns", nil, "DNS `name`, for clients without a SPIFFE ID")
-	cmd.Flags().DurationVar(&leaf.Lifetime, "lifetime", certs.DefaultLeafLifetime, "how long it is valid")
+	cmd.Flags().DurationVar(&leaf.Lifetime, "lifetime", devca.DefaultLeafLifetime, "how long it is valid")
 	return cmd
 }
 
-func loadAuthority(dir string) (*certs.Authority, error) {
-	authority, err := certs.LoadAuthority(dir)
+func loadAuthority(dir string) (*devca.CA, error) {
+	authority, err := devca.Load(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint(err, "interlock ca init --dir %s makes an authority", dir)
+		return nil, hint(err, "interlock ca init --dir %s makes a CA", dir)
 	}
 	return authority, err
 }
 
-func issueLeaf(cmd *cobra.Command, dir, name string, force bool, issue func(*certs.Authority) (certs.KeyPair, error)) error {
+func issueLeaf(cmd *cobra.Command, dir, name string, force bool, issue func(*devca.CA) (devca.KeyPair, error)) error {
 	authority, err := loadAuthority(dir)
 	if err != nil {
 		return err
@@ -133,7 +134,7 @@ func issueLeaf(cmd *cobra.Command, dir, name string, force bool, issue func(*cer
 	return writeLeaf(cmd, pair, dir, name, force)
 }
 
-func writeLeaf(cmd *cobra.Command, pair certs.KeyPair, dir, name string, force bool) error {
+func writeLeaf(cmd *cobra.Command, pair devca.KeyPair, dir, name string, force bool) error {
 	if err := pair.Write(dir, name, force); err != nil {
 		return hintForce(err)
 	}
@@ -177,7 +178,7 @@ revoke ends it at once.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", devFolder, "`folder` of the authority")
+	cmd.Flags().StringVar(&dir, "dir", devFolder, "`folder` of the CA")
 	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "how long it is valid (default as before)")
 	return cmd
 }

@@ -39,7 +39,7 @@ const (
 
 // shakeHands looks at a chain as crypto/tls does in the handshake, in that order, and gives
 // the verified chains.
-func shakeHands(chain []*x509.Certificate, a *certs.Authorities, at time.Time) ([][]*x509.Certificate, *unshaken) {
+func shakeHands(chain []*x509.Certificate, a *certs.TrustAnchors, at time.Time) ([][]*x509.Certificate, *unshaken) {
 	if n := messageSize(chain); n > maxChainSize {
 		return nil, &unshaken{fmt.Errorf("the certificates take %d bytes of at most %d", n, maxChainSize),
 			"send fewer or smaller ones", "internal error"}
@@ -116,18 +116,18 @@ func unverified(err error) *unshaken {
 	return u
 }
 
-// adviceForIssuer says what to do if no known authority has signed a chain. Why one that
+// adviceForIssuer says what to do if no known CA has signed a chain. Why one that
 // seems to have did not stands in the error's text only.
 func adviceForIssuer(text string) string {
 	switch {
 	case strings.Contains(text, "insecure algorithm"):
 		return "have it signed with SHA-256 or better"
 	case strings.Contains(text, "parent certificate cannot sign"):
-		return "issue the intermediate one as an authority (CA:TRUE, keyCertSign)"
+		return "issue the intermediate one as a CA (CA:TRUE, keyCertSign)"
 	case strings.Contains(text, "verification"):
-		return "that authority has only the name of its issuer; have it issued by the authority itself"
+		return "that CA has only the name of its issuer; have it issued by the CA itself"
 	}
-	return "have it issued by an authority of clients (tls.client-ca), and put intermediate ones behind it into the file"
+	return "have it issued by a CA of clients (tls.client-ca), and put intermediate ones behind it into the file"
 }
 
 func adviceFor(reason x509.InvalidReason, known bool) string {
@@ -137,15 +137,15 @@ func adviceFor(reason x509.InvalidReason, known bool) string {
 	}
 	switch reason {
 	case x509.Expired:
-		return "present one that is valid now, under authorities that are, and see that the clocks are right"
+		return "present one that is valid now, under CAs that are, and see that the clocks are right"
 	case x509.NotAuthorizedToSign:
-		return "issue the intermediate one as an authority (CA:TRUE, keyCertSign)"
+		return "issue the intermediate one as a CA (CA:TRUE, keyCertSign)"
 	case x509.TooManyIntermediates:
-		return "have it issued nearer to the authority whose path length this exceeds"
+		return "have it issued nearer to the CA whose path length this exceeds"
 	case x509.IncompatibleUsage, x509.CANotAuthorizedForExtKeyUsage, x509.NoValidChains:
-		return "issue it with the extended key usage clientAuth, under authorities without extended key usages or with this one"
+		return "issue it with the extended key usage clientAuth, under CAs without extended key usages or with this one"
 	case x509.CANotAuthorizedForThisName, x509.UnconstrainedName, x509.NameConstraintsWithoutSANs, x509.TooManyConstraints:
-		return "have it issued for a name that the constraints of every authority above it permit"
+		return "have it issued for a name that the constraints of every CA above it permit"
 	case x509.NameMismatch:
 		return "put the certificate of its own issuer behind it into the file"
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/interlock-authz/interlock/certs"
 )
 
-// listFile is the authority's revocation list, in its folder.
-const listFile = "ca.crl"
+// crlFile is the CA's CRL, in its folder.
+const crlFile = "ca.crl"
 
 func caRevokeCommand() *cobra.Command {
 	var (
@@ -23,17 +23,17 @@ func caRevokeCommand() *cobra.Command {
 		next time.Duration
 	)
 	cmd := &cobra.Command{
-		Use: "revoke [FILE …]", Short: "Revoke certificates: writes the authority's revocation list, " + listFile,
-		Long: `Write the authority's revocation list anew, with these certificates besides what it has
-revoked before. Without a FILE only its number and its dates change. A server that reads
-the list (tls.revocation-lists) takes it over at once.`,
+		Use: "revoke [FILE …]", Short: "Revoke certificates: writes the CA's CRL, " + crlFile,
+		Long: `Write the next CRL of the CA. It revokes these certificates and all that the last CRL revokes.
+Without a FILE only its number and its dates change. A server that has the CRL in tls.crls
+reloads it at once.`,
 		Example: "  interlock ca revoke .interlock/alice.crt",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			authority, err := loadAuthority(dir)
 			if err != nil {
 				return err
 			}
-			path := filepath.Join(dir, listFile)
+			path := filepath.Join(dir, crlFile)
 			before, err := os.ReadFile(path)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
@@ -42,18 +42,18 @@ the list (tls.revocation-lists) takes it over at once.`,
 			if err != nil {
 				return err
 			}
-			list, err := authority.Revoke(before, next, leaves...)
+			crl, err := authority.Revoke(before, next, leaves...)
 			if err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
-			if err := writeFile(path, list, true); err != nil {
+			if err := writeFile(path, crl, true); err != nil {
 				return err
 			}
 			return wrote(cmd, path, time.Now().Add(next))
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", devFolder, "`folder` of the authority")
-	cmd.Flags().DurationVar(&next, "next", 7*24*time.Hour, "`time` until the next list is due")
+	cmd.Flags().StringVar(&dir, "dir", devFolder, "`folder` of the CA")
+	cmd.Flags().DurationVar(&next, "next", 7*24*time.Hour, "`time` until the next CRL is due")
 	return cmd
 }
 

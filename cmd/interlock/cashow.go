@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -14,7 +13,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +24,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -41,7 +40,7 @@ func caShowCommand() *cobra.Command {
 	s := &show{}
 	cmd := &cobra.Command{
 		Use: "show FILE", Short: "Say whom a server would see in a certificate, and why or why not", Args: cobra.ExactArgs(1),
-		Long: `Say what stands in a certificate, whether the authorities of clients have issued it, and
+		Long: `Say what stands in a certificate, whether the CAs of clients have issued it, and
 which identity a server sees in it, or why none and what to do. FILE begins with the client's certificate;
 intermediate ones may follow. Exit status 1 means that it has no identity.`,
 		Example: "  interlock ca show .interlock/alice.crt\n  interlock ca show client.crt --config interlock.yaml",
@@ -50,8 +49,8 @@ intermediate ones may follow. Exit status 1 means that it has no identity.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&s.ca, "ca", filepath.Join(devFolder, certs.AuthorityCertFile), "`file` with the authorities of clients")
-	f.StringVar(&s.config, "config", "", "configuration `file` of a server, for its authorities, rules and revocation lists")
+	f.StringVar(&s.ca, "ca", filepath.Join(devFolder, devca.CertFile), "`file` with the CAs of clients")
+	f.StringVar(&s.config, "config", "", "configuration `file` of a server, for its CAs, rules and CRLs")
 	f.StringSliceVar(&s.rules, "identity", nil, "`rules` after the SPIFFE ID, such as dns,email")
 	f.StringVar(&s.at, "at", "", "`time` to verify at, as 2027-01-31T12:00:00Z (default now)")
 	cmd.MarkFlagsMutuallyExclusive("config", "ca")
@@ -88,25 +87,25 @@ func (s *show) run(ctx context.Context, out io.Writer, path string) error {
 // viewer is a server, as far as it looks at certificates.
 type viewer struct {
 	identifier  *certs.Identifier
-	authorities *certs.Authorities
-	lists       *certs.RevocationLists // as they are then
-	outdated    []string               // authorities all of whose certificates are refused for it
+	authorities *certs.TrustAnchors
+	lists       *certs.CRLs // as they are then
+	outdated    []string    // CAs all of whose certificates are refused for it
 }
 
-// authorities are those of clients.
-func (s *show) authorities(ctx context.Context, c *tlsConfig) (*certs.Authorities, error) {
-	source, end, err := c.WorkloadAPI.beside(ctx, certs.Files{Authorities: c.bindings()}, slog.New(slog.DiscardHandler))
+// CAs are those of clients.
+func (s *show) authorities(ctx context.Context, c *tlsConfig) (*certs.TrustAnchors, error) {
+	source, end, err := c.WorkloadAPI.join(ctx, certs.Files{TrustAnchors: c.bindings()}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
 	m, err := source.Load()
 	if errors.Is(err, fs.ErrNotExist) {
-		err = hint(err, "name the file of the clients' authorities with --ca, or a server's configuration with --config")
+		err = hint(err, "name the file of the clients' CAs with --ca, or a server's configuration with --config")
 	}
-	if err == nil && m.Authorities == nil {
-		err = fmt.Errorf("%w: the configuration names none", certs.ErrNoAuthorities)
+	if err == nil && m.TrustAnchors == nil {
+		err = fmt.Errorf("%w: the configuration names none", certs.ErrNoTrustAnchors)
 	}
-	return m.Authorities, errors.Join(err, end())
+	return m.TrustAnchors, errors.Join(err, end())
 }
 
 // server is who would identify the certificate, at that moment.
@@ -131,10 +130,10 @@ func (s *show) server(ctx context.Context, at time.Time) (*viewer, error) {
 		return nil, err
 	}
 	v := &viewer{identifier: identifier.Under(authorities), authorities: authorities}
-	if v.lists, err = certs.LoadRevocationLists(authorities, nil, c.TLS.RevocationLists...); err != nil {
+	if v.lists, err = certs.LoadCRLs(authorities, nil, c.TLS.CRLs...); err != nil {
 		return nil, err
 	}
-	if c.TLS.OutdatedLists != acceptOutdated {
+	if c.TLS.StaleCRLs != acceptStale {
 		v.lists, v.outdated = v.lists.At(at)
 	}
 	return v, nil
@@ -186,7 +185,7 @@ func keyKind(c *x509.Certificate) string {
 func usages(c *x509.Certificate) []string {
 	var all []string
 	if c.IsCA {
-		all = append(all, "authority")
+		all = append(all, "CA")
 	}
 	for _, u := range []struct {
 		bit  x509.KeyUsage
@@ -245,8 +244,7 @@ func (v *viewer) conclude(out io.Writer, chain []*x509.Certificate, at time.Time
 	if failure != nil {
 		return no("the handshake fails: %v", failure)
 	}
-	state := &tls.ConnectionState{VerifiedChains: verified}
-	caller, err := httpapi.NewConnections(v.identifier).CallerFrom(&http.Request{TLS: state})
+	caller, err := httpapi.CallerFromChain(v.identifier, verified[0])
 	if refused, ok := errors.AsType[*certs.IdentityError](err); ok {
 		return no("%s (%s)", refused.Detail, refused.Reason)
 	}
@@ -268,7 +266,7 @@ func (v *viewer) conclude(out io.Writer, chain []*x509.Certificate, at time.Time
 // maxSerial is how long a serial number may be, in bytes (RFC 5280, section 4.1.2.2).
 const maxSerial = 20
 
-// whyRevoked says what a revocation list has against a certificate of the chain, empty if
+// whyRevoked says what a CRL has against a certificate of the chain, empty if
 // nothing.
 func (v *viewer) whyRevoked(chain []*x509.Certificate) (string, error) {
 	credentials, err := certs.CredentialsOf(chain)
@@ -287,12 +285,12 @@ func (v *viewer) whyRevoked(chain []*x509.Certificate) (string, error) {
 // list.
 func (v *viewer) explainRevoked(cert *x509.Certificate, issuer string) string {
 	if n := len(cert.SerialNumber.Bytes()); n > maxSerial {
-		return fmt.Sprintf("the serial number has %d bytes of at most %d, so that no revocation list can name it; "+
+		return fmt.Sprintf("the serial number has %d bytes of at most %d, so that no CRL can name it; "+
 			"have another certificate issued", n, maxSerial)
 	}
 	if slices.Contains(v.outdated, issuer) {
-		return fmt.Sprintf("the revocation list of %.120q is outdated, so that nobody knows what it has revoked; "+
-			"have the authority publish the next one, or set tls.outdated-lists to accept", issuer)
+		return fmt.Sprintf("the CRL of %.120q is stale, so that it may miss revocations; "+
+			"have the CA publish the next one, or set tls.stale-crls to accept", issuer)
 	}
-	return fmt.Sprintf("the revocation list of %.120q revokes the certificate %.120q; have another one issued", issuer, cert.Subject.String())
+	return fmt.Sprintf("the CRL of %.120q revokes the certificate %.120q; have another one issued", issuer, cert.Subject.String())
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 // question is what check and explain ask.
@@ -125,64 +125,32 @@ func (q *question) offline(out io.Writer, asked *policy.Query) error {
 	return say(out, d.Allowed, verdict(d.Allowed))
 }
 
-// evaluation is a request of AuthZEN.
-type evaluation struct {
-	Subject  entity         `json:"subject"`
-	Action   map[string]any `json:"action"`
-	Resource entity         `json:"resource"`
-}
-
-type entity struct {
-	Type       string         `json:"type"`
-	ID         string         `json:"id"`
-	Properties map[string]any `json:"properties,omitempty"`
-}
-
-// answer is what AuthZEN answers; the context is there if an explanation was asked for.
-type answer struct {
-	Decision bool `json:"decision"`
-	Context  struct {
-		Reason     string `json:"reason"`
-		Role       string `json:"role"`
-		Permission string `json:"permission"`
-		Revision   uint64 `json:"revision"`
-	} `json:"context"`
-}
-
 // online asks the server.
 func (q *question) online(ctx context.Context, out io.Writer, asked *policy.Query) error {
 	kind, id, ok := strings.Cut(asked.Resource, "/")
 	if !ok {
 		return hint(fmt.Errorf("the resource %q has no type", asked.Resource), "the server takes resources of the form type/id, such as orders/42")
 	}
-	client, err := q.client()
+	decisions, err := q.client()
 	if err != nil {
 		return err
 	}
-	path := "/access/v1/evaluation"
-	if q.explain {
-		path += "?explain=true"
-	}
-	reply, err := client.Call(ctx, http.MethodPost, path, nil, evaluation{
-		Subject:  entity{Type: "principal", ID: asked.Principal.String()},
-		Action:   map[string]any{"name": asked.Action},
-		Resource: entity{Type: kind, ID: id, Properties: asked.Properties.Resource},
-	})
+	a, err := decisions.Evaluate(ctx, client.Evaluation{
+		Subject:  client.Entity{Type: "principal", ID: asked.Principal.String()},
+		Action:   client.Action{Name: asked.Action},
+		Resource: client.Entity{Type: kind, ID: id, Properties: asked.Properties.Resource},
+	}, client.EvaluateOptions{Explain: q.explain})
 	if err != nil {
 		return hintFailure(err)
 	}
-	var a answer
-	if err := json.Unmarshal(reply.Body, &a); err != nil {
-		return err
-	}
-	if q.explain {
-		return say(out, a.Decision, a.sentence())
+	if q.explain && a.Context != nil {
+		return say(out, a.Decision, sayDecision(a))
 	}
 	return say(out, a.Decision, verdict(a.Decision))
 }
 
-// sentence puts the explanation into words, as [policy.Explanation] does.
-func (a *answer) sentence() string {
+// sayDecision puts the explanation into words, as [policy.Explanation] does.
+func sayDecision(a *client.Decision) string {
 	text := verdict(a.Decision)
 	if !a.Decision {
 		text += " (" + a.Context.Reason + ")"

@@ -7,14 +7,14 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/certs"
-	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 // connection is how a command reaches the server, and as whom.
@@ -47,10 +47,10 @@ func (c *connection) identityFlags(cmd *cobra.Command) {
 }
 
 // client makes a client by the flags.
-func (c *connection) client() (*httpapi.Client, error) {
+func (c *connection) client() (*client.Client, error) {
 	ca, cert, key := c.ca, c.cert, c.key
 	if ca == "" {
-		ca = filepath.Join(devFolder, certs.AuthorityCertFile)
+		ca = filepath.Join(devFolder, devca.CertFile)
 	}
 	if cert == "" && key == "" {
 		cert, key = filepath.Join(devFolder, c.name+".crt"), filepath.Join(devFolder, c.name+".key")
@@ -62,15 +62,12 @@ func (c *connection) client() (*httpapi.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	// HTTP/1.1 does for one request, and says why a handshake failed.
-	return &httpapi.Client{Base: strings.TrimRight(c.url, "/"), HTTP: &http.Client{
-		Timeout: c.timeout, Transport: &http.Transport{TLSClientConfig: config},
-	}}, nil
+	return client.New(client.Options{BaseURL: c.url, TLS: config, Timeout: c.timeout})
 }
 
 // hintFailure adds a hint to why a call failed; it leaves nil alone.
 func hintFailure(err error) error {
-	if p, ok := errors.AsType[*httpapi.Problem](err); ok {
+	if p, ok := errors.AsType[*client.Problem](err); ok {
 		return hintProblem(p)
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
@@ -93,7 +90,7 @@ func refusedHandshake(err error) bool {
 	return ok && failed.Op == "remote error" || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-func hintProblem(p *httpapi.Problem) error {
+func hintProblem(p *client.Problem) error {
 	switch p.Status {
 	case http.StatusUnauthorized:
 		return hint(p, "interlock ca issue client makes a certificate that names a principal")

@@ -44,14 +44,14 @@ type config struct {
 
 // connectionsConfig are limits; 0 for the server's own.
 type connectionsConfig struct {
-	Max          int           `yaml:"max"`
-	PerPrincipal int           `yaml:"per-principal"`
-	Strange      time.Duration `yaml:"strange"`
-	Age          time.Duration `yaml:"age"`
+	Max                    int           `yaml:"max"`
+	PerPrincipal           int           `yaml:"per-principal"`
+	UnauthenticatedTimeout time.Duration `yaml:"unauthenticated-timeout"`
+	MaxAge                 time.Duration `yaml:"max-age"`
 }
 
 func (c connectionsConfig) limits() httpapi.ConnectionLimits {
-	return httpapi.ConnectionLimits{Max: c.Max, PerPrincipal: c.PerPrincipal, Strange: c.Strange, Age: c.Age}
+	return httpapi.ConnectionLimits{Max: c.Max, PerPrincipal: c.PerPrincipal, UnauthenticatedTimeout: c.UnauthenticatedTimeout, MaxAge: c.MaxAge}
 }
 
 // proxiedConfig is the listener for proxies; there is none if nothing is set.
@@ -88,7 +88,7 @@ func (c proxiedConfig) options() (*httpapi.Proxied, error) {
 	return p, nil
 }
 
-// identifier identifies callers, under no authorities yet.
+// identifier returns the rules that identify callers, not yet bound to CAs.
 func (c *config) identifier() (*certs.Identifier, error) {
 	id, err := certs.NewIdentifier(c.Identity...)
 	if err != nil {
@@ -121,12 +121,12 @@ type tlsConfig struct {
 	Key         string `yaml:"key"`
 	MinVersion  string `yaml:"min-version"` // "" for the default
 	ClientCA    string `yaml:"client-ca"`
-	// ClientAuthorities are bound to names; the authorities of ClientCA are not.
-	ClientAuthorities []certs.Binding `yaml:"client-authorities"`
+	// ClientCAs are bound to names; the CAs of ClientCA are not.
+	ClientCAs []certs.Binding `yaml:"client-cas"`
 	// WorkloadAPI stands in place of Certificate, Key and ClientCA.
-	WorkloadAPI     workloadConfig `yaml:"workload-api"`
-	RevocationLists []string       `yaml:"revocation-lists"`
-	OutdatedLists   string         `yaml:"outdated-lists"`
+	WorkloadAPI workloadConfig `yaml:"workload-api"`
+	CRLs        []string       `yaml:"crls"`
+	StaleCRLs   string         `yaml:"stale-crls"`
 }
 
 // workloadConfig is a SPIFFE Workload API to ask; none if there is no address.
@@ -136,24 +136,17 @@ type workloadConfig struct {
 	TrustDomains []string `yaml:"trust-domains"`
 }
 
-// bindings are all authorities of clients in files.
+// bindings returns the files with CAs of clients.
 func (c *tlsConfig) bindings() []certs.Binding {
 	if c.ClientCA == "" {
-		return c.ClientAuthorities
+		return c.ClientCAs
 	}
-	return append([]certs.Binding{{File: c.ClientCA}}, c.ClientAuthorities...)
+	return append([]certs.Binding{{File: c.ClientCA}}, c.ClientCAs...)
 }
 
 // minVersions are the versions of TLS that can be the oldest, by their names in a
 // configuration; without a name it is TLS 1.3.
 var minVersions = map[string]uint16{"": 0, "1.3": tls.VersionTLS13, "1.2": tls.VersionTLS12}
-
-// serverOptions says how the TLS of the listeners for callers and administrators is made.
-func (c *tlsConfig) serverOptions(clients *certs.Authorities) certs.ServerOptions {
-	return certs.ServerOptions{
-		CertFile: c.Certificate, KeyFile: c.Key, ClientCAs: clients.Pool(), MinVersion: minVersions[c.MinVersion],
-	}
-}
 
 // keepConfig says how much of the log of changes is kept.
 type keepConfig struct {
@@ -170,7 +163,7 @@ func defaultConfig() config {
 	return config{
 		Listen: "127.0.0.1:8443", AdminListen: "127.0.0.1:8444", OperatorListen: "127.0.0.1:8445",
 		Keep:        keepConfig{Count: 1_000_000},
-		Connections: connectionsConfig{Max: 16384, PerPrincipal: 1024, Strange: 10 * time.Second, Age: time.Hour},
+		Connections: connectionsConfig{Max: 16384, PerPrincipal: 1024, UnauthenticatedTimeout: 10 * time.Second, MaxAge: time.Hour},
 		MaxQueued:   4096, IdleAfter: 5 * time.Minute, Drain: 10 * time.Second,
 		Log: logConfig{Format: "text"},
 	}
@@ -193,24 +186,24 @@ tls:
   key: /etc/interlock/server.key
   min-version: "1.3"        # or "1.2", for callers that cannot do better
   client-ca: /etc/interlock/ca.crt  # who may sign for callers and administrators, under any name
-  client-authorities:       # and who may only for these names; the list may stand alone
+  client-cas:       # CAs for these names only; client-ca may be left out
     - file: /etc/interlock/partner-ca.crt
       trust-domains: [partner.example]  # of SPIFFE IDs
       names: [partner.example]          # of DNS names and mail addresses, and what ends in .partner.example
-  revocation-lists: [/etc/interlock/ca.crl]  # of these authorities; read anew when they change, and at SIGHUP
-  outdated-lists: refuse    # or accept: the certificates of an authority whose next list is overdue
+  crls: [/etc/interlock/ca.crl]  # of these CAs; reloaded when they change, and at SIGHUP
+  stale-crls: refuse    # or accept: the certificates of a CA whose next CRL is overdue
   # workload-api:           # a SPIFFE Workload API, in place of certificate, key and client-ca
   #   address: unix:///run/spire/agent.sock
   #   spiffe-id: ""         # which SVID; the first
-  #   trust-domains: []     # whose clients; all that it gives authorities of
+  #   trust-domains: []     # whose clients; all that it gives CAs of
 identity: [dns, email]   # after the SPIFFE ID: dns, email, uri, sha256, spki, cn, in this order
 fingerprints:            # principals of single certificates, by their SHA-256, before all else
   # 5f0c…9a: spiffe://example.org/legacy
 connections:             # on each listener
   max: 16384             # one more is closed at once
   per-principal: 1024    # requests on one more are answered with 429
-  strange: 10s           # for how long one is kept that comes without a certificate
-  age: 1h                # after which the next answer closes it, more or less by a tenth
+  unauthenticated-timeout: 10s # closes a connection without a client certificate
+  max-age: 1h            # then the next answer closes the connection, plus or minus a tenth
 # proxied:               # callers that come through proxies which end their TLS
 #   listen: 127.0.0.1:8447
 #   format: nginx        # rfc9440, envoy, nginx, haproxy, caddy, traefik
@@ -242,10 +235,10 @@ func (c *config) load(path string) error {
 	return hint(fmt.Errorf("%s: %s", place, text), "interlock serve --help shows a whole example")
 }
 
-// check refuses a server without a certificate, or with two, and without authorities.
+// check rejects a server without a certificate, with two, or without CAs of clients.
 func (c *tlsConfig) check() error {
 	needed := []struct{ name, value string }{
-		{"tls.certificate", c.Certificate}, {"tls.key", c.Key}, {"tls.client-ca", c.firstAuthority()},
+		{"tls.certificate", c.Certificate}, {"tls.key", c.Key}, {"tls.client-ca", c.firstCA()},
 	}
 	if c.WorkloadAPI.Address == "" {
 		if c.WorkloadAPI.SPIFFEID != "" || len(c.WorkloadAPI.TrustDomains) > 0 {
@@ -258,7 +251,7 @@ func (c *tlsConfig) check() error {
 		}
 		return nil
 	}
-	needed[2].value = c.ClientCA // client-authorities may stand beside
+	needed[2].value = c.ClientCA // client-cas may be set too
 	for _, n := range needed {
 		if n.value != "" {
 			return fmt.Errorf("%s and tls.workload-api.address are both set; leave one out", n.name)
@@ -280,12 +273,12 @@ func (c *config) check() error {
 		return hint(errors.New("bootstrap-admin is for an empty policy, and policy names one"), "leave one of the two out")
 	case c.Log.Format != "text" && c.Log.Format != "json":
 		return fmt.Errorf("log.format is %q; it is text or json", c.Log.Format)
-	case c.TLS.OutdatedLists != "" && c.TLS.OutdatedLists != refuseOutdated && c.TLS.OutdatedLists != acceptOutdated:
-		return fmt.Errorf("tls.outdated-lists is %q; it is refuse or accept", c.TLS.OutdatedLists)
+	case c.TLS.StaleCRLs != "" && c.TLS.StaleCRLs != refuseStale && c.TLS.StaleCRLs != acceptStale:
+		return fmt.Errorf("tls.stale-crls is %q; it is refuse or accept", c.TLS.StaleCRLs)
 	case c.Keep.Age < 0 || c.Keep.Count < 0:
 		return errors.New("keep.age and keep.count have to be positive, or 0 for no limit")
-	case c.Connections.Max < 0 || c.Connections.PerPrincipal < 0 || c.Connections.Strange < 0 || c.Connections.Age < 0:
-		return errors.New("connections.max, per-principal, strange and age have to be positive, or 0 for the default")
+	case c.Connections.Max < 0 || c.Connections.PerPrincipal < 0 || c.Connections.UnauthenticatedTimeout < 0 || c.Connections.MaxAge < 0:
+		return errors.New("connections.max, per-principal, unauthenticated-timeout and max-age have to be positive, or 0 for the default")
 	case c.MaxQueued < 1 || c.IdleAfter <= 0 || c.Drain < 0:
 		return errors.New("max-queued and idle-after have to be positive, drain not negative")
 	}
@@ -338,8 +331,8 @@ func bootstrapPolicy(id string) (*policy.File, error) {
 	}, nil
 }
 
-// firstAuthority is the first file with an authority of clients, empty if there is none.
-func (c *tlsConfig) firstAuthority() string {
+// firstCA is the first file with a CA of clients, empty if there is none.
+func (c *tlsConfig) firstCA() string {
 	if all := c.bindings(); len(all) > 0 {
 		return all[0].File
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 // devFolder is where serve --dev keeps its things, and where the other commands look for
@@ -48,7 +49,7 @@ func writeTarget(dir string, l *listeners) error {
 }
 
 // setUpDev makes what is missing in the folder, replaces certificates that end within a
-// day or are not the authority's, and configures the server to use it.
+// day or are not the CA's, and configures the server to use it.
 func setUpDev(dir string, c *config, out io.Writer) error {
 	authority, err := devAuthority(dir, out)
 	if err != nil {
@@ -64,34 +65,34 @@ func setUpDev(dir string, c *config, out io.Writer) error {
 		}
 		c.Policy = path
 	}
-	if c.TLS.Certificate+c.TLS.Key+c.TLS.firstAuthority()+c.TLS.WorkloadAPI.Address == "" {
+	if c.TLS.Certificate+c.TLS.Key+c.TLS.firstCA()+c.TLS.WorkloadAPI.Address == "" {
 		c.TLS.Certificate, c.TLS.Key = filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
-		c.TLS.ClientCA = filepath.Join(dir, certs.AuthorityCertFile)
+		c.TLS.ClientCA = filepath.Join(dir, devca.CertFile)
 	}
 	return nil
 }
 
-func devAuthority(dir string, out io.Writer) (*certs.Authority, error) {
-	if _, err := os.Stat(filepath.Join(dir, certs.AuthorityCertFile)); err == nil {
-		return certs.LoadAuthority(dir)
+func devAuthority(dir string, out io.Writer) (*devca.CA, error) {
+	if _, err := os.Stat(filepath.Join(dir, devca.CertFile)); err == nil {
+		return devca.Load(dir)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	authority, err := certs.InitAuthority(dir, certs.AuthorityOptions{})
+	authority, err := devca.Init(dir, devca.Options{})
 	if err == nil {
-		fmt.Fprintln(out, "made a development authority in", dir)
+		fmt.Fprintln(out, "made a development CA in", dir)
 	}
 	return authority, err
 }
 
-func devCertificates(dir string, authority *certs.Authority, out io.Writer) error {
-	issue := func(name string, make func() (certs.KeyPair, error)) error {
+func devCertificates(dir string, authority *devca.CA, out io.Writer) error {
+	issue := func(name string, make func() (devca.KeyPair, error)) error {
 		if usable(dir, name, authority) {
 			return nil
 		}
 		pair, err := make()
-		if errors.Is(err, certs.ErrLifetime) {
-			return hint(err, "the development authority is about to end: remove %s, and a new one is made", dir)
+		if errors.Is(err, devca.ErrLifetime) {
+			return hint(err, "the development CA is about to end: remove %s, and a new one is made", dir)
 		}
 		if err != nil {
 			return err
@@ -99,12 +100,12 @@ func devCertificates(dir string, authority *certs.Authority, out io.Writer) erro
 		fmt.Fprintln(out, "issued", filepath.Join(dir, name+".crt"))
 		return pair.Write(dir, name, true)
 	}
-	if err := issue("server", func() (certs.KeyPair, error) { return authority.IssueServer(certs.ServerLeaf{}) }); err != nil {
+	if err := issue("server", func() (devca.KeyPair, error) { return authority.IssueServer(devca.ServerOptions{}) }); err != nil {
 		return err
 	}
 	for _, name := range devClients {
-		if err := issue(name, func() (certs.KeyPair, error) {
-			return authority.IssueClient(certs.ClientLeaf{SPIFFEID: devTrustDomain + name})
+		if err := issue(name, func() (devca.KeyPair, error) {
+			return authority.IssueClient(devca.ClientOptions{SPIFFEID: devTrustDomain + name})
 		}); err != nil {
 			return err
 		}
@@ -112,8 +113,8 @@ func devCertificates(dir string, authority *certs.Authority, out io.Writer) erro
 	return nil
 }
 
-// usable reports whether the pair is the authority's and can be used for another day.
-func usable(dir, name string, authority *certs.Authority) bool {
+// usable reports whether the pair is the CA's and can be used for another day.
+func usable(dir, name string, authority *devca.CA) bool {
 	pair, err := certs.LoadKeyPair(filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
 	if err != nil {
 		return false

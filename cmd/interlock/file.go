@@ -1,25 +1,20 @@
 package main
 
 import (
-	"errors"
-	"os"
-	"path/filepath"
+	"io/fs"
+
+	"github.com/interlock-authz/interlock/certs/atomicfile"
 )
 
-// writeFile writes a file that appears whole or not at all, readable by its owner alone.
-// Unless it is to replace one that is there, an existing one is an error then.
+// modePrivate is the mode of the files that only their owner may read.
+const modePrivate fs.FileMode = 0o600
+
+// writeFile writes a file that appears whole or not at all, with mode 0600. Unless replace is set, an existing file is
+// [fs.ErrExist].
 func writeFile(path string, data []byte, replace bool) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone already after a rename
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
+	f := atomicfile.File{Path: path, Data: data, Mode: modePrivate}
 	if replace {
-		return os.Rename(f.Name(), path)
+		return atomicfile.Replace(f)
 	}
-	return os.Link(f.Name(), path)
+	return atomicfile.Create(f)
 }

@@ -5,27 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/policy"
-	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 // change is a command that changes the policy on the server.
 type change struct {
 	connection
-	spec    policy.ChangeSpec
-	expires time.Duration
-	wait    time.Duration
-	grace   time.Duration
-	dry     bool
+	spec       policy.ChangeSpec
+	expires    time.Duration
+	wait       time.Duration
+	grace      time.Duration
+	graceGiven func() bool // nil without the flag
+	dry        bool
+	force      bool
 }
 
 func grantCommand() *cobra.Command {
@@ -112,6 +111,7 @@ func (c *change) updateFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.DurationVar(&c.wait, "wait", 10*time.Second, "how long to wait until it is quiesced")
 	f.BoolVar(&c.dry, "dry-run", false, "only say what it would do")
+	f.BoolVar(&c.force, "force", false, "allow to take full rights from oneself, or from all who have connected")
 }
 
 func (c *change) reasonFlag(cmd *cobra.Command) {
@@ -119,7 +119,8 @@ func (c *change) reasonFlag(cmd *cobra.Command) {
 }
 
 func (c *change) graceFlag(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&c.grace, "grace", 0, "let operations in flight go on for this `time` before they are cancelled")
+	cmd.Flags().DurationVar(&c.grace, "grace", 0, "cancel forbidden operations after this `time`")
+	c.graceGiven = func() bool { return cmd.Flags().Changed("grace") }
 }
 
 // setHolder takes principal, or pattern, and role from the arguments.
@@ -132,98 +133,55 @@ func (c *change) setHolder(args []string) {
 	c.spec.Role = policy.RoleRef{Name: args[1]}
 }
 
-func (c *change) query() string {
-	q := url.Values{"wait": {c.wait.String()}}
-	if c.grace > 0 {
-		q.Set("grace", c.grace.String())
+func (c *change) options() client.UpdateOptions {
+	o := client.UpdateOptions{Wait: &c.wait, DryRun: c.dry, Force: c.force}
+	if c.graceGiven != nil && c.graceGiven() {
+		o.Grace = &c.grace
 	}
-	if c.dry {
-		q.Set("dry-run", "true")
-	}
-	return "?" + q.Encode()
+	return o
 }
 
 func (c *change) apply(cmd *cobra.Command) error {
 	if _, err := c.spec.Change(); err != nil {
 		return err
 	}
-	client, err := c.client()
+	admin, err := c.client()
 	if err != nil {
 		return err
 	}
-	answer, err := client.Call(cmd.Context(), http.MethodPost, "/v1/changes"+c.query(), nil,
-		map[string]any{"changes": []policy.ChangeSpec{c.spec}})
+	result, err := admin.Update(cmd.Context(), []policy.ChangeSpec{c.spec}, c.options())
 	if err != nil {
 		return hintFailure(err)
 	}
-	return printReceipt(cmd.OutOrStdout(), answer)
+	return printResult(cmd.OutOrStdout(), result)
 }
 
-// receipt is what commands print of the server's receipts and previews.
-type receipt struct {
-	DryRun         bool               `json:"dryRun"`
-	At             uint64             `json:"at"`
-	WouldEnd       []runningLease     `json:"wouldEnd"`
-	Revision       uint64             `json:"revision"`
-	Quiesced       bool               `json:"quiesced"`
-	Ended          []endedLease       `json:"ended"`
-	EndedCount     int                `json:"endedCount"`
-	Running        []runningLease     `json:"running"`
-	RunningCount   int                `json:"runningCount"`
-	Connections    int                `json:"connections"`
-	StillGrantedBy []policy.GrantSpec `json:"stillGrantedBy"`
-	Unchanged      bool               `json:"unchanged"`
-}
-
-type runningLease struct {
-	Lease     uint64    `json:"lease"`
-	Principal string    `json:"principal"`
-	Action    string    `json:"action"`
-	Resource  string    `json:"resource"`
-	Since     time.Time `json:"since"`
-	Revoked   uint64    `json:"revoked"`
-}
-
-type endedLease struct {
-	runningLease
-	How   string `json:"how"`
-	After string `json:"after"`
-}
-
-func (l *runningLease) String() string {
-	return fmt.Sprintf("lease %d: %s %s on %s", l.Lease, l.Principal, l.Action, l.Resource)
-}
-
-// printReceipt prints a receipt or a preview; that of an update which is not quiesced is
-// a no.
-func printReceipt(out io.Writer, answer *httpapi.Answer) error {
-	var r receipt
-	if err := json.Unmarshal(answer.Body, &r); err != nil {
-		return err
-	}
-	if r.DryRun {
-		fmt.Fprintf(out, "dry run at revision %d: nothing was changed\n", r.At)
-		for i := range r.WouldEnd {
-			fmt.Fprintln(out, "  would end", &r.WouldEnd[i])
+// printResult prints a receipt or a preview. A receipt that is not quiesced is exit status 1.
+func printResult(out io.Writer, result *client.Result) error {
+	if p := result.Preview; p != nil {
+		fmt.Fprintf(out, "dry run at revision %d: nothing was changed\n", p.At)
+		for i := range p.WouldEnd {
+			fmt.Fprintln(out, "  would end", &p.WouldEnd[i])
 		}
 		return nil
 	}
+	r := result.Receipt
 	state := "quiesced"
 	if !r.Quiesced {
 		state = "stands, but is not quiesced"
 	}
 	fmt.Fprintf(out, "revision %d, %s\n", r.Revision, state)
-	r.printOperations(out)
-	r.printNotes(out)
+	printOperations(out, r)
+	printNotes(out, r)
 	if !r.Quiesced {
 		return errDenied
 	}
 	return nil
 }
 
-func (r *receipt) printOperations(out io.Writer) {
+func printOperations(out io.Writer, r *client.Receipt) {
 	for i := range r.Ended {
-		fmt.Fprintf(out, "  ended %v, %s after %s\n", &r.Ended[i].runningLease, r.Ended[i].How, r.Ended[i].After)
+		fmt.Fprintf(out, "  ended %v, %s after %s\n", &r.Ended[i], r.Ended[i].How, r.Ended[i].After)
 	}
 	if more := r.EndedCount - len(r.Ended); more > 0 {
 		fmt.Fprintf(out, "  ended %d more\n", more)
@@ -236,7 +194,7 @@ func (r *receipt) printOperations(out io.Writer) {
 	}
 }
 
-func (r *receipt) printNotes(out io.Writer) {
+func printNotes(out io.Writer, r *client.Receipt) {
 	if r.Connections > 0 {
 		fmt.Fprintf(out, "  closed connections: %d\n", r.Connections)
 	}

@@ -15,14 +15,15 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 // issueExpired issues a client's certificate that has ended.
 func issueExpired(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(devFolder)
-	authority, err := certs.LoadAuthority(dir)
+	authority, err := devca.Load(dir)
 	ts.Check(err)
-	pair, err := authority.IssueClient(certs.ClientLeaf{
+	pair, err := authority.IssueClient(devca.ClientOptions{
 		SPIFFEID: devTrustDomain + args[0], Lifetime: time.Hour,
 		Now: func() time.Time { return time.Now().Add(-2 * time.Hour) },
 	})
@@ -51,7 +52,7 @@ func issueTwoIDs(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	ts.Check(err)
-	pair := certs.KeyPair{
+	pair := devca.KeyPair{
 		CertPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}),
 		KeyPEM:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
 	}

@@ -15,12 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
-	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 const killWriters = 6
@@ -115,7 +114,11 @@ func (k *killed) start() {
 	}
 }
 
-func (k *killed) client() *httpapi.Client { return &httpapi.Client{Base: k.admin, HTTP: k.http} }
+func (k *killed) client() *client.Client {
+	c, err := client.New(client.Options{BaseURL: k.admin, HTTPClient: k.http})
+	require.NoError(k.t, err)
+	return c
+}
 
 // writeAndKill lets all write, kills the server after a while, and waits until all have
 // noticed.
@@ -175,19 +178,14 @@ func (w *writer9) next() *request9 {
 
 // ask sends a request; what is no answer at all is an error.
 func (k *killed) ask(r *request9) (uint64, error) {
-	answer, err := k.client().Call(context.Background(), http.MethodPost, "/v1/changes",
-		http.Header{"Idempotency-Key": {r.key}}, map[string]any{"changes": []policy.ChangeSpec{r.spec}})
+	result, err := k.client().Update(context.Background(), []policy.ChangeSpec{r.spec}, client.UpdateOptions{IdempotencyKey: r.key})
 	if err != nil {
-		if p, ok := errors.AsType[*httpapi.Problem](err); ok && p.Status != http.StatusGatewayTimeout {
+		if p, ok := errors.AsType[*client.Problem](err); ok && p.Status != http.StatusGatewayTimeout {
 			k.t.Errorf("%s is refused: %v", r.spec.Reason, p)
 		}
 		return 0, err
 	}
-	var doc receipt
-	if err := json.Unmarshal(answer.Body, &doc); err != nil {
-		return 0, err
-	}
-	return doc.Revision, nil
+	return result.Receipt.Revision, nil
 }
 
 // compare reads what the restarted server has, and holds it against what was asked for.
@@ -223,12 +221,8 @@ func (k *killed) compare() (acknowledged, unknown int) {
 func (k *killed) newEntries() map[string]uint64 {
 	found := map[string]uint64{}
 	for {
-		answer, err := k.client().Call(context.Background(), http.MethodGet, fmt.Sprintf("/v1/changes?limit=1000&after=%d", k.compared), nil, nil)
+		page, err := k.client().Changes(context.Background(), client.PageOptions{Limit: 1000, After: k.compared})
 		require.NoError(k.t, err)
-		var page struct {
-			Changes []logEntry `json:"changes"`
-		}
-		require.NoError(k.t, json.Unmarshal(answer.Body, &page))
 		if len(page.Changes) == 0 {
 			return found
 		}
@@ -248,10 +242,8 @@ func (k *killed) newEntries() map[string]uint64 {
 
 // verify lets the server walk its chain and compare its state.
 func (k *killed) verify() {
-	answer, err := k.client().Call(context.Background(), http.MethodPost, "/v1/store/verify", nil, nil)
+	v, err := k.client().Verify(context.Background())
 	require.NoError(k.t, err)
-	var v verification
-	require.NoError(k.t, json.Unmarshal(answer.Body, &v))
 	require.Empty(k.t, v.Damage)
 	require.Equal(k.t, k.compared, v.Revision)
 }

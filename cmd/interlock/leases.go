@@ -2,11 +2,8 @@ package main
 
 import (
 	"fmt"
-	"net/http"
-	"net/url"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 )
 
@@ -19,30 +16,24 @@ func leasesCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			path := "/v1/leases"
+			principal := ""
 			if len(args) == 1 {
-				path += "?" + url.Values{"principal": args}.Encode()
+				principal = args[0]
 			}
-			answer, err := client.Call(cmd.Context(), http.MethodGet, path, nil, nil)
+			leases, err := client.Leases(cmd.Context(), principal)
 			if err != nil {
 				return hintFailure(err)
 			}
-			var list struct {
-				Leases []runningLease `json:"leases"`
-			}
-			if err := json.Unmarshal(answer.Body, &list); err != nil {
-				return err
-			}
 			out := cmd.OutOrStdout()
-			for i := range list.Leases {
-				l := &list.Leases[i]
+			for i := range leases {
+				l := &leases[i]
 				state := ""
 				if l.Revoked != 0 {
 					state = fmt.Sprintf(", revoked at %d", l.Revoked)
 				}
 				fmt.Fprintf(out, "%v, since %s%s\n", l, l.Since.Local().Format(time.TimeOnly), state)
 			}
-			fmt.Fprintf(out, "%d in flight\n", len(list.Leases))
+			fmt.Fprintf(out, "%d in flight\n", len(leases))
 			return nil
 		},
 	}

@@ -13,7 +13,10 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/admin"
+	"github.com/interlock-authz/interlock/httpapi/authzen"
 	"github.com/interlock-authz/interlock/httpapi/orders"
 )
 
@@ -27,7 +30,8 @@ const (
 
 // listeners are the sockets, what they serve with, and the servers once there is an engine.
 type listeners struct {
-	trust       *trust
+	trust       *certs.Trust
+	closeSource func() error     // of trust
 	proxied     *httpapi.Proxied // nil without a listener for proxies
 	mutual      *tls.Config
 	connections *httpapi.Connections
@@ -42,11 +46,14 @@ func listen(ctx context.Context, c *config, log *slog.Logger) (*listeners, error
 	if err != nil {
 		return nil, err
 	}
-	t, err := newTrust(ctx, c, log)
+	trust, closeSource, err := newTrust(ctx, c, log)
 	if err != nil {
 		return nil, err
 	}
-	l := &listeners{trust: t, proxied: proxied, mutual: t.server(), connections: t.connections}
+	l := &listeners{
+		trust: trust, closeSource: closeSource, proxied: proxied, mutual: trust.ServerConfig(),
+		connections: httpapi.NewConnections(trust.State().Identifier()),
+	}
 	addresses := []string{c.Listen, c.AdminListen, c.OperatorListen}
 	if l.proxied != nil {
 		addresses = append(addresses, c.Proxied.Listen)
@@ -75,16 +82,16 @@ func (l *listeners) handle(c *config, engine *actors.Engine, s *store, dev bool,
 	if err != nil {
 		return err
 	}
-	options := httpapi.AdminOptions{Engine: engine, Callers: l.connections, Issuers: l.trust.issuers, Logger: log}
+	options := admin.Options{Engine: engine, Identifier: l.connections, Issuers: func() []string { return l.trust.State().Issuers() }, Logger: log}
 	if s.journal != nil {
 		options.Store = s.journal
 	}
-	admin := httpapi.NewAdminAPI(options)
-	faults := func() error { return errors.Join(s.damage(), l.trust.fault()) }
+	administration := admin.New(options)
+	faults := func() error { return errors.Join(s.damage(), l.trust.Fault()) }
 	for i, o := range []httpapi.ServerOptions{
 		callers:        {Handler: decisions, TLS: l.mutual},
-		administrators: {Handler: admin, TLS: l.mutual.Clone()}, // a server changes its own
-		operators:      {Handler: httpapi.NewOperatorAPI(httpapi.OperatorOptions{Engine: engine, Faults: faults, Metrics: metrics(engine, l.trust)})},
+		administrators: {Handler: administration, TLS: l.mutual.Clone()}, // a server changes its own
+		operators:      {Handler: httpapi.NewOperatorAPI(httpapi.OperatorOptions{Engine: engine, Faults: faults, Metrics: metrics(engine, l.connections, l.trust)})},
 		proxies:        {Handler: decisions, TLS: l.mutual.Clone(), Proxied: l.proxied},
 	} {
 		if i < len(l.sockets) {
@@ -97,7 +104,7 @@ func (l *listeners) handle(c *config, engine *actors.Engine, s *store, dev bool,
 
 // decisionHandler serves callers: the decision API and, to try it on, the orders.
 func decisionHandler(engine *actors.Engine, connections *httpapi.Connections, base string, dev bool, log *slog.Logger) (http.Handler, error) {
-	api, err := httpapi.NewDecisionAPI(httpapi.DecisionOptions{Engine: engine, Connections: connections, BaseURL: base, Logger: log})
+	api, err := authzen.New(authzen.Options{Engine: engine, Identifier: connections, BaseURL: base, Logger: log})
 	if err != nil || !dev {
 		return api, err
 	}
@@ -157,5 +164,5 @@ func (l *listeners) stop(patience time.Duration) {
 	for _, socket := range l.sockets {
 		_ = socket.Close() // closed already, unless it never served
 	}
-	_ = l.trust.close() // it has only listened
+	_ = l.closeSource() // it only reads
 }

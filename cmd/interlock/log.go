@@ -1,22 +1,19 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/policy"
-	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 // logOptions are those of interlock log.
@@ -50,107 +47,79 @@ why. Without --after it shows the last ones.`,
 	return cmd
 }
 
-// logEntry is an entry of the log as the server shows it.
-type logEntry struct {
-	Revision    uint64              `json:"revision"`
-	Previous    uint64              `json:"previous"`
-	Time        time.Time           `json:"time"`
-	Author      string              `json:"author"`
-	Certificate string              `json:"certificate"`
-	Changes     []policy.ChangeSpec `json:"changes"`
-	Count       int                 `json:"count"`
-	Hash        string              `json:"hash"`
-}
-
 func (o *logOptions) run(ctx context.Context, out io.Writer) error {
-	client, err := o.client()
-	if err != nil {
-		return err
-	}
 	if o.last < 0 || o.last > 1000 {
 		return errors.New("--last is a number from 0 to 1000")
 	}
-	query := "?limit=1000&last=" + strconv.Itoa(o.last)
+	page := client.PageOptions{Limit: 1000, Last: &o.last}
 	if o.after != "" {
-		query = "?limit=1000&after=" + o.after
+		after, err := strconv.ParseUint(o.after, 10, 64)
+		if err != nil {
+			return fmt.Errorf("--after %q is not a revision", o.after)
+		}
+		page.After, page.Last = after, nil
+	}
+	admin, err := o.client()
+	if err != nil {
+		return err
 	}
 	for {
-		var page struct {
-			Changes  []jsontext.Value `json:"changes"`
-			Revision uint64           `json:"revision"`
-		}
-		answer, err := client.Call(ctx, http.MethodGet, "/v1/changes"+query, nil, nil)
+		got, err := admin.Changes(ctx, page)
 		if err != nil {
 			return hintFailure(err)
 		}
-		if err := json.Unmarshal(answer.Body, &page); err != nil {
-			return err
-		}
-		last := page.Revision
-		for _, text := range page.Changes {
-			if last, err = o.print(out, text); err != nil {
+		last := got.Revision
+		for i := range got.Changes {
+			last = got.Changes[i].Revision
+			if err := o.print(out, &got.Changes[i]); err != nil {
 				return err
 			}
 		}
-		if len(page.Changes) == 0 || last >= page.Revision {
+		if len(got.Changes) == 0 || last >= got.Revision {
 			if o.follow {
-				return o.live(ctx, client, out, last)
+				return o.live(ctx, admin, out, last)
 			}
 			return nil
 		}
-		query = "?limit=1000&after=" + strconv.FormatUint(last, 10)
+		page.After, page.Last = last, nil
 	}
 }
 
-// live prints what comes, until ctx is done or the server ends the stream.
-func (o *logOptions) live(ctx context.Context, client *httpapi.Client, out io.Writer, after uint64) error {
-	client.HTTP.Timeout = 0 // it lasts
-	answer, err := client.Stream(ctx, "/v1/changes?after="+strconv.FormatUint(after, 10), http.Header{"Accept": {"text/event-stream"}})
-	if err != nil {
-		return hintFailure(err)
-	}
-	defer answer.Body.Close()
-	event := ""
-	lines := bufio.NewReader(answer.Body)
-	for {
-		line, err := lines.ReadString('\n')
-		if ctx.Err() != nil {
-			return nil // it was asked to end
-		}
-		if err != nil {
-			return hint(fmt.Errorf("the stream broke off: %w", err), "interlock log --follow --after REVISION goes on after the last one shown")
-		}
-		name, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), ": ")
+// live prints new changes until ctx is done or the server ends the stream.
+func (o *logOptions) live(ctx context.Context, admin *client.Client, out io.Writer, after uint64) error {
+	for entry, err := range admin.Follow(ctx, after) {
 		switch {
-		case name == "event":
-			event = value
-		case name == "data" && event == "change":
-			if _, err := o.print(out, jsontext.Value(value)); err != nil {
-				return err
-			}
-		case name == "data" && event == "end":
-			return fmt.Errorf("the server ended the stream: %s", value)
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, client.ErrStreamBroken):
+			return hint(err, "interlock log --follow --after REVISION continues after the last one shown")
+		case err != nil:
+			return hintFailure(err)
+		}
+		if err := o.print(out, entry); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
-func (o *logOptions) print(out io.Writer, text jsontext.Value) (uint64, error) {
-	var e logEntry
-	if err := json.Unmarshal(text, &e); err != nil {
-		return 0, err
+func (o *logOptions) print(out io.Writer, e *client.Entry) error {
+	if !o.asJSON {
+		_, err := io.WriteString(out, sayEntry(e))
+		return err
 	}
-	if o.asJSON {
-		_, err := fmt.Fprintf(out, "%s\n", text)
-		return e.Revision, err
+	text, err := json.Marshal(e, json.Deterministic(true))
+	if err != nil {
+		return err
 	}
-	_, err := io.WriteString(out, e.String())
-	return e.Revision, err
+	_, err = fmt.Fprintf(out, "%s\n", text)
+	return err
 }
 
-// String shows an entry: a line for all of it, and one for each change.
-func (e *logEntry) String() string {
+// sayEntry shows an entry: a line for the update, and one for each change.
+func sayEntry(e *client.Entry) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "revision %d  %s  by %s\n", e.Revision, e.Time.UTC().Format(time.RFC3339), e.by())
+	fmt.Fprintf(&b, "revision %d  %s  by %s\n", e.Revision, e.Time.UTC().Format(time.RFC3339), authorOf(e))
 	for i := range e.Changes {
 		fmt.Fprintf(&b, "  %s\n", describe(&e.Changes[i]))
 	}
@@ -160,8 +129,8 @@ func (e *logEntry) String() string {
 	return b.String()
 }
 
-// by names the author, with the beginning of the certificate's fingerprint.
-func (e *logEntry) by() string {
+// authorOf names the author, with the beginning of the certificate's fingerprint.
+func authorOf(e *client.Entry) string {
 	switch {
 	case e.Author == "":
 		return "the server itself"
@@ -196,12 +165,11 @@ that it has to hold. The last line, written down elsewhere, tells later with --e
 nothing up to there was rewritten. Exit status 1 means that it is not as it was.`,
 		Example: "  interlock log verify --expect 42:9f86…",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := c.client()
+			admin, err := c.client()
 			if err != nil {
 				return err
 			}
-			client.HTTP.Timeout = 0 // a large store takes its time
-			return verifyLog(cmd.Context(), client, cmd.OutOrStdout(), expect)
+			return verifyLog(cmd.Context(), admin, cmd.OutOrStdout(), expect)
 		},
 	}
 	c.adminFlags(cmd)
@@ -209,65 +177,44 @@ nothing up to there was rewritten. Exit status 1 means that it is not as it was.
 	return cmd
 }
 
-// verification is what the server says of its store.
-type verification struct {
-	Identity   string `json:"identity"`
-	Revision   uint64 `json:"revision"`
-	Hash       string `json:"hash"`
-	Oldest     uint64 `json:"oldest"`
-	Entries    int    `json:"entries"`
-	Principals int    `json:"principals"`
-	Damage     string `json:"damage"`
-}
-
-func (v *verification) String() string {
+func sayVerified(v *client.Verification) string {
 	return fmt.Sprintf("store %s: %d entries of the log, from revision %d on, and %d principals are as they were written\nhead %d:%s",
-		v.Identity, v.Entries, v.Oldest, v.Principals, v.Revision, v.Hash)
+		v.StoreID, v.Entries, v.Oldest, v.Principals, v.Revision, v.Hash)
 }
 
-func verifyLog(ctx context.Context, client *httpapi.Client, out io.Writer, expect string) error {
+func verifyLog(ctx context.Context, admin *client.Client, out io.Writer, expect string) error {
 	if expect != "" {
-		if err := expected(ctx, client, out, expect); err != nil {
+		if err := expected(ctx, admin, out, expect); err != nil {
 			return err
 		}
 	}
-	answer, err := client.Call(ctx, http.MethodPost, "/v1/store/verify", nil, nil)
+	v, err := admin.Verify(ctx)
 	if err != nil {
 		return hintFailure(err)
-	}
-	var v verification
-	if err := json.Unmarshal(answer.Body, &v); err != nil {
-		return err
 	}
 	if v.Damage != "" {
 		return say(out, false, "not as it was written: "+v.Damage)
 	}
-	_, err = fmt.Fprintln(out, &v)
+	_, err = fmt.Fprintln(out, sayVerified(v))
 	return err
 }
 
-// expected compares an entry with what was written down of it.
-func expected(ctx context.Context, client *httpapi.Client, out io.Writer, expect string) error {
+// expected compares an entry with the hash that was written down.
+func expected(ctx context.Context, admin *client.Client, out io.Writer, expect string) error {
 	digits, sum, ok := strings.Cut(expect, ":")
 	revision, err := strconv.ParseUint(digits, 10, 64)
 	if !ok || err != nil || revision == 0 {
 		return fmt.Errorf("--expect %q is not of the form revision:hash", expect)
 	}
-	answer, err := client.Call(ctx, http.MethodGet, fmt.Sprintf("/v1/changes?limit=1&after=%d", revision-1), nil, nil)
+	page, err := admin.Changes(ctx, client.PageOptions{Limit: 1, After: revision - 1})
 	if err != nil {
 		return hintFailure(err)
-	}
-	var page struct {
-		Changes []logEntry `json:"changes"`
-	}
-	if err := json.Unmarshal(answer.Body, &page); err != nil {
-		return err
 	}
 	if len(page.Changes) == 0 || page.Changes[0].Revision != revision {
 		return say(out, false, fmt.Sprintf("the log has no revision %d", revision))
 	}
 	if got := page.Changes[0].Hash; got != sum {
-		return say(out, false, fmt.Sprintf("revision %d has the hash %s, and not the one that was written down", revision, got))
+		return say(out, false, fmt.Sprintf("revision %d has the hash %s, not the expected one", revision, got))
 	}
 	return nil
 }

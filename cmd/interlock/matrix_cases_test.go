@@ -27,7 +27,7 @@ type matrix struct {
 	any, bound, stale, flat, other *minter
 	revoked                        *big.Int // the serial number of what any has revoked
 	server                         *echo    // rules dns and email
-	withCN, withURI, accepting     *echo    // rule cn, rule uri, and one that accepts outdated lists
+	withCN, withURI, accepting     *echo    // rule cn, rule uri, and one that accepts stale CRLs
 }
 
 func newMatrix(t testing.TB) *matrix {
@@ -42,12 +42,12 @@ func newMatrix(t testing.TB) *matrix {
 	c.Identity = []certs.Rule{certs.RuleDNS, certs.RuleEmail}
 	c.TLS = tlsConfig{
 		ClientCA: m.any.write(t, path("any.crt")),
-		ClientAuthorities: []certs.Binding{
+		ClientCAs: []certs.Binding{
 			{File: m.bound.write(t, path("bound.crt")), TrustDomains: []string{"b.example"}, Names: []string{"b.example"}},
 			{File: m.stale.write(t, path("stale.crt"))},
 			{File: m.flat.write(t, path("flat.crt"))},
 		},
-		RevocationLists: []string{
+		CRLs: []string{
 			m.any.writeList(t, path("any.crl"), time.Now().Add(time.Hour), m.revoked),
 			m.stale.writeList(t, path("stale.crl"), time.Now().Add(-time.Minute)),
 		},
@@ -58,7 +58,7 @@ func newMatrix(t testing.TB) *matrix {
 	m.withCN = newEcho(t, c)
 	named.Identity = []certs.Rule{certs.RuleURI}
 	m.withURI = newEcho(t, named)
-	accepting.TLS.OutdatedLists = acceptOutdated
+	accepting.TLS.StaleCRLs = acceptStale
 	m.accepting = newEcho(t, accepting)
 	return m
 }
@@ -79,7 +79,7 @@ func (m *matrix) groups(t testing.TB) []specimens {
 		{"Validity", m.validity()},
 		{"Key usage", m.keyUsages()},
 		{"Extended key usage", m.extKeyUsages()},
-		{"Authorities' certificates", m.authorities()},
+		{"CAs' certificates", m.authorities()},
 		{"SPIFFE IDs", m.spiffeIDs()},
 		{"SPIFFE IDs in another spelling", m.spellings()},
 		{"DNS names and mail addresses", m.names()},
@@ -87,7 +87,7 @@ func (m *matrix) groups(t testing.TB) []specimens {
 		{"Other names", m.otherNames()},
 		{"Who has issued it", m.issuers(t)},
 		{"Name constraints", m.constraints(t)},
-		{"Bound authorities", m.bindings()},
+		{"Bound CAs", m.bindings()},
 		{"Revocation", m.revocation(t)},
 		{"Keys", m.keys()},
 		{"Size", m.sizes()},
@@ -147,7 +147,7 @@ func (m *matrix) authorities() []specimen {
 		{name: "CA:TRUE in a client's certificate", chain: m.any.leaf(authority), want: no(certs.ReasonCAAsLeaf)},
 		{name: "CA:TRUE and keyCertSign", chain: m.any.leaf(authority, keyUsage(x509.KeyUsageDigitalSignature|x509.KeyUsageCertSign)),
 			want: no(certs.ReasonCAAsLeaf)},
-		{name: "the authority's own certificate", chain: own, want: no(certs.ReasonCAAsLeaf)},
+		{name: "the CA's own certificate", chain: own, want: no(certs.ReasonCAAsLeaf)},
 		{name: "no basic constraints", chain: m.any.leaf(func(c *x509.Certificate) { c.BasicConstraintsValid = false }), want: alice},
 	}
 }
@@ -269,25 +269,25 @@ func (m *matrix) issuers(t testing.TB) []specimen {
 	impostor := newRoot(t, "any")
 	between, second := m.any.under(t, "between"), m.flat.under(t, "too deep")
 	third := between.under(t, "third")
-	noCA := m.any.under(t, "no authority", func(c *x509.Certificate) { c.IsCA, c.KeyUsage = false, x509.KeyUsageDigitalSignature })
+	noCA := m.any.under(t, "no CA", func(c *x509.Certificate) { c.IsCA, c.KeyUsage = false, x509.KeyUsageDigitalSignature })
 	expired := m.any.under(t, "expired", valid(-2*time.Hour, -time.Hour))
 	forServers := m.any.under(t, "for servers", extKeyUsage(x509.ExtKeyUsageServerAuth))
 	stranger := m.other.under(t, "stranger")
 	return []specimen{
-		{name: "another authority", chain: m.other.leaf(), want: refusedIssuer},
-		{name: "another authority, sent along", chain: with(m.other.leaf(), m.other), want: refusedIssuer},
-		{name: "another authority of the same name", chain: impostor.leaf(), want: refusedIssuer},
+		{name: "another CA", chain: m.other.leaf(), want: refusedIssuer},
+		{name: "another CA, sent along", chain: with(m.other.leaf(), m.other), want: refusedIssuer},
+		{name: "another CA of the same name", chain: impostor.leaf(), want: refusedIssuer},
 		{name: "nobody: signed by itself", chain: tls.Certificate{Certificate: [][]byte{self.cert.Raw}, PrivateKey: self.key}, want: refusedIssuer},
-		{name: "an intermediate authority, sent along", chain: with(between.leaf(), between), want: alice},
-		{name: "an intermediate authority, not sent", chain: between.leaf(), want: refusedIssuer},
-		{name: "an intermediate authority of an unknown one", chain: with(stranger.leaf(), stranger), want: refusedIssuer},
-		{name: "two intermediate authorities, sent along", chain: with(third.leaf(), third, between), want: alice},
-		{name: "two intermediate authorities, in the wrong order", chain: with(third.leaf(), between, third), want: alice},
-		{name: "an intermediate authority where the path length is 0", chain: with(second.leaf(), second), want: refusedBad},
-		{name: "an intermediate certificate that is no authority's", chain: with(noCA.leaf(), noCA), want: refusedIssuer},
-		{name: "an intermediate authority that has expired", chain: with(expired.leaf(), expired), want: refusedDate},
-		{name: "an intermediate authority for servers only", chain: with(forServers.leaf(), forServers), want: refusedBad},
-		{name: "the authority, with a certificate of somebody else sent along", chain: with(m.any.leaf(), m.other), want: alice},
+		{name: "an intermediate CA, sent along", chain: with(between.leaf(), between), want: alice},
+		{name: "an intermediate CA, not sent", chain: between.leaf(), want: refusedIssuer},
+		{name: "an intermediate CA of an unknown one", chain: with(stranger.leaf(), stranger), want: refusedIssuer},
+		{name: "two intermediate CAs, sent along", chain: with(third.leaf(), third, between), want: alice},
+		{name: "two intermediate CAs, in the wrong order", chain: with(third.leaf(), between, third), want: alice},
+		{name: "an intermediate CA where the path length is 0", chain: with(second.leaf(), second), want: refusedBad},
+		{name: "an intermediate certificate that is not a CA's", chain: with(noCA.leaf(), noCA), want: refusedIssuer},
+		{name: "an intermediate CA that has expired", chain: with(expired.leaf(), expired), want: refusedDate},
+		{name: "an intermediate CA for servers only", chain: with(forServers.leaf(), forServers), want: refusedBad},
+		{name: "the CA, with a certificate of somebody else sent along", chain: with(m.any.leaf(), m.other), want: alice},
 	}
 }
 
@@ -314,10 +314,10 @@ func (m *matrix) constraints(t testing.TB) []specimen {
 
 func (m *matrix) bindings() []specimen {
 	return []specimen{
-		{name: "a SPIFFE ID of the authority's trust domain", chain: m.bound.leaf(uri("spiffe://b.example/alice")), want: "spiffe://b.example/alice"},
+		{name: "a SPIFFE ID of the CA's trust domain", chain: m.bound.leaf(uri("spiffe://b.example/alice")), want: "spiffe://b.example/alice"},
 		{name: "a SPIFFE ID of another trust domain", chain: m.bound.leaf(), want: no(certs.ReasonNotBound)},
 		{name: "a SPIFFE ID of a trust domain below", chain: m.bound.leaf(uri("spiffe://x.b.example/alice")), want: no(certs.ReasonNotBound)},
-		{name: "a DNS name of the authority's", chain: m.bound.leaf(host("alice.b.example")), want: "dns:alice.b.example"},
+		{name: "a DNS name of the CA's", chain: m.bound.leaf(host("alice.b.example")), want: "dns:alice.b.example"},
 		{name: "a DNS name of another's", chain: m.bound.leaf(host("alice.a.example")), want: no(certs.ReasonNotBound)},
 		{name: "a DNS name that only ends alike", chain: m.bound.leaf(host("notb.example")), want: no(certs.ReasonNotBound)},
 		{name: "a common name, with the rule `cn`", chain: m.bound.leaf(commonName("alice")), on: m.withCN, want: no(certs.ReasonNotBound)},
@@ -327,11 +327,11 @@ func (m *matrix) bindings() []specimen {
 func (m *matrix) revocation(t testing.TB) []specimen {
 	between := m.any.under(t, "revoked", serial(m.revoked))
 	return []specimen{
-		{name: "revoked by the authority's list", chain: m.any.leaf(serial(m.revoked)), want: "401 credential-revoked"},
-		{name: "its intermediate authority is revoked by the authority's list", chain: with(between.leaf(), between), want: "401 credential-revoked"},
-		{name: "the same serial number from another authority", chain: m.flat.leaf(serial(m.revoked)), want: alice},
-		{name: "the authority's list is outdated", chain: m.stale.leaf(), want: "401 credential-revoked"},
-		{name: "the authority's list is outdated, and `outdated-lists` is `accept`", chain: m.stale.leaf(), on: m.accepting, want: alice},
+		{name: "revoked by the CA's list", chain: m.any.leaf(serial(m.revoked)), want: "401 credential-revoked"},
+		{name: "its intermediate CA is revoked by the CA's list", chain: with(between.leaf(), between), want: "401 credential-revoked"},
+		{name: "the same serial number from another CA", chain: m.flat.leaf(serial(m.revoked)), want: alice},
+		{name: "the CA's list is stale", chain: m.stale.leaf(), want: "401 credential-revoked"},
+		{name: "the CA's list is stale, and `stale-crls` is `accept`", chain: m.stale.leaf(), on: m.accepting, want: alice},
 	}
 }
 
@@ -387,12 +387,12 @@ func (m *matrix) forms() []specimen {
 		{name: "version 1, with extensions", chain: shaped(func(b *body) { b.Version = 0 }), want: no(certs.ReasonKeyUsage)},
 		{name: "serial number 0", chain: shaped(func(b *body) { b.Serial = big.NewInt(0) }), want: alice},
 		{name: "a negative serial number", chain: shaped(func(b *body) { b.Serial = big.NewInt(-7) }), want: refusedParse},
-		{name: "a serial number of 26 bytes, of an authority with a revocation list", chain: shaped(func(b *body) { b.Serial = long }),
+		{name: "a serial number of 26 bytes, of a CA with a CRL", chain: shaped(func(b *body) { b.Serial = long }),
 			want: "401 credential-revoked"},
-		{name: "a serial number of 26 bytes, of an authority without", chain: m.flat.resigned(m.flat.leaf(), func(b *body) { b.Serial = long }),
+		{name: "a serial number of 26 bytes, of a CA without", chain: m.flat.resigned(m.flat.leaf(), func(b *body) { b.Serial = long }),
 			want: alice},
 		{name: "signed with SHA-1", chain: m.any.leaf(func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 }), want: refusedIssuer},
-		{name: "a signature that is not the authority's", chain: tampered(m.any.leaf()), want: refusedIssuer},
+		{name: "a signature that is not the CA's", chain: tampered(m.any.leaf()), want: refusedIssuer},
 	}
 }
 

@@ -40,7 +40,7 @@ type minter struct {
 // alteration alters the template of a good certificate.
 type alteration func(*x509.Certificate)
 
-// newRoot makes an authority that has signed itself.
+// newRoot makes a CA that has signed itself.
 func newRoot(t testing.TB, name string, alter ...alteration) *minter {
 	t.Helper()
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
@@ -60,7 +60,7 @@ func authorityTemplate(name string, alter []alteration) *x509.Certificate {
 	return template
 }
 
-// under makes an intermediate authority.
+// under makes an intermediate CA.
 func (m *minter) under(t testing.TB, name string, alter ...alteration) *minter {
 	t.Helper()
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
@@ -230,7 +230,7 @@ func (m *minter) write(t testing.TB, path string) string {
 	return path
 }
 
-// writeList writes a revocation list of the authority.
+// writeList writes a CRL of the CA.
 func (m *minter) writeList(t testing.TB, path string, next time.Time, serials ...*big.Int) string {
 	t.Helper()
 	template := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: next}

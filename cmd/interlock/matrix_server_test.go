@@ -27,6 +27,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -47,7 +48,7 @@ grants:
 `
 
 // echo is a server whose guarded handler answers with the caller's identity. Certificates,
-// authorities, lists and rules are those of a configuration file, as for interlock serve.
+// CAs, CRLs and rules are those of a configuration file, as for interlock serve.
 type echo struct {
 	config  string // the file
 	address string
@@ -77,13 +78,13 @@ func (s *sharedText) logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(s, nil))
 }
 
-// newEcho serves with the authorities, lists and rules of c; its own certificate is made.
+// newEcho serves with the CAs, CRLs and rules of c; its own certificate is made.
 func newEcho(t testing.TB, c config, alter ...func(*tls.Config)) *echo {
 	t.Helper()
 	dir := t.TempDir()
-	own, err := certs.InitAuthority(filepath.Join(dir, "own"), certs.AuthorityOptions{})
+	own, err := devca.Init(filepath.Join(dir, "own"), devca.Options{})
 	require.NoError(t, err)
-	pair, err := own.IssueServer(certs.ServerLeaf{})
+	pair, err := own.IssueServer(devca.ServerOptions{})
 	require.NoError(t, err)
 	require.NoError(t, pair.Write(dir, "server", false))
 	c.TLS.Certificate, c.TLS.Key = filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
@@ -95,16 +96,18 @@ func newEcho(t testing.TB, c config, alter ...func(*tls.Config)) *echo {
 
 func (e *echo) serve(t testing.TB, c *config, alter []func(*tls.Config)) {
 	t.Helper()
-	authorities, err := certs.LoadAuthorities(c.TLS.bindings()...)
+	authorities, err := certs.LoadTrustAnchors(c.TLS.bindings()...)
 	require.NoError(t, err)
-	lists, err := certs.LoadRevocationLists(authorities, nil, c.TLS.RevocationLists...)
+	lists, err := certs.LoadCRLs(authorities, nil, c.TLS.CRLs...)
 	require.NoError(t, err)
-	if c.TLS.OutdatedLists != acceptOutdated {
+	if c.TLS.StaleCRLs != acceptStale {
 		lists, _ = lists.At(time.Now())
 	}
 	identifier, err := certs.NewIdentifier(c.Identity...)
 	require.NoError(t, err)
-	mutual, err := certs.ServerConfig(c.TLS.serverOptions(authorities))
+	mutual, err := certs.ServerConfig(certs.ServerOptions{
+		CertFile: c.TLS.Certificate, KeyFile: c.TLS.Key, ClientCAs: authorities.Pool(), MinVersion: minVersions[c.TLS.MinVersion],
+	})
 	require.NoError(t, err)
 	for _, f := range alter {
 		f(mutual)

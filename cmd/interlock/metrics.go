@@ -8,10 +8,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/httpapi"
 )
 
 // metrics counts what the engine, the connections and the certificates have come to.
-func metrics(engine *actors.Engine, t *trust) http.Handler {
+func metrics(engine *actors.Engine, connections *httpapi.Connections, trust *certs.Trust) http.Handler {
 	r := prometheus.NewRegistry()
 	gauge := func(name, help string, value func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
@@ -25,40 +27,33 @@ func metrics(engine *actors.Engine, t *trust) http.Handler {
 	gauge("interlock_revision", "Revision of the policy.", func() float64 { return float64(engine.Revision()) })
 	gauge("interlock_principals_active", "Principals in memory.", func() float64 { return float64(engine.Active()) })
 
-	gauge("interlock_connections_open", "Connections that are open.", func() float64 { return float64(t.connections.Counts().Open) })
-	const closed = "Connections that were closed, by why: too many, of their age, certificate ended."
+	gauge("interlock_connections_open", "Connections that are open.", func() float64 { return float64(connections.Counts().Open) })
+	const closed = "Closed connections, by reason: over a limit, maximum age, certificate ended."
 	for why, count := range map[string]func() uint64{
-		"refused": func() uint64 { return t.connections.Counts().Refused },
-		"aged":    func() uint64 { return t.connections.Counts().Aged },
-		"ended":   func() uint64 { return t.connections.Counts().Ended },
+		"refused": func() uint64 { return connections.Counts().Refused },
+		"max-age": func() uint64 { return connections.Counts().MaxAge },
+		"ended":   func() uint64 { return connections.Counts().Ended },
 	} {
 		counter("interlock_connections_closed_total", closed, prometheus.Labels{"why": why}, count)
 	}
 
-	const read = "How often certificates, authorities and revocation lists were read, by what came of it."
-	for outcome, count := range map[string]func(trustCounts) uint64{
-		"used":      func(c trustCounts) uint64 { return c.used },
-		"unchanged": func(c trustCounts) uint64 { return c.unchanged },
-		"refused":   func(c trustCounts) uint64 { return c.refused },
+	for outcome, count := range map[string]func() uint64{
+		"loaded":    func() uint64 { return trust.Counts().Loaded },
+		"unchanged": func() uint64 { return trust.Counts().Unchanged },
+		"rejected":  func() uint64 { return trust.Counts().Rejected },
 	} {
-		counter("interlock_certificates_read_total", read, prometheus.Labels{"outcome": outcome}, func() uint64 {
-			counts, _, _ := t.health()
-			return count(counts)
-		})
+		counter("interlock_trust_reloads_total", "Reloads of certificates, CAs and CRLs, by outcome.", prometheus.Labels{"outcome": outcome}, count)
 	}
-	gauge("interlock_certificates_stale", "1 if certificates, authorities and lists are as they were before, since what there is now is not usable.", func() float64 {
-		if _, broken, _ := t.health(); broken {
+	gauge("interlock_trust_reload_failed", "1 if the last reload of certificates, CAs and CRLs failed.", func() float64 {
+		if trust.ReloadError() != nil {
 			return 1
 		}
 		return 0
 	})
-	gauge("interlock_revocation_lists_outdated", "Authorities whose next revocation list is overdue.", func() float64 {
-		_, _, outdated := t.health()
-		return float64(outdated)
-	})
-	gauge("interlock_revocation_lists_entries", "Certificates that revocation lists revoke.", func() float64 { return float64(t.current().lists.Len()) })
-	gauge("interlock_server_certificate_expires_seconds", "When the server's own certificate ends, in seconds of Unix time.", func() float64 {
-		return float64(t.current().tls.Certificates[0].Leaf.NotAfter.Unix())
+	gauge("interlock_crls_stale", "CAs whose next CRL is overdue.", func() float64 { return float64(len(trust.State().StaleCRLs())) })
+	gauge("interlock_crl_entries", "Certificates that CRLs revoke.", func() float64 { return float64(trust.State().CRLs().Len()) })
+	gauge("interlock_server_certificate_expires_seconds", "End of the server's own certificate, in seconds of Unix time.", func() float64 {
+		return float64(trust.State().Certificate().NotAfter.Unix())
 	})
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }

@@ -35,7 +35,7 @@ func newForeign(t *testing.T, program string, alter ...func(*config)) *foreign {
 	f.revoked = f.clients.leaf()
 	c := defaultConfig()
 	c.TLS.ClientCA = f.clients.write(t, f.file("clients.crt"))
-	c.TLS.RevocationLists = []string{f.clients.writeList(t, f.file("clients.crl"), time.Now().Add(time.Hour),
+	c.TLS.CRLs = []string{f.clients.writeList(t, f.file("clients.crl"), time.Now().Add(time.Hour),
 		parseDER(t, f.revoked.Certificate[0]).SerialNumber)}
 	for _, change := range alter {
 		change(&c)
@@ -104,7 +104,7 @@ func TestOpenSSL(t *testing.T) {
 		wants []string
 	}{
 		{"accepted", f.clients.leaf(), []string{"200 OK", alice, "TLSv1.3"}},
-		{"wrong authority", newRoot(t, "other").leaf(), []string{"alert unknown ca"}},
+		{"wrong CA", newRoot(t, "other").leaf(), []string{"alert unknown ca"}},
 		{"expired", f.clients.leaf(valid(-2*time.Hour, -time.Hour)), []string{"alert certificate expired"}},
 		{"a server's", f.clients.leaf(extKeyUsage(x509.ExtKeyUsageServerAuth)), []string{"alert bad certificate"}},
 		{"revoked", f.revoked, []string{"401 Unauthorized", "credential-revoked"}},

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 // moment is a revision, and a time, of the past.
@@ -31,52 +30,36 @@ func (m *moment) flags(cmd *cobra.Command) {
 // past reports whether the past is asked for.
 func (m *moment) past(cmd *cobra.Command) bool { return cmd.Flags().Changed("at") }
 
-// explained is what the server says of the past.
-type explained struct {
-	Decision    bool      `json:"decision"`
-	Explanation string    `json:"explanation"`
-	At          uint64    `json:"at"`
-	Until       *logEntry `json:"until"`
-	Searched    uint64    `json:"searched"`
-}
-
 // explainPast asks what the policy said at a revision.
 func (q *question) explainPast(ctx context.Context, out io.Writer, asked *policy.Query) error {
 	if q.at < 0 {
 		return errors.New("--at is a revision, 0 or above")
 	}
-	body := map[string]any{
-		"principal": asked.Principal.String(), "action": asked.Action, "resource": asked.Resource, "at": q.at,
-	}
-	if asked.Properties.Resource != nil {
-		body["properties"] = asked.Properties.Resource
+	at := uint64(q.at)
+	request := client.ExplainRequest{
+		Principal: asked.Principal.String(), Action: asked.Action, Resource: asked.Resource, Properties: asked.Properties.Resource, At: &at,
 	}
 	if q.time != "" {
-		when, err := time.Parse(time.RFC3339, q.time)
-		if err != nil {
+		var err error
+		if request.Time, err = time.Parse(time.RFC3339, q.time); err != nil {
 			return fmt.Errorf("--time %q is no instant such as 2027-01-01T00:00:00Z", q.time)
 		}
-		body["time"] = when
 	}
 	c := q.connection
 	c.url = q.admin
-	client, err := c.client()
+	admin, err := c.client()
 	if err != nil {
 		return err
 	}
-	answer, err := client.Call(ctx, http.MethodPost, "/v1/explain", nil, body)
+	e, err := admin.Explain(ctx, request)
 	if err != nil {
 		return hintFailure(err)
 	}
-	var e explained
-	if err := json.Unmarshal(answer.Body, &e); err != nil {
-		return err
-	}
-	return say(out, e.Decision, e.String())
+	return say(out, e.Decision, sayExplanation(e))
 }
 
-// String says what was decided, until which revision, and who ended it why.
-func (e *explained) String() string {
+// sayExplanation says what was decided, until which revision, and which update ended it.
+func sayExplanation(e *client.Explanation) string {
 	text := fmt.Sprintf("%s; at revision %d", e.Explanation, e.At)
 	if e.Until == nil {
 		return text + ", and since"
@@ -86,7 +69,7 @@ func (e *explained) String() string {
 		verb = "allowed"
 	}
 	text += fmt.Sprintf("\n%s until revision %d; %s in %d, %s, by %s:", verdict(e.Decision), e.Until.Previous, verb,
-		e.Until.Revision, e.Until.Time.UTC().Format(time.RFC3339), e.Until.by())
+		e.Until.Revision, e.Until.Time.UTC().Format(time.RFC3339), authorOf(e.Until))
 	for i := range e.Until.Changes {
 		text += "\n  " + describe(&e.Until.Changes[i])
 	}

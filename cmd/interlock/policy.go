@@ -2,21 +2,21 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/policy"
-	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 func policyCommand() *cobra.Command {
@@ -68,7 +68,7 @@ func openFile(path string) (file *os.File, size int64, err error) {
 }
 
 // mediaOfFormat are the forms of an export.
-var mediaOfFormat = map[string]string{"yaml": "application/yaml", "json": "application/json", "ndjson": policy.LinesMedia}
+var mediaOfFormat = map[string]string{"yaml": client.MediaYAML, "json": client.MediaJSON, "ndjson": client.MediaLines}
 
 // export is a command that reads the policy of the server.
 type export struct {
@@ -78,12 +78,16 @@ type export struct {
 	at     string
 }
 
-// path names the policy, or the one at a revision.
-func (e *export) path() string {
+// options select the policy as it is, or that of a revision.
+func (e *export) options() (o client.PolicyOptions, err error) {
 	if e.at == "" {
-		return "/v1/policy"
+		return o, nil
 	}
-	return "/v1/policy?at=" + url.QueryEscape(e.at)
+	at, err := strconv.ParseUint(e.at, 10, 64)
+	if err != nil {
+		return o, fmt.Errorf("--at %q is not a revision", e.at)
+	}
+	return client.PolicyOptions{At: &at}, nil
 }
 
 func exportCommand() *cobra.Command {
@@ -124,7 +128,7 @@ func (e *export) run(cmd *cobra.Command) error {
 		return fmt.Errorf("--format %q is none of yaml, json and ndjson", e.format)
 	}
 	fill := func(w io.Writer) error { return e.whole(cmd.Context(), w, media) }
-	if media == policy.LinesMedia {
+	if media == client.MediaLines {
 		fill = func(w io.Writer) error { return e.lines(cmd, w) }
 	}
 	if e.output == "" {
@@ -135,54 +139,45 @@ func (e *export) run(cmd *cobra.Command) error {
 
 // whole gets the policy in one piece.
 func (e *export) whole(ctx context.Context, w io.Writer, media string) error {
-	client, err := e.client()
-	if err != nil {
-		return err
-	}
-	answer, err := client.Call(ctx, http.MethodGet, e.path(), http.Header{"Accept": {media}}, nil)
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	defer cancel()
+	body, err := e.open(ctx, media)
 	if err != nil {
 		return hintFailure(err)
 	}
-	_, err = w.Write(answer.Body)
+	defer body.Close()
+	_, err = io.Copy(w, body)
 	return err
 }
 
-// lines gets the policy as it comes, and wants it to be whole.
-func (e *export) lines(cmd *cobra.Command, w io.Writer) error {
-	t := newTransfer(cmd.Context(), newProgress(cmd.ErrOrStderr(), "export", 0), e.timeout)
-	defer t.end()
-	answer, err := e.stream(t, e.path())
-	if err != nil {
-		return err
-	}
-	defer answer.Close()
-	var tally policy.LineTally
-	if _, err := io.Copy(io.MultiWriter(w, &tally, t), answer); err != nil {
-		return t.explain(fmt.Errorf("the export broke off: %w", err))
-	}
-	return t.explain(tally.Check("export"))
-}
-
-// stream opens the policy of the server in lines.
-func (c *connection) stream(t *transfer, path string) (io.ReadCloser, error) {
-	client, err := c.patientClient()
+// open begins to read the policy.
+func (e *export) open(ctx context.Context, media string) (io.ReadCloser, error) {
+	options, err := e.options()
 	if err != nil {
 		return nil, err
 	}
-	answer, err := client.Stream(t.ctx, path, http.Header{"Accept": {policy.LinesMedia}})
+	admin, err := e.client()
 	if err != nil {
-		return nil, t.explain(hintFailure(err))
+		return nil, err
 	}
-	return answer.Body, nil
+	body, _, err := admin.OpenPolicy(ctx, media, options)
+	return body, err
 }
 
-// patientClient is a client for transfers, which have a limit of their own.
-func (c *connection) patientClient() (*httpapi.Client, error) {
-	client, err := c.client()
-	if err == nil {
-		client.HTTP.Timeout = 0
+// lines gets the policy as a stream, and checks that it is complete.
+func (e *export) lines(cmd *cobra.Command, w io.Writer) error {
+	t := newTransfer(cmd.Context(), newProgress(cmd.ErrOrStderr(), "export", 0), e.timeout)
+	defer t.end()
+	body, err := e.open(t.ctx, client.MediaLines)
+	if err != nil {
+		return t.explain(hintFailure(err))
 	}
-	return client, err
+	defer body.Close()
+	var tally policy.LineTally
+	if _, err := io.Copy(io.MultiWriter(w, &tally, t), body); err != nil {
+		return t.explain(fmt.Errorf("the export broke off: %w", err))
+	}
+	return t.explain(tally.Check("export"))
 }
 
 // apply is a command that replaces the policy of the server.
@@ -204,11 +199,11 @@ lines (.ndjson) is sent as it is read, and the server checks it.`,
 			if inLines(args[0]) {
 				send = a.lines
 			}
-			answer, err := send(cmd, args[0])
+			result, err := send(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			return printReceipt(cmd.OutOrStdout(), answer)
+			return printResult(cmd.OutOrStdout(), result)
 		},
 	}
 	a.updateFlags(cmd)
@@ -218,7 +213,7 @@ lines (.ndjson) is sent as it is read, and the server checks it.`,
 }
 
 // whole sends a file in one piece.
-func (a *apply) whole(cmd *cobra.Command, path string) (*httpapi.Answer, error) {
+func (a *apply) whole(cmd *cobra.Command, path string) (*client.Result, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -226,20 +221,30 @@ func (a *apply) whole(cmd *cobra.Command, path string) (*httpapi.Answer, error) 
 	if _, err := policy.ParseFile(path, data); err != nil {
 		return nil, err
 	}
-	client, err := a.client()
+	admin, err := a.client()
 	if err != nil {
 		return nil, err
 	}
-	headers, err := a.headers(cmd.Context(), client, mediaOf(path))
-	if err != nil {
-		return nil, err
+	body := client.PolicyBody{Media: mediaOf(path), Reader: bytes.NewReader(data), Size: int64(len(data))}
+	return a.put(cmd.Context(), admin, body)
+}
+
+// put sends a policy. It gets the ETag for If-Match unless that was given.
+func (a *apply) put(ctx context.Context, admin *client.Client, body client.PolicyBody) (*client.Result, error) {
+	options := a.options()
+	if options.IfMatch = a.match; options.IfMatch == "" {
+		etag, err := admin.PolicyETag(ctx)
+		if err != nil {
+			return nil, hintFailure(err)
+		}
+		options.IfMatch = etag
 	}
-	answer, err := client.Call(cmd.Context(), http.MethodPut, a.path(), headers, data)
-	return answer, hintFailure(err)
+	result, err := admin.PutPolicy(ctx, body, options)
+	return result, hintFailure(err)
 }
 
 // lines sends a file as it is read. One that is cut off is not sent at all.
-func (a *apply) lines(cmd *cobra.Command, path string) (*httpapi.Answer, error) {
+func (a *apply) lines(cmd *cobra.Command, path string) (*client.Result, error) {
 	file, size, err := openFile(path)
 	if err != nil {
 		return nil, err
@@ -252,16 +257,12 @@ func (a *apply) lines(cmd *cobra.Command, path string) (*httpapi.Answer, error) 
 	if err := checkWhole(path, file); err != nil {
 		return nil, err
 	}
-	client, err := a.patientClient()
+	admin, err := a.client()
 	if err != nil {
 		return nil, err
 	}
-	headers, err := a.headers(t.ctx, client, policy.LinesMedia)
-	if err != nil {
-		return nil, t.explain(err)
-	}
-	answer, err := client.Upload(t.ctx, a.path(), headers, io.TeeReader(file, t), size)
-	return answer, t.explain(hintFailure(err))
+	result, err := a.put(t.ctx, admin, client.PolicyBody{Media: client.MediaLines, Reader: io.TeeReader(file, t), Size: size})
+	return result, t.explain(err)
 }
 
 // checkWhole reads a file in lines for its end, and goes back to its beginning.
@@ -277,25 +278,11 @@ func checkWhole(path string, file *os.File) error {
 	return err
 }
 
-func (a *apply) path() string { return "/v1/policy" + a.query() }
-
-// headers are those of the request; the If-Match is asked for unless it was given.
-func (a *apply) headers(ctx context.Context, client *httpapi.Client, media string) (http.Header, error) {
-	if a.match == "" {
-		current, err := client.Call(ctx, http.MethodHead, "/v1/policy", nil, nil)
-		if err != nil {
-			return nil, hintFailure(err)
-		}
-		a.match = current.Header.Get("ETag")
-	}
-	return http.Header{"Content-Type": {media}, "If-Match": {a.match}}, nil
-}
-
 func mediaOf(path string) string {
 	if strings.EqualFold(filepath.Ext(path), ".json") {
-		return "application/json"
+		return client.MediaJSON
 	}
-	return "application/yaml"
+	return client.MediaYAML
 }
 
 func diffCommand() *cobra.Command {
@@ -334,12 +321,12 @@ func diffBase(cmd *cobra.Command, c *connection, from string) (*policy.File, err
 	}
 	t := newTransfer(cmd.Context(), newProgress(cmd.ErrOrStderr(), "reading the server's policy", 0), c.timeout)
 	defer t.end()
-	answer, err := c.stream(t, "/v1/policy")
+	body, err := (&export{connection: *c}).open(t.ctx, client.MediaLines)
 	if err != nil {
-		return nil, err
+		return nil, t.explain(hintFailure(err))
 	}
-	defer answer.Close()
-	file, err := policy.ReadLines("server"+policy.LinesSuffix, io.TeeReader(answer, t))
+	defer body.Close()
+	file, err := policy.ReadLines("server"+policy.LinesSuffix, io.TeeReader(body, t))
 	if err != nil {
 		return nil, t.explain(errors.Join(errors.New("the server's policy cannot be read"), err))
 	}

@@ -71,7 +71,7 @@ func (v *visitor) visit(address string) {
 	}
 }
 
-// rotation is a server under load whose certificate, authorities and lists change.
+// rotation is a server under load whose certificate, CAs and CRLs change.
 type rotation struct {
 	*running
 	t        *testing.T
@@ -105,18 +105,18 @@ func (r *rotation) visit(kind string, n int, leaf func() tls.Certificate, s *spe
 // used waits until the server has taken over what was changed.
 func (r *rotation) used() {
 	r.uses++
-	r.eventually(r.t, func() bool { return strings.Count(r.log.String(), "revocation lists are in use") >= r.uses })
+	r.eventually(r.t, func() bool { return strings.Count(r.log.String(), "CRLs loaded") >= r.uses })
 }
 
-// TestRotationUnderLoad: certificates, authorities and lists change a hundred times while 64
+// TestRotationUnderLoad: certificates, CAs and CRLs change a hundred times while 64
 // clients work. No request fails that should not, and none passes that should not.
 func TestRotationUnderLoad(t *testing.T) {
 	r := &rotation{t: t, partners: newRoot(t, "partners")}
 	var authorities, lists string
 	r.running = newRunning(t, func(c *config) {
-		authorities, lists = c.TLS.ClientCA, c.TLS.RevocationLists[0]
+		authorities, lists = c.TLS.ClientCA, c.TLS.CRLs[0]
 	})
-	r.uses = strings.Count(r.log.String(), "revocation lists are in use")
+	r.uses = strings.Count(r.log.String(), "CRLs loaded")
 
 	good, foreign := &spell{}, &spell{}
 	good.passes.Store(true)

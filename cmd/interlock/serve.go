@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/httpapi"
 )
 
 func serveCommand() *cobra.Command {
@@ -25,7 +26,7 @@ func serveCommand() *cobra.Command {
 		Long: `Run the server: the decision API (OpenID AuthZEN 1.0) for callers, the admin API for
 administrators, both by mutual TLS, and health for operators.
 
-With --dev it makes an authority, certificates and a sample policy in ./.interlock, and
+With --dev it makes a CA, certificates and a sample policy in ./.interlock, and
 serves a small orders API to try it on. Without, it takes a configuration file, of which
 this is a whole example; flags go over it:
 
@@ -58,7 +59,7 @@ func (c *config) flags(cmd *cobra.Command) {
 	f.StringVar(&c.BootstrapAdmin, "bootstrap-admin", "", "`principal` that becomes the first administrator of an empty policy")
 	f.StringVar(&c.TLS.Certificate, "tls-certificate", "", "the server's certificate `file`")
 	f.StringVar(&c.TLS.Key, "tls-key", "", "the server's key `file`")
-	f.StringVar(&c.TLS.ClientCA, "client-ca", "", "`file` with the authorities of callers")
+	f.StringVar(&c.TLS.ClientCA, "client-ca", "", "`file` with the CAs of callers")
 	f.TextVar(&c.Log.Level, "log-level", c.Log.Level, "debug, info, warn or error")
 	f.StringVar(&c.Log.Format, "log-format", c.Log.Format, "text or json")
 }
@@ -123,7 +124,7 @@ func serveStore(ctx context.Context, c *config, l *listeners, s *store, dev bool
 		l.stop(0)
 		return err
 	}
-	err = l.trust.use(ctx, engine)
+	err = httpapi.UseTrust(ctx, l.trust, l.connections, engine, log)
 	if err == nil {
 		err = l.handle(c, engine, s, dev, log)
 	}
@@ -140,7 +141,8 @@ func serveStore(ctx context.Context, c *config, l *listeners, s *store, dev bool
 	}
 	log.Info("serving", append(where, slog.Uint64("revision", engine.Revision()), slog.String("store", s.name))...)
 	failed := l.start()
-	go l.trust.watch(ctx, engine)
+	go l.trust.Watch(ctx)
+	go reloadOnHangup(ctx, l.trust, log)
 	select {
 	case err = <-failed:
 	case <-ctx.Done():

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/interlock-authz/interlock/certs/atomicfile"
 )
 
 // transfer is a long way of a policy: it goes on for as long as something moves, and ends
@@ -63,21 +63,19 @@ func (t *transfer) explain(err error) error {
 	}
 }
 
-// fillFile writes a file that appears whole or not at all, in place of one that is there,
-// readable by its owner alone.
+// fillFile writes a file that appears whole or not at all, in place of an existing one, with mode 0600.
 func fillFile(path string, fill func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	f, err := atomicfile.New(path, modePrivate)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone already after a rename
+	defer f.Discard()
 	buffered := bufio.NewWriterSize(f, 256<<10)
-	err = fill(buffered)
-	if err == nil {
-		err = errors.Join(buffered.Flush(), f.Sync())
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := fill(buffered); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := buffered.Flush(); err != nil {
+		return err
+	}
+	return f.Commit()
 }

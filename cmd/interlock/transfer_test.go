@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 // fakeAdmin is a server in place of the admin API, which does what a real one would not.
@@ -30,12 +31,12 @@ type fakeAdmin struct {
 func newFakeAdmin(t *testing.T, serve http.HandlerFunc) *fakeAdmin {
 	t.Helper()
 	dir := t.TempDir()
-	authority, err := certs.InitAuthority(dir, certs.AuthorityOptions{})
+	authority, err := devca.Init(dir, devca.Options{})
 	require.NoError(t, err)
-	server, err := authority.IssueServer(certs.ServerLeaf{})
+	server, err := authority.IssueServer(devca.ServerOptions{})
 	require.NoError(t, err)
 	require.NoError(t, server.Write(dir, "server", true))
-	client, err := authority.IssueClient(certs.ClientLeaf{SPIFFEID: "spiffe://interlock.test/admin"})
+	client, err := authority.IssueClient(devca.ClientOptions{SPIFFEID: "spiffe://interlock.test/admin"})
 	require.NoError(t, err)
 	require.NoError(t, client.Write(dir, "admin", true))
 	in := func(name string) string { return filepath.Join(dir, name) }
@@ -48,7 +49,7 @@ func newFakeAdmin(t *testing.T, serve http.HandlerFunc) *fakeAdmin {
 	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
 	require.NoError(t, err)
 	return &fakeAdmin{t: t, dir: t.TempDir(), flags: []string{
-		"--admin", "https://localhost:" + port, "--ca", in(certs.AuthorityCertFile), "--cert", in("admin.crt"), "--key", in("admin.key"),
+		"--admin", "https://localhost:" + port, "--ca", in(devca.CertFile), "--cert", in("admin.crt"), "--key", in("admin.key"),
 	}}
 }
 

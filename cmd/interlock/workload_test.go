@@ -58,7 +58,7 @@ func (a *agent) FetchX509SVID(_ *workload.X509SVIDRequest, stream workload.Spiff
 	}
 }
 
-// answerOf gives the server an SVID of one authority, and the authority of another domain.
+// answerOf gives the server an SVID of one CA, and the CA of another domain.
 func answerOf(own *minter, federated map[string]*minter) *workload.X509SVIDResponse {
 	svid := own.leaf(uri("spiffe://a.example/server"), extKeyUsage(x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth))
 	answer := &workload.X509SVIDResponse{
@@ -110,12 +110,12 @@ func TestServeFromAWorkloadAPI(t *testing.T) {
 		return err == nil && !after.state.PeerCertificates[0].Equal(before.state.PeerCertificates[0])
 	})
 	_, err = visit(partners, "spiffe://b.example/bob")
-	require.Error(t, err, "its authority is not known any more")
+	require.Error(t, err, "its CA is not known any more")
 
 	broken := answerOf(own, nil)
 	broken.Svids[0].X509Svid = []byte("broken")
 	a.answers <- broken
-	s.eventually(t, func() bool { return strings.Contains(s.log.String(), "stay as they were") })
+	s.eventually(t, func() bool { return strings.Contains(s.log.String(), "CRLs are unchanged") })
 	v, err = visit(alices, alice)
 	require.NoError(t, err)
 	require.Equal(t, 200, v.status)
@@ -127,13 +127,13 @@ func TestAServerHasOneCertificate(t *testing.T) {
 	require.ErrorContains(t, c.check(), "tls.certificate and tls.workload-api.address are both set")
 	c.TLS.Certificate, c.TLS.ClientCA = "", "ca.crt"
 	require.ErrorContains(t, c.check(), "tls.client-ca and tls.workload-api.address are both set")
-	c.TLS.ClientCA, c.TLS.ClientAuthorities = "", []certs.Binding{{File: "partner.crt"}}
+	c.TLS.ClientCA, c.TLS.ClientCAs = "", []certs.Binding{{File: "partner.crt"}}
 	require.NoError(t, c.check())
-	c.TLS.ClientAuthorities, c.TLS.WorkloadAPI = nil, workloadConfig{TrustDomains: []string{"a.example"}}
+	c.TLS.ClientCAs, c.TLS.WorkloadAPI = nil, workloadConfig{TrustDomains: []string{"a.example"}}
 	require.ErrorContains(t, c.check(), "tls.workload-api.address is not set")
 	c.TLS.WorkloadAPI.Address = "tcp://127.0.0.1:1"
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	_, err := newTrust(ctx, &c, (&sharedText{}).logger())
+	_, _, err := newTrust(ctx, &c, (&sharedText{}).logger())
 	require.ErrorContains(t, err, "tls.workload-api: ")
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 // Order is what the API keeps.
@@ -61,7 +62,7 @@ type body struct {
 	Amount *float64 `json:"amount"`
 }
 
-var errBody = &httpapi.Problem{
+var errBody = &client.Problem{
 	Type: "urn:interlock:problem:malformed-body", Title: "Malformed body", Status: http.StatusBadRequest,
 	Detail: `An order is written as {"amount": 12}.`,
 }
@@ -128,7 +129,7 @@ func (a *API) find(r *http.Request) (Order, bool) {
 func (a *API) get(w http.ResponseWriter, r *http.Request) {
 	order, ok := a.find(r)
 	if !ok {
-		httpapi.WriteProblem(w, r, &httpapi.Problem{
+		httpapi.WriteProblem(w, r, &client.Problem{
 			Type: "urn:interlock:problem:not-found", Title: "Not found", Status: http.StatusNotFound, Detail: "There is no such order.",
 		})
 		return

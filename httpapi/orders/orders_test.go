@@ -21,6 +21,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/orders"
 )
@@ -45,7 +46,7 @@ grants:
 type shop struct {
 	t         *testing.T
 	engine    *actors.Engine
-	authority *certs.Authority
+	authority *devca.CA
 	url       string
 }
 
@@ -70,9 +71,9 @@ func newShop(t *testing.T) *shop {
 func (s *shop) serve() {
 	dir := s.t.TempDir()
 	var err error
-	s.authority, err = certs.InitAuthority(filepath.Join(dir, "ca"), certs.AuthorityOptions{})
+	s.authority, err = devca.Init(filepath.Join(dir, "ca"), devca.Options{})
 	require.NoError(s.t, err)
-	pair, err := s.authority.IssueServer(certs.ServerLeaf{})
+	pair, err := s.authority.IssueServer(devca.ServerOptions{})
 	require.NoError(s.t, err)
 	require.NoError(s.t, pair.Write(dir, "server", true))
 	config, err := certs.ServerConfig(certs.ServerOptions{
@@ -95,7 +96,7 @@ func (s *shop) serve() {
 
 func (s *shop) as(name string, http2 bool) *http.Client {
 	s.t.Helper()
-	pair, err := s.authority.IssueClient(certs.ClientLeaf{
+	pair, err := s.authority.IssueClient(devca.ClientOptions{
 		SPIFFEID: "spiffe://interlock.test/" + name, Now: func() time.Time { return time.Now().Add(-time.Minute) },
 	})
 	require.NoError(s.t, err)

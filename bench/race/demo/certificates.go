@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 // certificates makes an authority and certificates in the folder, in place of those that
@@ -13,7 +14,7 @@ func certificates(dir string) (*tls.Config, error) {
 	if err := makeCertificates(dir); err != nil {
 		return nil, err
 	}
-	pool, err := certs.LoadPool(filepath.Join(dir, certs.AuthorityCertFile))
+	pool, err := certs.LoadPool(filepath.Join(dir, devca.CertFile))
 	if err != nil {
 		return nil, err
 	}
@@ -23,18 +24,18 @@ func certificates(dir string) (*tls.Config, error) {
 }
 
 func makeCertificates(dir string) error {
-	authority, err := certs.InitAuthority(dir, certs.AuthorityOptions{Name: "interlock race demo", Force: true})
+	authority, err := devca.Init(dir, devca.Options{Name: "interlock race demo", Force: true})
 	if err != nil {
 		return err
 	}
-	server, err := authority.IssueServer(certs.ServerLeaf{})
+	server, err := authority.IssueServer(devca.ServerOptions{})
 	if err == nil {
 		err = server.Write(dir, "server", true)
 	}
 	for _, name := range []string{"caller", "admin", "auditor"} {
-		var pair certs.KeyPair
+		var pair devca.KeyPair
 		if err == nil {
-			pair, err = authority.IssueClient(certs.ClientLeaf{SPIFFEID: trustDomain + name})
+			pair, err = authority.IssueClient(devca.ClientOptions{SPIFFEID: trustDomain + name})
 		}
 		if err == nil {
 			err = pair.Write(dir, name, true)

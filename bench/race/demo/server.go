@@ -18,6 +18,7 @@ import (
 
 	"github.com/interlock-authz/interlock/bench/race"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 )
 
 // The principals, by their certificates.
@@ -102,7 +103,7 @@ func (s *Server) target(dir string) *race.Target {
 		return race.Change{Request: r, Acknowledged: race.Answer{Status: []int{http.StatusNoContent}}}
 	}
 	return &race.Target{
-		Name: s.form.String(), CA: filepath.Join(dir, certs.AuthorityCertFile),
+		Name: s.form.String(), CA: filepath.Join(dir, devca.CertFile),
 		Call: race.Call{
 			Request: request("caller", http.MethodPost, "/entries"),
 			Allowed: race.Answer{Status: []int{http.StatusOK}}, Denied: race.Answer{Status: []int{http.StatusForbidden}},

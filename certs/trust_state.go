@@ -1,0 +1,73 @@
+package certs
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"time"
+)
+
+// TrustState is what a [Trust] has loaded. It is immutable and safe for concurrent use.
+type TrustState struct {
+	tls        *tls.Config
+	anchors    *TrustAnchors
+	identifier *Identifier
+	loaded     *CRLs // as they were read
+	crls       *CRLs // as they are at the moment of the state
+	stale      []string
+	at         time.Time
+	// withdrawn are the CAs that were trust anchors earlier, by the SHA-256 of their public keys in hexadecimal.
+	withdrawn map[string]*x509.Certificate
+}
+
+// Identifier identifies clients under the trust anchors of this state.
+func (s *TrustState) Identifier() *Identifier { return s.identifier }
+
+// TrustAnchors returns the CAs of clients.
+func (s *TrustState) TrustAnchors() *TrustAnchors { return s.anchors }
+
+// CRLs returns the CRLs, as they were when the state was made: see [CRLs.At].
+func (s *TrustState) CRLs() *CRLs { return s.crls }
+
+// StaleCRLs names the CAs whose next CRL is overdue.
+func (s *TrustState) StaleCRLs() []string { return s.stale }
+
+// Certificate returns the server's own certificate, which the caller only reads.
+func (s *TrustState) Certificate() *x509.Certificate { return s.tls.Certificates[0].Leaf }
+
+// Issuers returns the SHA-256 of the public key of each CA that can issue certificates of clients, in hexadecimal: the
+// trust anchors, and the intermediate CAs that have a CRL.
+func (s *TrustState) Issuers() []string {
+	return append(s.anchors.Issuers(), s.crls.Issuers()...)
+}
+
+// Revoked reports whether a certificate is revoked, by a CRL or because its issuer was a trust anchor and is none any more.
+// The arguments are those of [CRLs.Revoked].
+func (s *TrustState) Revoked(issuer, serial string) bool {
+	return s.withdrawn[issuer] != nil || s.crls.Revoked(issuer, serial)
+}
+
+// withdraw notes the CAs that an earlier state trusted, or had withdrawn, and that this state does not trust.
+func (s *TrustState) withdraw(last *TrustState) {
+	s.withdrawn = map[string]*x509.Certificate{}
+	issuers := s.anchors.Issuers()
+	for _, cert := range slices.Concat(last.anchors.all, slices.Collect(maps.Values(last.withdrawn))) {
+		sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+		key := hex.EncodeToString(sum[:])
+		if !s.anchors.Trusts(cert) && !slices.Contains(issuers, key) {
+			s.withdrawn[key] = cert
+		}
+	}
+}
+
+// age finds the CRLs that are stale at a moment.
+func (s *TrustState) age(now time.Time, accept bool) {
+	crls, stale := s.loaded.At(now)
+	if accept {
+		crls = s.loaded
+	}
+	s.at, s.crls, s.stale = now, crls, stale
+}

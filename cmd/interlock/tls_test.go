@@ -1,0 +1,142 @@
+package main
+
+import (
+	"crypto/tls"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/certs"
+)
+
+// old has a client speak no more than TLS 1.2.
+func old(config *tls.Config) *tls.Config {
+	config.MaxVersion = tls.VersionTLS12
+	return config
+}
+
+// SECURITY, line 9.
+func TestTLS_TLS13IsTheDefault(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"", "1.3"} {
+		s := newRunning(t, func(c *config) { c.TLS.MinVersion = version })
+		client := s.client(s.clients.leaf())
+		state := s.requireVisit(t, client, http.StatusOK, false).state
+		require.EqualValues(t, tls.VersionTLS13, state.Version)
+		require.Equal(t, tls.X25519MLKEM768, state.CurveID, "the hybrid key exchange stays on")
+		_, err := s.visit(old(s.client(s.clients.leaf())), alice)
+		require.ErrorContains(t, err, "remote error: tls: protocol version not supported")
+	}
+}
+
+// newOldEcho speaks TLS 1.2 too.
+func newOldEcho(t testing.TB) (*echo, *minter) {
+	t.Helper()
+	clients := newRoot(t, "clients")
+	c := defaultConfig()
+	c.TLS.MinVersion, c.TLS.ClientCA = "1.2", clients.write(t, filepath.Join(t.TempDir(), "clients.crt"))
+	return newEcho(t, c), clients
+}
+
+// SECURITY, line 9.
+func TestTLS_TLS12ByChoiceWithGosOwnSuites(t *testing.T) {
+	t.Parallel()
+	e, clients := newOldEcho(t)
+	suites := map[uint16]bool{}
+	for _, suite := range tls.CipherSuites() {
+		suites[suite.ID] = true
+	}
+	for _, protocol := range protocols {
+		client := old(e.client(clients.leaf(), protocol, newSessions()))
+		for _, resumed := range []bool{false, true} {
+			got, err := e.get(client, nil)
+			require.NoError(t, err)
+			require.Equal(t, alice, got.verdict(t))
+			require.EqualValues(t, tls.VersionTLS12, got.TLS.Version)
+			require.True(t, suites[got.TLS.CipherSuite], tls.CipherSuiteName(got.TLS.CipherSuite))
+			require.Equal(t, resumed, got.TLS.DidResume)
+		}
+		got, err := e.get(e.client(clients.leaf(), protocol, newSessions()), nil)
+		require.NoError(t, err)
+		require.EqualValues(t, tls.VersionTLS13, got.TLS.Version, "who can do better, does")
+	}
+}
+
+// SECURITY, line 9.
+func TestTLS_NoSuiteThatIsInsecure(t *testing.T) {
+	t.Parallel()
+	e, clients := newOldEcho(t)
+	for _, suite := range tls.InsecureCipherSuites() {
+		client := old(e.client(clients.leaf(), http1, newSessions()))
+		client.CipherSuites = []uint16{suite.ID}
+		_, err := e.get(client, nil)
+		require.Error(t, err, suite.Name)
+	}
+	older := e.client(clients.leaf(), http1, newSessions())
+	older.MinVersion, older.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	_, err := e.get(older, nil)
+	require.ErrorContains(t, err, "protocol version not supported")
+}
+
+// TestTLS_IdentityRulesHoldInTLS12 tries what TestMatrix tries by TLS 1.3.
+// SECURITY, line 9.
+func TestTLS_IdentityRulesHoldInTLS12(t *testing.T) {
+	t.Parallel()
+	e, clients := newOldEcho(t)
+	for want, leaf := range map[string]tls.Certificate{
+		no(certs.ReasonNoCertificate):    {},
+		no(certs.ReasonSeveralSPIFFEIDs): clients.leaf(uri(alice, "spiffe://a.example/bob")),
+		no(certs.ReasonNotForClients):    clients.leaf(extKeyUsage()),
+	} {
+		client := old(e.client(leaf, http1, newSessions()))
+		for _, resumed := range []bool{false, true} {
+			got, err := e.get(client, nil)
+			require.NoError(t, err)
+			require.Equal(t, want, got.verdict(t))
+			require.Equal(t, resumed, got.TLS.DidResume)
+		}
+	}
+	for _, leaf := range []tls.Certificate{newRoot(t, "other").leaf(), clients.leaf(extension(false, 80_000))} {
+		_, err := e.get(old(e.client(leaf, http1, newSessions())), nil)
+		require.Error(t, err)
+	}
+}
+
+// SECURITY, line 9.
+func TestTLS_AVersionThatIsNoneIsRefused(t *testing.T) {
+	for text, fault := range map[string]string{
+		`min-version: "1.1"`:  `tls.min-version is "1.1"; it is "1.3" or "1.2"`,
+		`min-version: TLS1.2`: `tls.min-version is "TLS1.2"; it is "1.3" or "1.2"`,
+		`min-version: "1.2"`:  "",
+		`min-version: 1.2`:    "",
+		`min-version: "1.3"`:  "",
+	} {
+		path := filepath.Join(t.TempDir(), "interlock.yaml")
+		require.NoError(t, os.WriteFile(path, []byte("tls:\n  certificate: x\n  key: x\n  client-ca: x\n  "+text+"\n"), 0o600))
+		c := defaultConfig()
+		require.NoError(t, c.load(path))
+		if fault == "" {
+			require.NoError(t, c.check())
+			continue
+		}
+		require.EqualError(t, c.check(), fault)
+	}
+	_, err := certs.ServerConfig(certs.ServerOptions{ClientCAs: newRoot(t, "any").pool(), MinVersion: tls.VersionTLS11})
+	require.ErrorIs(t, err, certs.ErrMinVersion)
+}
+
+// TestTLS_TheServerSpeaksTLS12IfToldTo checks that the key of the configuration
+// reaches the listeners.
+// SECURITY, line 9.
+func TestTLS_TheServerSpeaksTLS12IfToldTo(t *testing.T) {
+	t.Parallel()
+	s := newRunning(t, func(c *config) { c.TLS.MinVersion = "1.2" })
+	client := old(s.client(s.clients.leaf()))
+	require.EqualValues(t, tls.VersionTLS12, s.requireVisit(t, client, http.StatusOK, false).state.Version)
+	s.requireVisit(t, client, http.StatusOK, true)
+	s.exchangeServer(t)
+	s.requireVisit(t, client, http.StatusOK, false)
+}

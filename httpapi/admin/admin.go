@@ -1,0 +1,129 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/control"
+	"github.com/interlock-authz/interlock/actors/oplog"
+	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/internal/web"
+)
+
+// Defaults of [Options].
+const (
+	// DefaultBodyLimit fits a whole policy.
+	DefaultBodyLimit  = 64 << 20
+	DefaultLinesLimit = 4 << 30
+	DefaultIdle       = 30 * time.Second
+)
+
+// Options of [New]. Engine is required.
+type Options struct {
+	Engine *actors.Engine
+	// Identifier finds the caller of a request; nil for mutual TLS with SPIFFE IDs.
+	Identifier httpapi.Identifier
+	// Issuers returns the SHA-256 of the public keys of the callers' trust anchors, in
+	// hexadecimal, as certs.TrustAnchors.Issuers does. The issuer of a certificate that is
+	// revoked by its serial number has to be one of them; nil accepts any.
+	Issuers func() []string
+	// Logger is for requests without a log of their own; nil for slog.Default.
+	Logger *slog.Logger
+	// BodyLimit bounds a body in bytes; 0 for [DefaultBodyLimit].
+	BodyLimit int64
+	// LinesLimit bounds a policy in lines instead of BodyLimit; 0 for [DefaultLinesLimit].
+	LinesLimit int64
+	// Idle bounds the time for each 64 KiB of a policy in lines, sent or received; 0 for
+	// [DefaultIdle].
+	Idle time.Duration
+	// Store is the store of the engine's log; nil for a log in memory.
+	Store Store
+}
+
+// Store is what an operator can do with the store of a running engine.
+type Store interface {
+	// Verify reads the whole store. Its errors name what is damaged.
+	Verify(ctx context.Context) (oplog.Verification, error)
+	// Backup writes a copy of the store.
+	Backup(ctx context.Context, to io.Writer) error
+}
+
+// api serves the endpoints.
+type api struct {
+	engine  *actors.Engine
+	callers httpapi.Identifier
+	issuers func() []string
+	limit   int64
+	store   Store
+
+	connected connected
+
+	lines      http.Handler // getLines behind the guard
+	linesLimit int64
+	idle       time.Duration
+}
+
+// New returns the handler of /v1/changes, /v1/policy, /v1/principals, /v1/leases, /v1/explain
+// and /v1/store. It can be mounted on any router that leaves the path as it is. It is safe for
+// concurrent use.
+func New(o Options) http.Handler {
+	a := &api{
+		engine: o.Engine, callers: o.Identifier, issuers: o.Issuers, store: o.Store,
+		limit:      cmp.Or(o.BodyLimit, DefaultBodyLimit),
+		linesLimit: cmp.Or(o.LinesLimit, DefaultLinesLimit),
+		idle:       cmp.Or(o.Idle, DefaultIdle),
+	}
+	if a.callers == nil {
+		a.callers = httpapi.NewConnections(nil)
+	}
+	r := httpapi.NewRouter(o.Logger)
+	for _, route := range []struct {
+		method, path string
+		serve        web.HandlerFunc
+	}{
+		{http.MethodPost, "/v1/changes", a.postChanges},
+		{http.MethodGet, "/v1/changes/{revision}", a.getReceipt},
+		{http.MethodGet, "/v1/policy", a.getPolicy},
+		{http.MethodHead, "/v1/policy", a.headPolicy},
+		{http.MethodPut, "/v1/policy", a.putPolicy},
+		{http.MethodGet, "/v1/principals", a.getPrincipal},
+		{http.MethodGet, "/v1/leases", a.getLeases},
+		{http.MethodPost, "/v1/explain", a.postExplain},
+	} {
+		r.Handle(route.path, web.Handle(o.Logger, route.serve)).Methods(route.method)
+	}
+	// Long requests are operations: they end when their caller loses the right.
+	guard := httpapi.NewGuard(o.Engine, a.callers, o.Logger)
+	protect := func(action, resource string, serve web.HandlerFunc) http.Handler {
+		return guard.Protect(httpapi.Rule{Action: action, Resource: resource, Mode: httpapi.Admit}, web.Handle(o.Logger, serve))
+	}
+	a.lines = protect(control.ActionRead, control.ResourcePolicy, a.getLines)
+	r.Handle("/v1/changes", protect(control.ActionRead, control.ResourceChanges, a.getChanges)).Methods(http.MethodGet)
+	r.Handle("/v1/store/verify", protect(control.ActionOperate, control.ResourceStore, a.postVerify)).Methods(http.MethodPost)
+	r.Handle("/v1/store/backup", protect(control.ActionOperate, control.ResourceStore, a.getBackup)).Methods(http.MethodGet)
+	return r
+}
+
+// authorize returns an error unless the caller of r has the right.
+func (a *api) authorize(r *http.Request, action, resource string) error {
+	caller, err := a.callers.Identify(r)
+	if err != nil {
+		return err
+	}
+	if err := web.Authorize(r.Context(), a.engine, caller.Request(action, resource)); err != nil {
+		return err
+	}
+	a.connected.add(caller.Principal)
+	return nil
+}
+
+// etag identifies a revision of this store. The number alone has no meaning in another store.
+func (a *api) etag(revision uint64) string {
+	return `"` + a.engine.StoreID() + "." + strconv.FormatUint(revision, 10) + `"`
+}

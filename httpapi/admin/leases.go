@@ -1,0 +1,32 @@
+package admin
+
+import (
+	"net/http"
+
+	"github.com/interlock-authz/interlock/actors/control"
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/internal/web"
+)
+
+// getLeases answers with the operations in flight.
+func (a *api) getLeases(w http.ResponseWriter, r *http.Request) error {
+	if err := a.authorize(r, control.ActionRead, control.ResourceLeases); err != nil {
+		return err
+	}
+	if err := onlyQuery(r, "principal"); err != nil {
+		return err
+	}
+	var who policy.Principal
+	if id := r.URL.Query().Get("principal"); id != "" {
+		var err error
+		if who, err = policy.ParsePrincipal(id); err != nil {
+			return policy.At("principal", err)
+		}
+	}
+	leases, err := a.engine.Leases(r.Context(), who)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, &client.Leases{Leases: leaseDocuments(leases)})
+}

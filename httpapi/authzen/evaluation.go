@@ -1,0 +1,197 @@
+package authzen
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/httpapi/internal/web"
+)
+
+// others are the unknown members of an object. AuthZEN says to ignore them. A known name in
+// another case is rejected: a reader that ignores case would accept it and decide differently.
+type others map[string]jsontext.Value
+
+func (o others) check(pointer string, known ...string) error {
+	for name := range o {
+		for _, k := range known {
+			if strings.EqualFold(name, k) {
+				return &web.BodyError{Pointer: pointer + "/" + k, Offset: -1, Detail: "has another case; names are case-sensitive"}
+			}
+		}
+	}
+	return nil
+}
+
+// entity reads a subject or a resource. Unlike [client.Entity] it tells a missing member, which
+// is nil, from an empty one, and has the unknown members.
+type entity struct {
+	Type       *string        `json:"type"`
+	ID         *string        `json:"id"`
+	Properties map[string]any `json:"properties"`
+	Others     others         `json:",embed"`
+}
+
+// action reads an action.
+type action struct {
+	Name       *string        `json:"name"`
+	Properties map[string]any `json:"properties"`
+	Others     others         `json:",embed"`
+}
+
+// evaluation reads a [client.Evaluation].
+type evaluation struct {
+	Subject  *entity        `json:"subject"`
+	Action   *action        `json:"action"`
+	Resource *entity        `json:"resource"`
+	Context  map[string]any `json:"context"`
+	Others   others         `json:",embed"`
+}
+
+// check rejects names in another case, also in the entities.
+func (e *evaluation) check(pointer string, more ...string) error {
+	if err := e.Others.check(pointer, append(more, "subject", "action", "resource", "context")...); err != nil {
+		return err
+	}
+	if err := e.Subject.check(pointer + "/subject"); err != nil {
+		return err
+	}
+	if err := e.Resource.check(pointer + "/resource"); err != nil {
+		return err
+	}
+	if e.Action == nil {
+		return nil
+	}
+	return e.Action.Others.check(pointer+"/action", "name", "properties")
+}
+
+func (e *entity) check(pointer string) error {
+	if e == nil {
+		return nil
+	}
+	return e.Others.check(pointer, "type", "id", "properties")
+}
+
+// inherit fills in from d what e lacks: whole entities, and the type, ID or name of an entity
+// that e has.
+func (e *evaluation) inherit(d *evaluation) {
+	e.Subject = e.Subject.orElse(d.Subject)
+	e.Resource = e.Resource.orElse(d.Resource)
+	if e.Action == nil {
+		e.Action = d.Action
+	} else if e.Action.Name == nil && d.Action != nil {
+		e.Action.Name = d.Action.Name
+	}
+	if e.Context == nil {
+		e.Context = d.Context
+	}
+}
+
+func (e *entity) orElse(d *entity) *entity {
+	if e == nil || d == nil {
+		if e == nil {
+			return d
+		}
+		return e
+	}
+	if e.Type == nil {
+		e.Type = d.Type
+	}
+	if e.ID == nil {
+		e.ID = d.ID
+	}
+	return e
+}
+
+// question makes the engine's request of the evaluation. The error is a *web.BodyError.
+func (e *evaluation) question() (actors.Request, error) {
+	who, err := e.Subject.principal()
+	if err != nil {
+		return actors.Request{}, err
+	}
+	if e.Action == nil || e.Action.Name == nil {
+		return actors.Request{}, unusable("/action/name", "is missing")
+	}
+	if err := policy.CheckAction(*e.Action.Name); err != nil {
+		return actors.Request{}, unusable("/action/name", err.Error())
+	}
+	what, err := e.Resource.resource()
+	if err != nil {
+		return actors.Request{}, err
+	}
+	return actors.Request{Principal: who, Action: *e.Action.Name, Resource: what, Properties: e.properties()}, nil
+}
+
+func (e *evaluation) properties() *policy.Properties {
+	if e.Subject.Properties == nil && e.Action.Properties == nil && e.Resource.Properties == nil && e.Context == nil {
+		return nil
+	}
+	return &policy.Properties{
+		Principal: e.Subject.Properties, Action: e.Action.Properties, Resource: e.Resource.Properties, Context: e.Context,
+	}
+}
+
+func unusable(pointer, detail string) *web.BodyError {
+	return &web.BodyError{Pointer: pointer, Offset: -1, Detail: detail}
+}
+
+// principalType is the type of a subject whose ID is a whole principal.
+const principalType = "principal"
+
+// certificateKinds are the kinds of principals that only a certificate gives. No subject may have
+// one as its type.
+var certificateKinds = map[certs.Rule]bool{
+	certs.RuleSPIFFE: true, certs.RuleDNS: true, certs.RuleEmail: true, certs.RuleURI: true,
+	certs.RuleSHA256: true, certs.RuleSPKI: true, certs.RuleCN: true,
+}
+
+// principal is the subject's ID if its type is "principal", else type:id.
+func (e *entity) principal() (policy.Principal, error) {
+	if err := e.complete("/subject"); err != nil {
+		return policy.Principal{}, err
+	}
+	text := *e.ID
+	if *e.Type != principalType {
+		if certificateKinds[certs.Rule(strings.ToLower(*e.Type))] {
+			return policy.Principal{}, unusable("/subject/type", fmt.Sprintf(
+				"is %q, a kind of identity that only certificates give; use the type %q with the whole identity as the id", *e.Type, principalType))
+		}
+		text = *e.Type + ":" + *e.ID
+	}
+	who, err := policy.ParsePrincipal(text)
+	if err != nil {
+		return policy.Principal{}, unusable("/subject", err.Error())
+	}
+	return who, nil
+}
+
+// resource is type/id.
+func (e *entity) resource() (string, error) {
+	if err := e.complete("/resource"); err != nil {
+		return "", err
+	}
+	what := *e.Type + "/" + *e.ID
+	if err := policy.CheckResource(what); err != nil {
+		return "", unusable("/resource", err.Error())
+	}
+	return what, nil
+}
+
+// complete rejects an entity that lacks a type or an ID, or whose type is malformed.
+func (e *entity) complete(pointer string) error {
+	switch {
+	case e == nil:
+		return unusable(pointer, "is missing")
+	case e.Type == nil:
+		return unusable(pointer+"/type", "is missing")
+	case e.ID == nil || *e.ID == "":
+		return unusable(pointer+"/id", "is missing or empty")
+	case !policy.IsKind(*e.Type):
+		return unusable(pointer+"/type", "is not one or more of the characters A-Z a-z 0-9 _ . -")
+	}
+	return nil
+}
