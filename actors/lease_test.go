@@ -243,7 +243,7 @@ func TestGrace(t *testing.T) {
 			done <- r
 		}()
 		synctest.Wait()
-		require.NoError(t, quick.Context().Err(), "cancelled before its grace was over")
+		require.NoError(t, quick.Context().Err(), "canceled before its grace was over")
 		require.ErrorIs(t, e.Execute(t.Context(), writeAs(alice), nothing), actors.ErrDenied, "grace is for what runs")
 		time.Sleep(time.Second)
 		quick.Release()
@@ -349,7 +349,7 @@ func TestClose(t *testing.T) {
 		closed := make(chan error)
 		go func() { closed <- e.Close(ctx) }()
 		synctest.Wait()
-		require.NoError(t, obeys.Context().Err(), "cancelled before the deadline")
+		require.NoError(t, obeys.Context().Err(), "canceled before the deadline")
 		require.ErrorIs(t, e.Execute(t.Context(), writeAs(alice), nothing), actors.ErrClosed)
 		_, err = e.Update(t.Context(), revoke(alice, "writer"))
 		require.ErrorIs(t, err, actors.ErrClosed)

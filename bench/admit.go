@@ -14,6 +14,6 @@ func (a admitting) use(req *actors.Request, operation actors.Func) bool {
 		return false
 	}
 	defer lease.Release()
-	_ = operation(lease.Context()) // an operation that is cancelled says so
+	_ = operation(lease.Context()) // an operation that is canceled says so
 	return true
 }

@@ -159,7 +159,7 @@ func (s *Source) watch(ctx context.Context) {
 		if status.Code(err) == codes.InvalidArgument {
 			return // to be asked again would be no use, says the standard
 		}
-		// An agent that is stopping says that the call is cancelled, and go-spiffe takes it for our word.
+		// An agent that is stopping says that the call is canceled, and go-spiffe takes it for our word.
 		select {
 		case <-ctx.Done():
 		case <-time.After(firstRetry):

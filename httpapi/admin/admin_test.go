@@ -71,7 +71,7 @@ func TestG2_AReceiptSaysWhatTheUpdateEnded(t *testing.T) {
 	require.Len(t, doc.Ended, 1)
 	require.Equal(t, 1, doc.EndedCount)
 	ended := doc.Ended[0]
-	require.Equal(t, "cancelled", ended.How)
+	require.Equal(t, "canceled", ended.How)
 	after, err := time.ParseDuration(ended.After)
 	require.NoError(t, err)
 	require.Less(t, after, patience)

@@ -113,7 +113,7 @@ func TestG2_AnExportEndsWithTheRightToIt(t *testing.T) {
 		require.EqualValues(t, 2, s.change("admin", "", grant("bob", "reader")).receipt(t, 200).Revision)
 		doc := s.change("admin", "?wait=30s", revoke("auditor", "auditor")).receipt(t, 200)
 		require.Len(t, doc.Ended, 1)
-		require.Equal(t, "cancelled", doc.Ended[0].How)
+		require.Equal(t, "canceled", doc.Ended[0].How)
 		requireCutOff(t, got)
 	}
 }

@@ -24,7 +24,7 @@ type EndedLease struct {
 	Principal string `json:"principal"`
 	Action    string `json:"action"`
 	Resource  string `json:"resource"`
-	// How is "finished" or "cancelled".
+	// How is "finished" or "canceled".
 	How string `json:"how"`
 	// After is a duration such as "85µs", counted from when the update took effect.
 	After string `json:"after"`
