@@ -10,28 +10,27 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// delivery is where activations wait for the delivery, and learn of deliveries that
-// have begun.
+// delivery is how far the log has delivered. Activations wait on it.
 type delivery struct {
-	// begun is the revision whose delivery has begun: from then on every mailbox that is
-	// registered gets it. Who registers later sees it here.
+	// begun is the last revision whose delivery has begun. Every mailbox that is registered
+	// then gets its message. An activation that registers later reads it here.
 	begun   atomic.Uint64
 	waiting atomic.Int32
 	mu      sync.Mutex
 	signal  chan struct{}
 
-	turn  sync.Mutex // held while a group is carried out
-	ended bool       // nothing takes effect any more
+	turn  sync.Mutex // held while a group is delivered
+	ended bool       // outcomes no longer take effect
 }
 
-// end returns when nothing that the log delivers takes effect any more.
+// end makes later outcomes have no effect. It waits for the current group.
 func (d *delivery) end() {
 	d.turn.Lock()
 	defer d.turn.Unlock()
 	d.ended = true
 }
 
-// reach returns when the published table has that revision or a later one.
+// reach waits until the published table has that revision or a later one.
 func (d *delivery) reach(ctx context.Context, e *Engine, revision uint64) error {
 	if e.Revision() >= revision {
 		return nil
@@ -63,7 +62,7 @@ func (d *delivery) reach(ctx context.Context, e *Engine, revision uint64) error 
 	}
 }
 
-// reached wakes who waits; it is called after publishing.
+// reached wakes the callers of reach. It is called after a table is published.
 func (d *delivery) reached() {
 	if d.waiting.Load() == 0 {
 		return
@@ -76,8 +75,8 @@ func (d *delivery) reached() {
 	}
 }
 
-// activate finds or makes the mailbox of a principal that has none. A principal without
-// any grant is denied here, and costs no memory.
+// activate makes the mailbox of a principal, or returns one that another caller has made
+// meanwhile. A principal without any grant is denied without one, so that it costs no memory.
 func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*principal, error) {
 	if e.shared.closing.Load() {
 		return nil, ErrClosed
@@ -91,7 +90,7 @@ func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*prin
 	if err != nil {
 		return nil, ErrFault
 	}
-	if stranger(table, who, record) {
+	if withoutGrants(table, who, record) {
 		var at moment
 		e.now(&at)
 		why := req.Credential.check(&at)
@@ -108,7 +107,7 @@ func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*prin
 		return other, nil
 	}
 	if err := e.spawn(p); err != nil {
-		e.log.Error("a principal's actor cannot be started; it is denied", slog.String("principal", who.String()), slog.Any("error", err))
+		e.log.Error("starting the actor failed, principal denied", slog.String("principal", who.String()), slog.Any("error", err))
 		p.leave()
 		return nil, ErrFault
 	}
@@ -116,30 +115,29 @@ func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*prin
 	return p, nil
 }
 
-// readRecord reads what the log keeps of a principal. That it cannot is logged, unless it
-// was said already that the log has failed.
+// readRecord reads a principal's record from the log. It logs an error, unless the log has
+// failed as a whole, which was logged then.
 func (e *Engine) readRecord(who policy.Principal) (*policy.Record, error) {
 	record, err := e.journal.Record(who)
 	if err != nil && e.Failure() == nil {
-		e.log.Error("a principal's record cannot be read; it is denied", slog.String("principal", who.String()), slog.Any("error", err))
+		e.log.Error("reading the record failed, principal denied", slog.String("principal", who.String()), slog.Any("error", err))
 	}
 	return record, err
 }
 
-// stranger reports whether the principal holds nothing at the table's revision. The
-// record was read after the table was published; one that changed later tells nothing.
-func stranger(t *policy.Table, who policy.Principal, r *policy.Record) bool {
+// withoutGrants reports whether the principal has no grant at the table's revision. The record
+// was read after the table was published. A record that changed later proves nothing.
+func withoutGrants(t *policy.Table, who policy.Principal, r *policy.Record) bool {
 	if r != nil && (len(r.Grants) > 0 || r.Revision > t.Revision()) {
 		return false
 	}
 	return !t.HasPatternGrant(who)
 }
 
-// openUp completes an activation whose turn the caller owns. The mailbox is registered,
-// so every change whose delivery begins from now on is in its lane or will be; what it
-// reads has to be up to date with all that began before. If reached says that delivery has
-// not come so far, the activation goes on in a goroutine of its own, for a caller may
-// leave before.
+// openUp completes an activation whose turn the caller owns. The mailbox is registered, so it
+// gets the messages of all deliveries that begin from now on. What it reads has to include
+// all deliveries that began before. If reached returns false for a revision, the activation
+// continues on a goroutine of its own, because its caller may give up.
 func (p *principal) openUp(reached func(revision uint64) bool) {
 	e := p.engine
 	if !reached(e.delivery.begun.Load()) {
@@ -147,7 +145,7 @@ func (p *principal) openUp(reached func(revision uint64) bool) {
 		return
 	}
 	if e.shared.closing.Load() || e.Failure() != nil {
-		p.leave() // the log may be closed soon, or its delivery never come
+		p.leave() // the log may be closed, or never deliver
 		return
 	}
 	record, err := e.readRecord(p.who)
@@ -155,13 +153,13 @@ func (p *principal) openUp(reached func(revision uint64) bool) {
 		p.leave()
 		return
 	}
-	// What was applied and not delivered yet must not be acted upon.
+	// A revision that is applied and not delivered must not take effect here.
 	if record != nil && !reached(record.Revision) {
 		go p.openUp(e.awaitDelivered)
 		return
 	}
 	if record != nil && !e.delivered(record.Revision) {
-		p.leave() // nor will it ever be
+		p.leave() // it will never be delivered
 		return
 	}
 	var at moment
@@ -172,8 +170,7 @@ func (p *principal) openUp(reached func(revision uint64) bool) {
 		p.leave()
 		return
 	}
-	// What it shows to the authority, and that it is open, comes last: it is told of every
-	// change until then.
+	// Until view and open are stored, the authority sends every change to this principal.
 	p.handleControl(&at)
 	p.view.Store(p.held)
 	p.appliedTo.Store(p.table.Revision())
@@ -186,15 +183,15 @@ func (p *principal) openUp(reached func(revision uint64) bool) {
 
 func (e *Engine) delivered(revision uint64) bool { return e.Revision() >= revision }
 
-// awaitDelivered waits for the delivery. It gives up when the engine closes, or its log has
-// failed.
+// awaitDelivered waits until a revision is delivered, the engine closes or its log fails. It
+// returns true.
 func (e *Engine) awaitDelivered(revision uint64) bool {
 	_ = e.delivery.reach(context.Background(), e, revision)
 	return true
 }
 
-// leave closes a mailbox whose turn the caller owns and that has no leases: it leaves the
-// directory first, and sends whoever waits back there.
+// leave closes a mailbox without leases whose turn the caller owns. It leaves the directory
+// first. Queued requests are sent back to the directory.
 func (p *principal) leave() {
 	p.engine.directory.remove(p)
 	p.close()
@@ -210,16 +207,16 @@ func (p *principal) leave() {
 	p.stopActor()
 }
 
-// passivateIdle closes the mailboxes that nobody has used for long.
-// After a failure of the log nobody could come back.
+// passivateIdle closes the mailboxes that were idle for long. It does nothing after a failure
+// of the log, because the principals could not be activated again.
 func (e *Engine) passivateIdle() {
 	if e.Failure() == nil {
 		e.passivate(e.shared.time.Load() - int64(e.idle))
 	}
 }
 
-// passivate closes the mailboxes that were last used at that time or before, in
-// nanoseconds of Unix time, and that hold no lease and no request.
+// passivate closes the mailboxes without leases and requests that were last used at idleSince
+// or before, in nanoseconds of Unix time.
 func (e *Engine) passivate(idleSince int64) {
 	e.directory.each(func(p *principal) {
 		if p.lastUsed.Load() > idleSince || p.inFlight.Load() > 0 || !p.open.Load() || !p.acquire() {

@@ -7,9 +7,9 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// Changes calls yield with the updates after a revision, in order, until yield returns
-// false or there is none left that was delivered. [oplog.ErrNoHistory] is returned if the log
-// keeps none, and [oplog.ErrCompacted] is wrapped if changes after that revision were removed.
+// Changes calls yield with the delivered updates after a revision, in order, until yield
+// returns false. The error is [oplog.ErrNoHistory] if the log keeps none, and wraps
+// [oplog.ErrCompacted] if updates after that revision were removed.
 func (e *Engine) Changes(after uint64, yield func(*oplog.Entry) bool) error {
 	history, ok := e.journal.(oplog.History)
 	if !ok {
@@ -24,14 +24,13 @@ func (e *Engine) Changes(after uint64, yield func(*oplog.Entry) bool) error {
 	})
 }
 
-// Await returns when an update after that revision was delivered, or with the error of
-// ctx, with [ErrClosed] once the engine stops admitting, or [ErrFault] once its log has
-// failed.
+// Await returns nil when an update after that revision is delivered. The error is that of
+// ctx, [ErrClosed] when the engine stops admitting, or [ErrFault] when its log has failed.
 func (e *Engine) Await(ctx context.Context, after uint64) error {
 	return e.delivery.reach(ctx, e, after+1)
 }
 
-// Oldest returns the first revision of which the change is kept, 0 if there is none.
+// Oldest returns the first revision whose change is kept, 0 if there is none.
 func (e *Engine) Oldest() uint64 {
 	if history, ok := e.journal.(oplog.History); ok {
 		return history.Oldest()
@@ -39,10 +38,10 @@ func (e *Engine) Oldest() uint64 {
 	return 0
 }
 
-// At calls look with the policy as it was at a revision. [oplog.ErrNoHistory] is returned if
-// the log keeps none, [ErrUnknownRevision] for one that was not delivered, and
-// [oplog.ErrCompacted] is wrapped for one that is not kept any more. After an error what look
-// has seen must not be used.
+// At calls look with the policy at a revision. The error is [oplog.ErrNoHistory] if the log
+// keeps none, [ErrUnknownRevision] if the revision was not delivered, and wraps
+// [oplog.ErrCompacted] if it is no longer kept. After an error the caller must not use what
+// look has seen.
 func (e *Engine) At(revision uint64, look func(policy.View)) error {
 	history, ok := e.journal.(oplog.History)
 	if !ok {

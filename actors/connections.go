@@ -5,21 +5,21 @@ import (
 	"runtime/debug"
 )
 
-// Connections knows by which connections principals come; the engine knows none. It must be
-// safe for concurrent use, and must not wait for operations that run on its connections:
-// one of them may be waiting for the receipt.
+// Connections closes the connections of revoked certificates for the engine. It must be safe
+// for concurrent use, and must not wait for operations that run on its connections, because
+// one of them may wait for the receipt.
 type Connections interface {
-	// CloseEnded closes all connections that were made with a credential which has ended: those
-	// that are idle now, the others after what is under way on them. It returns how many they
-	// are. Whoever makes a connection meanwhile, or later, asks ended himself, which is
-	// [Engine.Ended]: so the engine calls it at its start too.
+	// CloseEnded closes all connections whose credential has ended: idle ones at once, busy
+	// ones after their requests. It returns their number. The implementation checks
+	// connections that are made later with ended, which is [Engine.Ended]; for this the engine
+	// also calls CloseEnded when it starts.
 	CloseEnded(ended func(*Credential) bool) int
 }
 
-// closeConnections has connections closed after a change of the revocations, and the
-// receipt wait for the answer.
+// closeConnections closes connections after a change of the revocations. The tracker waits
+// for it.
 func (e *Engine) closeConnections(t *tracker) {
-	if e.doors == nil {
+	if e.connections == nil {
 		return
 	}
 	t.expect()
@@ -27,17 +27,16 @@ func (e *Engine) closeConnections(t *tracker) {
 		closed := 0
 		defer func() {
 			if v := recover(); v != nil {
-				e.log.Error("connections of revoked certificates were not closed", slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+				e.log.Error("closing connections of revoked certificates failed", slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 			}
 			t.closedConnections(closed)
 		}()
-		closed = e.doors.CloseEnded(e.Ended)
+		closed = e.connections.CloseEnded(e.Ended)
 	}()
 }
 
-// Ended reports whether a credential has ended, by date or by revocation, so that no turn from
-// now on takes it. It is for what has no turn: connections, and preconditions of updates. A
-// nil credential never ends.
+// Ended reports whether a credential has expired or is revoked. It is for code outside of a
+// turn: connections, and preconditions of updates. A nil credential never ends.
 func (e *Engine) Ended(c *Credential) bool {
 	if c == nil {
 		return false
@@ -47,7 +46,7 @@ func (e *Engine) Ended(c *Credential) bool {
 	return at.now >= c.notAfter || (at.revoked != nil && at.revoked.has(c))
 }
 
-// closedConnections is applied, with a count.
+// closedConnections adds to the count of closed connections and calls applied.
 func (t *tracker) closedConnections(n int) {
 	t.mu.Lock()
 	t.closed += n

@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,4 +161,26 @@ func TestSecurity6_ACredentialBeginsWithWhatItDependsOn(t *testing.T) {
 		require.Equal(t, name == "over", e.Ended(leaf), "what has not begun has not ended")
 	}
 	require.False(t, e.Ended(nil))
+}
+
+func TestANilPointerInOptionsIsAnError(t *testing.T) {
+	var none *closer
+	_, err := actors.New(actors.Options{Connections: none})
+	require.ErrorIs(t, err, policy.ErrInvalid)
+	require.ErrorContains(t, err, "Options.Connections is a nil *actors_test.closer")
+}
+
+type closer struct{}
+
+func (*closer) CloseEnded(func(*actors.Credential) bool) int { return 0 }
+
+func TestAReceiptIsWrittenAsTheAdminAPIDoes(t *testing.T) {
+	text, err := json.Marshal(actors.Receipt{
+		Revision: 3, Quiesced: true, EndedCount: 1, Missing: []string{"b"},
+		Ended: []actors.Ended{{LeaseInfo: actors.LeaseInfo{ID: 7, Principal: alice, Action: "a", Resource: "r"}, How: actors.HowCanceled, After: 84700}},
+	})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"revision":3,"quiesced":true,"endedCount":1,"running":[],"runningCount":0,"connections":0,
+		"stillGrantedBy":[],"missing":["b"],"restarted":false,
+		"ended":[{"lease":7,"principal":"`+alice.String()+`","action":"a","resource":"r","how":"canceled","after":"85µs"}]}`, string(text))
 }

@@ -8,11 +8,10 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// directory finds the mailbox of an active principal. Reading takes no lock: a shard is
-// an open-addressed table behind an atomic pointer, whose places are atomic pointers.
-// Writers lock their shard. A reader of a table that is being replaced may miss what was
-// just put in, and then looks again under the lock; or may find what was just taken out,
-// whose mailbox says that it has closed.
+// directory finds the mailbox of an active principal. Reads take no lock: a shard is an
+// open-addressed table behind an atomic pointer, and its places are atomic pointers. Writers
+// lock their shard. A read of a table that is being replaced can miss a new entry, and insert
+// then looks again under the lock. It can also find a removed entry, whose mailbox is closed.
 type directory struct {
 	seed   maphash.Seed
 	shards [directoryShards]directoryShard
@@ -23,12 +22,12 @@ const directoryShards = 128
 type directoryShard struct {
 	places atomic.Pointer[[]atomic.Pointer[principal]]
 	mu     sync.Mutex
-	used   int // places that are not nil, gone ones included
+	used   int // places that are not nil, including removed ones
 	live   int
 	_      [64]byte
 }
 
-// gone marks a place whose principal has left, so that a search goes on behind it.
+// gone marks the place of a removed principal, so that searches continue behind it.
 var gone = &principal{}
 
 func newDirectory() *directory {
@@ -63,7 +62,7 @@ func (d *directory) get(who policy.Principal, hash uint64) *principal {
 	}
 }
 
-// insert puts p in unless there is a mailbox for its principal, which it returns then.
+// insert adds p. If its principal has a mailbox already, insert returns that and false.
 func (d *directory) insert(p *principal) (*principal, bool) {
 	s := d.shard(p.hash)
 	s.mu.Lock()
@@ -86,7 +85,7 @@ func (d *directory) insert(p *principal) (*principal, bool) {
 	return p, true
 }
 
-// rebuild publishes a table with room for twice what is live, without what is gone.
+// rebuild publishes a table with room for twice the live entries, without removed ones.
 func (s *directoryShard) rebuild() []atomic.Pointer[principal] {
 	size := 8
 	for size < 2*(s.live+1) {
@@ -111,7 +110,7 @@ func (s *directoryShard) rebuild() []atomic.Pointer[principal] {
 	return places
 }
 
-// remove takes p out.
+// remove removes p.
 func (d *directory) remove(p *principal) {
 	s := d.shard(p.hash)
 	s.mu.Lock()
@@ -130,8 +129,8 @@ func (d *directory) remove(p *principal) {
 	}
 }
 
-// each calls visit for every mailbox that is in the directory throughout the call, and
-// maybe for some that come or go meanwhile.
+// each calls visit for every mailbox that is in the directory during the whole call, and
+// perhaps for some that are added or removed meanwhile.
 func (d *directory) each(visit func(*principal)) {
 	for i := range d.shards {
 		places := *d.shards[i].places.Load()
@@ -143,7 +142,7 @@ func (d *directory) each(visit func(*principal)) {
 	}
 }
 
-// len returns how many mailboxes there are.
+// len returns the number of mailboxes.
 func (d *directory) len() int {
 	n := 0
 	for i := range d.shards {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -15,55 +16,55 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// Options of an engine. The zero value is a good choice.
+// Options of an engine. The zero value is usable.
 type Options struct {
 	// Log orders and keeps the updates; nil for a new [oplog.Memory]. An [oplog.SharedLog]
 	// has other engines on it.
 	Log oplog.Log
-	// MaxQueued bounds the requests that wait for one principal; the next gets
-	// [ErrOverloaded]. 0 for 4096.
+	// MaxQueued bounds the requests that wait for one principal. The next one gets
+	// [ErrOverloaded]. 0 means 4096.
 	MaxQueued int
-	// IdleAfter is how long a principal without leases and requests stays in memory; 0
-	// for five minutes.
+	// IdleAfter is how long a principal without leases and requests stays in memory. 0 means
+	// five minutes.
 	IdleAfter time.Duration
-	// Connections closes connections when a certificate is revoked; nil if nobody does.
+	// Connections closes connections when a certificate is revoked; nil for no connections.
 	Connections Connections
-	// Logger gets what an operator should know; nil for slog.Default.
+	// Logger gets warnings and errors for operators; nil for slog.Default.
 	Logger *slog.Logger
 }
 
-// Engine is an authorization engine: see the package documentation for what it promises.
-// It is safe for concurrent use. Make one with [New] and end it with [Engine.Close].
+// Engine is an authorization engine. The package documentation lists its promises. It is
+// safe for concurrent use. Make one with [New] and end it with [Engine.Close].
 type Engine struct {
-	shared    shared
-	directory *directory
-	intern    *interner
-	pool      *controlPool
-	ticker    *ticker
-	journal   oplog.Log
-	storeID   string
-	callers   *callers
-	confirmer *confirmer // nil unless the log is shared
-	most      int32
-	idle      time.Duration
-	doors     Connections
-	log       *slog.Logger
-	system    *actor.ActorSystem
-	authority *actor.PID
-	spawners  sync.Pool
-	calls     callPool
-	names     atomic.Uint64
-	leaseIDs  atomic.Uint64
-	receipts  receipts
-	delivery  delivery
-	closing   sync.Once
-	leaving   chan struct{} // closed when it stops admitting
-	stopped   chan struct{}
-	failure   failure
+	shared      shared
+	directory   *directory
+	intern      *interner
+	pool        *controlPool
+	ticker      *ticker
+	journal     oplog.Log
+	storeID     string
+	callers     *callers
+	confirmer   *confirmer // nil unless the log is shared
+	most        int32
+	idle        time.Duration
+	connections Connections // nil for none
+	log         *slog.Logger
+	system      *actor.ActorSystem
+	authority   *actor.PID
+	spawners    sync.Pool
+	calls       callPool
+	names       atomic.Uint64
+	leaseIDs    atomic.Uint64
+	receipts    receipts
+	delivery    delivery
+	closing     sync.Once
+	leaving     chan struct{} // closed when the engine stops admitting
+	stopped     chan struct{}
+	failure     failure
 }
 
-// shared is what every request reads and updates alone write; it has cache lines of its
-// own.
+// shared is the state that every request reads and only updates write. It has cache lines of
+// its own.
 type shared struct {
 	_         [64]byte
 	published atomic.Pointer[policy.Table]
@@ -73,10 +74,14 @@ type shared struct {
 	_         [64]byte
 }
 
-// New starts an engine on the policy that its log holds.
+// New starts an engine on the policy that its log holds. Errors are those of [oplog.Log.Open]
+// and, for an option that cannot work, [policy.ErrInvalid].
 func New(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = oplog.NewMemory()
+	}
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	if o.MaxQueued == 0 {
 		o.MaxQueued = 4096
@@ -90,7 +95,7 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{
 		directory: newDirectory(), intern: &interner{}, journal: o.Log,
 		pool: &controlPool{most: max(2, runtime.GOMAXPROCS(0))},
-		most: int32(o.MaxQueued), idle: o.IdleAfter, doors: o.Connections, log: o.Logger,
+		most: int32(o.MaxQueued), idle: o.IdleAfter, connections: o.Connections, log: o.Logger,
 		receipts: receipts{kept: map[uint64]*tracker{}}, stopped: make(chan struct{}), leaving: make(chan struct{}),
 		failure: failure{happened: make(chan struct{})},
 	}
@@ -120,7 +125,17 @@ func New(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// now reads the moment. The published table comes first: see [principal.begin].
+// check rejects a nil pointer in an interface, which would otherwise panic at its first use.
+func (o *Options) check() error {
+	for name, value := range map[string]any{"Log": o.Log, "Connections": o.Connections} {
+		if v := reflect.ValueOf(value); v.Kind() == reflect.Pointer && v.IsNil() {
+			return fmt.Errorf("%w: actors.Options.%s is a nil %T", policy.ErrInvalid, name, value)
+		}
+	}
+	return nil
+}
+
+// now reads the moment. It reads the published table first: see [principal.begin].
 func (e *Engine) now(at *moment) {
 	at.table = e.shared.published.Load()
 	at.revoked = e.shared.revoked.Load()
@@ -128,7 +143,7 @@ func (e *Engine) now(at *moment) {
 	at.intern = e.intern
 }
 
-// nested reports whether ctx belongs to a function that runs in a turn of this engine.
+// nested reports whether ctx is, or derives from, the context of a turn of this engine.
 func (e *Engine) nested(ctx context.Context) bool {
 	for t, ok := ctx.Value(turnKey{}).(*turnContext); ok; t, ok = t.parent.Value(turnKey{}).(*turnContext) {
 		if t.engine == e {
@@ -138,7 +153,7 @@ func (e *Engine) nested(ctx context.Context) bool {
 	return false
 }
 
-// admissible says why a call with ctx cannot even begin.
+// admissible returns the error of a call that cannot begin.
 func (e *Engine) admissible(ctx context.Context) error {
 	if e.nested(ctx) {
 		return ErrNested
@@ -149,33 +164,35 @@ func (e *Engine) admissible(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Execute decides and, if the request is allowed, runs fn in the same turn. It returns
-// what fn returns; a [*DeniedError] if the request is not allowed; ctx.Err() if ctx was
-// done before the turn; [ErrOverloaded] at once if too many requests wait for the
-// principal. If fn panics the error is a [*PanicError], and if it ends its goroutine
-// [ErrGoexit] (unless it ran on the caller's own goroutine, which then ends). When
-// Execute returns, fn has run exactly once or will never run (G1, G3).
+// Execute decides and, if the request is allowed, runs fn in the same turn. When Execute
+// returns, fn has run exactly once or will never run (G1, G3). It returns
 //
-// Operations of one principal are serialized with each other and with its updates, so fn
-// should be short and should not block: use [Engine.Admit] for what does. fn may run on
-// another goroutine. Calling the engine with the context that fn is given, or one that
-// derives from it, returns [ErrNested]; calling it from fn with another context may wait
-// until that context's deadline, for the turn is not over.
+//   - the error of fn, if fn ran;
+//   - a [*DeniedError] if the request is not allowed;
+//   - ctx.Err() if ctx was done before the turn;
+//   - [ErrOverloaded], at once, if too many requests wait for the principal;
+//   - a [*PanicError] if fn panicked;
+//   - [ErrGoexit] if fn ended its goroutine, unless that is the caller's own;
+//   - [ErrNested], [ErrClosed] or [ErrFault].
+//
+// Operations of one principal are serialized with each other and with its updates. So fn
+// should be short and should not block; use [Engine.Admit] for longer operations. fn may run
+// on another goroutine. An engine call with the context of fn, or one that derives from it,
+// returns [ErrNested]. An engine call from fn with another context can wait for fn itself.
 func (e *Engine) Execute(ctx context.Context, req Request, fn Func) error {
 	return e.do(ctx, &req, operation{fn: fn}, nil)
 }
 
 // Admit decides and, if the request is allowed, records a lease in the same turn. The
-// operation then runs outside the turn, concurrently with others of the same principal,
-// under [Lease.Context], and the caller has to end it with [Lease.Release], best deferred
-// right after Admit. Errors are those of [Engine.Execute].
+// operation then runs outside the turn, under [Lease.Context], concurrently with others of
+// the same principal. The caller ends it with [Lease.Release], preferably deferred right
+// after Admit. Errors are those of [Engine.Execute] before its function runs.
 func (e *Engine) Admit(ctx context.Context, req Request) (*Lease, error) {
 	return e.admit(ctx, ctx, req)
 }
 
-// AdmitDetached is [Engine.Admit] for an operation that may outlast the call: the lease's
-// context has the values of ctx, and does not end with it. ctx bounds the wait for the
-// decision alone.
+// AdmitDetached is [Engine.Admit] for an operation that may outlast ctx. The lease's context
+// has the values of ctx but does not end with it. ctx only bounds the wait for the decision.
 func (e *Engine) AdmitDetached(ctx context.Context, req Request) (*Lease, error) {
 	return e.admit(ctx, context.WithoutCancel(ctx), req)
 }
@@ -189,9 +206,9 @@ func (e *Engine) admit(ctx, parent context.Context, req Request) (*Lease, error)
 	return l, nil
 }
 
-// Decide answers the request, and nothing else: the answer can be stale by the time it is
-// read. It is for callers that cannot bring their operation. A denial is no error; the
-// errors are those of [Engine.Execute] about requests that were not decided.
+// Decide answers the request. The answer can be stale when it is read; use [Engine.Execute]
+// or [Engine.Admit] where the operation can be passed. A denial is not an error. Errors are
+// those of [Engine.Execute] for requests that were not decided.
 func (e *Engine) Decide(ctx context.Context, req Request) (policy.Decision, error) {
 	var d policy.Decision
 	if err := e.do(ctx, &req, operation{}, &d); err != nil {
@@ -200,9 +217,9 @@ func (e *Engine) Decide(ctx context.Context, req Request) (policy.Decision, erro
 	return d, nil
 }
 
-// DecideAll answers all requests, in one turn for each principal among them; the answers
-// for one principal are of one revision, those for different ones need not be. Errors are
-// those of [Engine.Decide], and then there are no answers.
+// DecideAll answers all requests, in one turn for each principal among them. The answers for
+// one principal have the same revision; those for different principals may differ. If it
+// returns an error, which are those of [Engine.Decide], it returns no answers.
 func (e *Engine) DecideAll(ctx context.Context, reqs []Request) ([]policy.Decision, error) {
 	if err := e.admissible(ctx); err != nil {
 		return nil, err
@@ -261,7 +278,7 @@ func (e *Engine) do(ctx context.Context, req *Request, op operation, decision *p
 	}
 }
 
-// denialOf turns the error of a denial into its decision.
+// denialOf returns the decision of a denial, and every other error as it is.
 func denialOf(err error) (policy.Decision, error) {
 	if denied, ok := err.(*DeniedError); ok {
 		return denied.Decision, nil
@@ -269,7 +286,7 @@ func denialOf(err error) (policy.Decision, error) {
 	return policy.Decision{}, err
 }
 
-// Revision returns the revision that every later decision names at least.
+// Revision returns the published revision. Every later decision is made at it or later.
 func (e *Engine) Revision() uint64 { return e.shared.published.Load().Revision() }
 
 // Table returns the published roles and pattern grants.
@@ -278,11 +295,13 @@ func (e *Engine) Table() *policy.Table { return e.shared.published.Load() }
 // StoreID identifies the store that the revisions belong to.
 func (e *Engine) StoreID() string { return e.storeID }
 
-// Active returns how many principals are in memory.
+// Active returns the number of principals in memory.
 func (e *Engine) Active() int { return e.directory.len() }
 
-// View calls look with the policy as a whole, once delivery has reached what is in it.
-// Updates wait meanwhile; look must not keep the view or call the engine.
+// View calls look with the whole policy at one revision, and returns when that revision is
+// published. Depending on the log, updates wait while look runs. look must not keep the view
+// and must not call the engine. Errors are [ErrNested], those of the log, and those of
+// [Engine.Await].
 func (e *Engine) View(ctx context.Context, look func(policy.View)) error {
 	if e.nested(ctx) {
 		return ErrNested
@@ -297,8 +316,8 @@ func (e *Engine) View(ctx context.Context, look func(policy.View)) error {
 	return e.delivery.reach(ctx, e, seen)
 }
 
-// Record returns the exact grants of a principal, nil if it never had any, once delivery
-// has reached them.
+// Record returns the exact grants of a principal, nil if it never had one. It returns when
+// their revision is published. Errors are those of [Engine.View].
 func (e *Engine) Record(ctx context.Context, who policy.Principal) (*policy.Record, error) {
 	if e.nested(ctx) {
 		return nil, ErrNested
@@ -313,11 +332,11 @@ func (e *Engine) Record(ctx context.Context, who policy.Principal) (*policy.Reco
 // Closing reports whether the engine has stopped admitting.
 func (e *Engine) Closing() bool { return e.shared.closing.Load() }
 
-// Close stops admitting, waits until ctx is done for the operations in flight, cancels
-// those that are left (their cause is [ErrClosed]), gives these a second to end, and ends
-// the engine, but not its log. It does not wait for leases under whose contexts it is
-// called. If operations have not been released by then, the error is a
-// [*NotQuiescedError] that lists them. Further calls return nil at once.
+// Close stops admitting and waits for the operations in flight, until ctx is done. Then it
+// cancels those that remain with the cause [ErrClosed], waits up to a second for their
+// release, and ends the engine. It does not close the log. It does not wait for leases under
+// whose contexts it is called. The error is a [*NotQuiescedError] if operations remain, or
+// [ErrNested]. Further calls return nil at once.
 func (e *Engine) Close(ctx context.Context) (err error) {
 	if e.nested(ctx) {
 		return ErrNested
@@ -352,7 +371,7 @@ func (e *Engine) close(ctx context.Context) error {
 	return nil
 }
 
-// shutdown is the message by which a principal stops admitting.
+// shutdown is the message that makes a principal stop admitting.
 type shutdown struct{ tracker *tracker }
 
 func (s *shutdown) drop() { s.tracker.applied() }
@@ -366,7 +385,7 @@ func (s *shutdown) handle(p *principal, _ moment) {
 	}
 }
 
-// cancelRunning cancels what is waited for.
+// cancelRunning cancels the leases that the tracker waits for.
 func (t *tracker) cancelRunning(cause error) {
 	t.mu.Lock()
 	left := make([]*Lease, 0, len(t.running))

@@ -13,32 +13,31 @@ import (
 var (
 	// ErrDenied is wrapped by [*DeniedError]: the policy does not allow the operation.
 	ErrDenied = errors.New("denied")
-	// ErrNested is returned by every call of the engine that is made with the context of
-	// a function that runs in a turn: it would wait for itself.
-	ErrNested = errors.New("call of the engine from within a function that Execute runs")
+	// ErrNested is returned by an engine call with the context of a function that runs in a
+	// turn. Such a call would wait for itself.
+	ErrNested = errors.New("engine called from within a function that Execute runs")
 	// ErrGoexit is returned when the function called runtime.Goexit.
 	ErrGoexit = errors.New("the function ended its goroutine")
 	// ErrPanicked is wrapped by [*PanicError].
 	ErrPanicked = errors.New("the function panicked")
 	// ErrNotQuiesced is wrapped by [*NotQuiescedError].
 	ErrNotQuiesced = errors.New("not quiesced")
-	// ErrPrecondition is wrapped when a condition of an update does not hold, such as the
+	// ErrPrecondition is wrapped when a precondition of an update does not hold, such as the
 	// revision that it was based on.
 	ErrPrecondition = errors.New("precondition failed")
-	// ErrUnknownRevision is returned for the receipt of a revision that was never given.
+	// ErrUnknownRevision is returned for a revision that no update has.
 	ErrUnknownRevision = errors.New("unknown revision")
 )
 
-// Errors that are refusals: [errors.Is] of each with [ErrDenied] holds, for deny is the
-// answer to every doubt.
+// Refusals. Each is also [ErrDenied] for [errors.Is] (G6).
 var (
 	// ErrOverloaded is returned at once when too many requests wait for one principal.
 	ErrOverloaded error = refusal{"too many requests wait for this principal"}
 	// ErrClosed is returned when the engine is shutting down or has shut down.
 	ErrClosed error = refusal{"the engine is closed"}
-	// ErrFault is returned when the engine cannot tell, because reading a principal's
-	// record failed or the turn itself did.
-	ErrFault error = refusal{"the engine cannot tell"}
+	// ErrFault is returned when the engine cannot decide, because reading a record failed, the
+	// log failed, or the turn itself did.
+	ErrFault error = refusal{"the engine cannot decide"}
 )
 
 type refusal struct{ text string }
@@ -48,22 +47,22 @@ func (r refusal) Error() string { return r.text }
 // Is makes a refusal a denial.
 func (r refusal) Is(target error) bool { return target == ErrDenied }
 
-// ErrRevoked is the cause with which a lease's context is canceled when its operation
-// lost its authority: by an update, by the expiry of a grant, or by the end of its
-// credential. It is a [context.Canceled] for code that asks for that.
+// ErrRevoked is the error and the cause of a lease's context when its operation has lost its
+// authority: by an update, by the expiry of a grant, or by the end of its credential. It is
+// also [context.Canceled] for [errors.Is].
 var ErrRevoked error = revoked{}
 
 type revoked struct{}
 
-func (revoked) Error() string { return "the authority to go on was revoked" }
+func (revoked) Error() string { return "the authority of the operation was revoked" }
 
 // Is makes a revocation a cancellation.
 func (revoked) Is(target error) bool { return target == context.Canceled }
 
-// errMoved sends a poster back to the directory: the mailbox has closed.
+// errMoved sends a poster back to the directory because the mailbox is closed.
 var errMoved = errors.New("the mailbox has closed")
 
-// DeniedError says that an operation was not allowed, and why. It wraps [ErrDenied].
+// DeniedError is the error of an operation that was not allowed. It wraps [ErrDenied].
 type DeniedError struct {
 	Decision  policy.Decision
 	Principal policy.Principal
@@ -97,12 +96,12 @@ func (e *PanicError) Unwrap() []error {
 	return []error{ErrPanicked}
 }
 
-// NotQuiescedError says that an update stands and that operations which it forbids, or
-// which an earlier one did, have not ended yet. It wraps [ErrNotQuiesced].
+// NotQuiescedError is the error of an update that is applied while operations that it, or an
+// earlier update, forbids still run. It wraps [ErrNotQuiesced].
 type NotQuiescedError struct {
-	// Receipt is what is known of the update; Receipt.Running lists what still runs.
+	// Receipt is the receipt as of now. Receipt.Running lists the operations that still run.
 	Receipt Receipt
-	// Cause is why nobody waited any longer.
+	// Cause is why the wait ended.
 	Cause error
 }
 
@@ -115,11 +114,14 @@ func (e *NotQuiescedError) Error() string {
 		}
 		names = append(names, fmt.Sprintf("lease %d of %s (%s on %s)", l.ID, l.Principal, l.Action, l.Resource))
 	}
-	what := "the principals have not all answered"
-	if len(names) > 0 {
-		what = fmt.Sprintf("%d operations still run: %s", len(e.Receipt.Running), strings.Join(names, ", "))
+	what := "not all principals have handled it"
+	switch {
+	case len(names) > 0:
+		what = fmt.Sprintf("%d operations still run: %s", e.Receipt.RunningCount, strings.Join(names, ", "))
+	case len(e.Receipt.Missing) > 0:
+		what = "not confirmed by " + strings.Join(e.Receipt.Missing, ", ")
 	}
-	return fmt.Sprintf("revision %d stands, but is %v: %s", e.Receipt.Revision, ErrNotQuiesced, what)
+	return fmt.Sprintf("revision %d is applied and %v: %s", e.Receipt.Revision, ErrNotQuiesced, what)
 }
 
 // Unwrap returns [ErrNotQuiesced] and the cause.

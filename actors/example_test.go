@@ -89,7 +89,7 @@ func ExampleEngine_Admit() {
 	fmt.Println("quiesced:", receipt.Quiesced, err)
 	fmt.Println("ended:", receipt.Ended[0].Action, receipt.Ended[0].How)
 	// Output:
-	// the operation ends: the authority to go on was revoked
+	// the operation ends: the authority of the operation was revoked
 	// quiesced: true <nil>
 	// ended: orders:write canceled
 }

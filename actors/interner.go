@@ -8,14 +8,14 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// interner lets principals that hold the same share one compiled form. It keeps no form
-// alive that nobody holds.
+// interner shares one compiled form among principals that hold the same roles. It does not
+// keep unused forms in memory.
 type interner struct {
 	forms sync.Map // internKey → weak.Pointer[policy.Effective]
 }
 
-// internKey names a form: which roles within which limits, under the inheritance of one
-// set of roles.
+// internKey identifies a form: the roles and their limits, and the revision of the roles that
+// defines their inheritance.
 type internKey struct {
 	held  string
 	roles uint64

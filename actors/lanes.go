@@ -2,10 +2,9 @@ package actors
 
 import "sync/atomic"
 
-// message is a control message: something that a principal's turn has to take in before
-// the next request, and that is never refused. A mailbox that has closed drops it, which
-// acknowledges it: nothing of that principal is running. The moment is passed by value so
-// that it need not be on the heap.
+// message is a control message. A turn handles it before the next request. A closed mailbox
+// drops it, which acknowledges it, because nothing of that principal is running. The moment
+// is passed by value so that it stays off the heap.
 type message interface {
 	handle(p *principal, at moment)
 	drop()
@@ -17,8 +16,8 @@ type node struct {
 	message
 }
 
-// controlLane is a stack that any goroutine pushes on and the owner of the turn empties
-// at once, in the order of the pushes.
+// controlLane is a stack. Any goroutine pushes; the owner of the turn takes everything, in the
+// order of the pushes.
 type controlLane struct{ top atomic.Pointer[node] }
 
 func (l *controlLane) push(n *node) {
@@ -32,7 +31,7 @@ func (l *controlLane) push(n *node) {
 
 func (l *controlLane) empty() bool { return l.top.Load() == nil }
 
-// take empties the lane and returns its first node; the rest hangs on next.
+// take empties the lane and returns its first node, which links to the others.
 func (l *controlLane) take() *node {
 	var first *node
 	for n := l.top.Swap(nil); n != nil; {
@@ -41,14 +40,14 @@ func (l *controlLane) take() *node {
 	return first
 }
 
-// requestLane is the same for requests, with a count that bounds it: the count includes
-// those that the owner of the turn has taken and not run yet, and those abandoned.
+// requestLane is the same for requests, with a bound. Its count includes requests that the
+// owner of the turn has taken and not run, and abandoned ones.
 type requestLane struct {
 	top   atomic.Pointer[call]
 	count atomic.Int32
 }
 
-// push refuses when most are in the lane: a place is reserved before the push.
+// push returns false if the lane has most requests. It reserves a place before it pushes.
 func (l *requestLane) push(c *call, most int32) bool {
 	if l.count.Add(1) > most {
 		l.count.Add(-1)

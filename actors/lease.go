@@ -9,9 +9,9 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// Lease is the record of an admitted operation that runs outside its principal's turn.
-// The operation has to run under [Lease.Context] and to end with [Lease.Release]: until
-// then every update that forbids it is not quiesced. A Lease is safe for concurrent use.
+// Lease is the record of an admitted operation that runs outside its principal's turn. The
+// operation runs under [Lease.Context] and ends with [Lease.Release]. Until then, an update
+// that forbids it is not quiesced. A Lease is safe for concurrent use.
 type Lease struct {
 	p       *principal
 	parent  context.Context
@@ -21,7 +21,7 @@ type Lease struct {
 	freed   atomic.Bool
 	node    node // for its release
 
-	// What follows belongs to the turns of the principal.
+	// The following fields belong to the turns of the principal.
 	older, newer *Lease
 	revokedAt    uint64
 	forbidden    bool
@@ -30,7 +30,7 @@ type Lease struct {
 
 	decision policy.Decision
 
-	// The context.
+	// The following fields are the context.
 	mu       sync.Mutex
 	cause    error
 	canceled bool // before it was released
@@ -46,21 +46,21 @@ func (l *Lease) ID() uint64 {
 	return l.id.Load()
 }
 
-// Decision returns the decision by which the operation was admitted.
+// Decision returns the decision that admitted the operation.
 func (l *Lease) Decision() policy.Decision { return l.decision }
 
-// Request returns what was asked for.
+// Request returns the request that was admitted.
 func (l *Lease) Request() Request { return l.req }
 
-// Context returns the context of the operation. It carries the values and the deadline of
-// the context that Admit was called with, and is done when that is, when the lease is
-// released, when its authority is revoked (its error and its cause are [ErrRevoked] then)
-// or when the engine is closed ([ErrClosed]).
+// Context returns the context of the operation. It has the values and the deadline of the
+// context that Admit was called with. It is done when that context is done, when the lease is
+// released, when its authority is revoked (error and cause are [ErrRevoked]) or when the
+// engine is closed ([ErrClosed]).
 func (l *Lease) Context() context.Context { return (*leaseContext)(l) }
 
-// Release ends the operation: the caller promises that nothing of it is running any more.
-// It may be called from anywhere, a turn of the same principal included; it never blocks
-// and never fails, and further calls do nothing.
+// Release ends the operation. The caller promises that no part of it is still running. Release
+// may be called from anywhere, including a turn of the same principal. It does not block.
+// Further calls do nothing.
 func (l *Lease) Release() {
 	if !l.freed.CompareAndSwap(false, true) {
 		return
@@ -78,7 +78,7 @@ func (l *Lease) Release() {
 	p.finish()
 }
 
-// cancel ends the lease's context with that cause; the first one counts.
+// cancel ends the lease's context with a cause. The first cause counts.
 func (l *Lease) cancel(cause error) {
 	l.mu.Lock()
 	if l.cause != nil {
@@ -96,7 +96,7 @@ func (l *Lease) cancel(cause error) {
 	}
 }
 
-// leaseRelease is the message by which a lease leaves its principal.
+// leaseRelease is the message that removes a lease from its principal.
 type leaseRelease Lease
 
 func (*leaseRelease) drop() {}
@@ -133,15 +133,15 @@ func (c *leaseContext) Value(key any) any {
 	return c.parent.Value(key)
 }
 
-// hasOwnCause reports whether the lease was canceled by the engine, not by its parent.
+// hasOwnCause reports whether the engine canceled the lease, and not its parent.
 func (c *leaseContext) hasOwnCause() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.cause == ErrRevoked || c.cause == ErrClosed
 }
 
-// causeKey is what context.Cause asks for to find a context that knows its cause, which
-// would be the lease's parent.
+// causeKey is the key by which context.Cause finds a context that knows its cause. For a lease
+// that the engine canceled, that must not be its parent.
 var causeKey = askedFor()
 
 func askedFor() any {
@@ -167,7 +167,7 @@ func (c *leaseContext) Err() error {
 	l.mu.Unlock()
 	if cause != nil {
 		if done != nil {
-			<-done.ch // it is being closed
+			<-done.ch // cancel is about to close it
 		}
 		return cause
 	}
@@ -181,15 +181,15 @@ func (c *leaseContext) Err() error {
 // Done implements [context.Context].
 func (c *leaseContext) Done() <-chan struct{} { return (*Lease)(c).state().ch }
 
-// AfterFunc lets contexts that derive from this one do without a goroutine.
+// AfterFunc spares derived contexts a goroutine.
 func (c *leaseContext) AfterFunc(f func()) (stop func() bool) { return (*Lease)(c).AfterFunc(f) }
 
-// AfterFunc has f called on a goroutine of its own when the lease's context is done, at
-// once if it is. It is [context.AfterFunc] for less: stop keeps f from being called, and
-// reports whether it did.
+// AfterFunc calls f on a goroutine of its own when the lease's context is done, at once if it
+// is done already. stop prevents the call, and reports whether it did. AfterFunc costs less
+// than [context.AfterFunc].
 func (l *Lease) AfterFunc(f func()) (stop func() bool) { return l.state().afterFunc(f) }
 
-// state makes the channel on its first use.
+// state returns the channel, and makes it on first use.
 func (l *Lease) state() *doneState {
 	l.mu.Lock()
 	s, cause := l.done, l.cause
@@ -224,23 +224,23 @@ func (l *Lease) follow(s *doneState) {
 	}
 }
 
-// LeaseInfo describes an operation in flight, or one that an update has ended.
+// LeaseInfo describes an operation in flight, or one that ended.
 type LeaseInfo struct {
 	ID        uint64
 	Principal policy.Principal
 	Action    string
 	Resource  string
-	// Revision is that of the decision by which it was admitted.
+	// Revision is that of the decision that admitted it.
 	Revision uint64
-	// Since is when it was admitted, by the published time: to the second.
+	// Since is when it was admitted, to the second.
 	Since time.Time
-	// Revoked is the revision that took its authority, 0 if it has it still.
+	// Revoked is the revision that revoked its authority, 0 if none did.
 	Revoked uint64
-	// Credential is the fingerprint of the certificate, empty if there was none.
+	// Credential is the SHA-256 fingerprint of the certificate, empty without one.
 	Credential string
 }
 
-// info describes the lease; the turn is the caller's.
+// info describes the lease. The turn is the caller's.
 func (l *Lease) info() LeaseInfo {
 	i := LeaseInfo{
 		ID: l.ID(), Principal: l.req.Principal, Action: l.req.Action, Resource: l.req.Resource,

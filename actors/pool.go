@@ -4,9 +4,8 @@ import (
 	"sync"
 )
 
-// controlPool runs the control turns of idle mailboxes for whoever posts to many of them,
-// on a bounded number of goroutines. No user's code runs in such a turn, so none of them
-// is ever held up.
+// controlPool runs the control turns of idle mailboxes, on a bounded number of goroutines. No
+// user's function runs in such a turn, so the turns are short.
 type controlPool struct {
 	mu      sync.Mutex
 	queue   []*principal
@@ -14,7 +13,7 @@ type controlPool struct {
 	most    int
 }
 
-// run has p's control messages taken in; it never blocks.
+// run schedules a control turn of p. It never blocks.
 func (c *controlPool) run(p *principal) {
 	c.mu.Lock()
 	c.queue = append(c.queue, p)

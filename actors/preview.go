@@ -8,17 +8,17 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// Preview is what an update would come to.
+// Preview is the result that an update would have.
 type Preview struct {
-	// At is the revision that the preview builds on.
+	// At is the revision that the preview is based on.
 	At uint64
 	// WouldEnd lists the operations in flight that would lose their authority.
 	WouldEnd []LeaseInfo
 }
 
-// Preview checks an update and its preconditions as [Engine.Update] does, and says which
-// operations it would end, without applying it. Errors are those of Update that mean that
-// it was not applied.
+// Preview checks an update and its preconditions as [Engine.Update] does, and lists the
+// operations that it would end. It changes nothing. Errors are those of Update for an update
+// that was not applied.
 func (e *Engine) Preview(ctx context.Context, u Update) (Preview, error) {
 	if err := e.admissible(ctx); err != nil {
 		return Preview{}, err
@@ -51,14 +51,15 @@ func (e *Engine) Preview(ctx context.Context, u Update) (Preview, error) {
 	return Preview{At: at, WouldEnd: ended}, err
 }
 
-// hypothesis is a state of the policy that may never be.
+// hypothesis is the state of the policy that an update would lead to.
 type hypothesis struct {
 	records map[policy.Principal]*policy.Record
 	table   *policy.Table
 	revoked *revocations
 }
 
-// ends lists the leases of a principal, in its turn, that would not be allowed.
+// ends lists the leases of a principal that would not be allowed. It runs in the principal's
+// turn.
 func (y *hypothesis) ends(p *principal, at moment) (ended []LeaseInfo) {
 	h := p.holder
 	if r := y.records[h.who]; r != nil {
@@ -75,7 +76,7 @@ func (y *hypothesis) ends(p *principal, at moment) (ended []LeaseInfo) {
 	return ended
 }
 
-// ask collects what look says of the principals with leases, each in a turn of its own.
+// ask collects the results of look for the principals with leases, each in its own turn.
 func (e *Engine) ask(ctx context.Context, each func(func(*principal)), look func(*principal, moment) []LeaseInfo) ([]LeaseInfo, error) {
 	var (
 		mu    sync.Mutex
@@ -104,8 +105,9 @@ func (e *Engine) ask(ctx context.Context, each func(func(*principal)), look func
 	}
 }
 
-// Leases returns the operations in flight: of one principal, or of all if who is zero.
-// Each principal is asked in a turn of its own.
+// Leases returns the operations in flight of one principal, or of all if who is zero. It asks
+// each principal in its own turn, so the result is not one instant. Errors are [ErrNested] and
+// that of ctx.
 func (e *Engine) Leases(ctx context.Context, who policy.Principal) ([]LeaseInfo, error) {
 	if e.nested(ctx) {
 		return nil, ErrNested

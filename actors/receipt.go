@@ -11,45 +11,44 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// Receipt is what an update came to.
+// Receipt is the result of an update.
 type Receipt struct {
 	// Revision is the update's own.
 	Revision uint64
-	// Quiesced reports that no operation of the principals that the update concerns which
-	// it, or an earlier update, forbids is running. Once true it stays so.
+	// Quiesced reports that no operation is running that this update or an earlier one
+	// forbids, of the principals that this update concerns. Once true it stays true.
 	Quiesced bool
-	// Ended lists operations that had lost their authority and that the update waited
-	// for, at most [MaxListed]; EndedCount counts them all.
+	// Ended lists the operations that lost their authority and that the update waited for,
+	// at most [MaxListed]. EndedCount counts all.
 	Ended      []Ended
 	EndedCount int
-	// Running lists those that have not ended, at most [MaxListed]; RunningCount counts
-	// them all.
+	// Running lists those that have not ended, at most [MaxListed]. RunningCount counts all.
 	Running      []LeaseInfo
 	RunningCount int
-	// Connections counts the connections that were closed, or told to close after what runs
-	// on them, because their credential ended: see [Options].
+	// Connections counts the connections that were closed, or told to close after their
+	// requests, because their credential ended: see [Options].
 	Connections int
-	// StillGrantedBy lists grants by which a principal holds a role all the same that the
-	// update took from it.
+	// StillGrantedBy lists grants that still give a principal a role that the update revoked
+	// from it: pattern grants, and grants of a role that inherits it.
 	StillGrantedBy []policy.Grant
-	// Unchanged reports that the update changed nothing: what it asked for held before.
+	// Unchanged reports that the update changed nothing.
 	Unchanged bool
 	// Missing lists the engines sharing the log that have not confirmed the update as
 	// quiesced; it is nil unless this engine has.
 	Missing []string
-	// Restarted reports that the update was applied before this engine started: of what it
-	// ended nothing is known any more.
+	// Restarted reports that the update was applied before this engine started, so what it
+	// ended is not known.
 	Restarted bool
 }
 
-// MaxListed bounds the operations that a receipt lists one by one.
+// MaxListed bounds the operations that a receipt lists.
 const MaxListed = 1000
 
-// How an operation ended.
+// Values of [Ended.How].
 const (
-	// HowFinished: its lease was released before its context was canceled.
+	// HowFinished means that the lease was released before its context was canceled.
 	HowFinished = "finished"
-	// HowCanceled: its context was canceled first.
+	// HowCanceled means that the context was canceled before the release.
 	HowCanceled = "canceled"
 )
 
@@ -58,54 +57,54 @@ type Ended struct {
 	LeaseInfo
 	// How is HowFinished or HowCanceled.
 	How string
-	// After is how long after the update's revision was delivered it was released.
+	// After is the time from the delivery of the update to the release.
 	After time.Duration
 }
 
-// tracker follows an update until it is quiesced: principals that have not taken it in,
-// and leases that have lost their authority and run still.
+// tracker follows an update until it is quiesced. It counts the principals that have not
+// handled the update, and the revoked leases that still run.
 type tracker struct {
 	revision  uint64
 	delivered time.Time
 	still     []policy.Grant
 	unchanged bool
-	// near are the principals that were told, if they are few. Who waits for the update
-	// takes in their messages himself, and so does not wait, on a machine that is busy, for a
-	// goroutine of the pool.
+	// near holds the principals that got a message, if they are few. The caller of the update
+	// handles their messages itself. So it does not wait for a goroutine of the pool on a busy
+	// machine.
 	near []*principal
 
 	mu      sync.Mutex
-	pending int // principals, and one for the authority until it has told them all
+	pending int // principals, and one for the authority until it has posted all messages
 	running map[*Lease]LeaseInfo
 	ended   []Ended
 	count   int
 	closed  int           // connections
-	signal  chan struct{} // closed and replaced at every event, if anybody waits
-	changed func()        // called at every event, under mu; nil for nobody
+	signal  chan struct{} // closed at the next event; nil if nothing waits
+	changed func()        // called at every event, under mu; may be nil
 }
 
 func newTracker(revision uint64) *tracker {
 	return &tracker{revision: revision, delivered: time.Now(), pending: 1}
 }
 
-// few bounds the principals whose messages the caller of an update takes in.
+// few bounds the principals whose messages the caller of an update handles.
 const few = 4
 
-// note is called before anybody waits.
+// note adds to near. It is called before anything waits for the tracker.
 func (t *tracker) note(p *principal) {
 	if len(t.near) < few {
 		t.near = append(t.near, p)
 	}
 }
 
-// expect counts a principal that will take the update in.
+// expect counts a principal that has to handle the update.
 func (t *tracker) expect() {
 	t.mu.Lock()
 	t.pending++
 	t.mu.Unlock()
 }
 
-// applied is called when a principal has taken the update in, or holds no leases.
+// applied is called when a principal has handled the update, or cannot have leases.
 func (t *tracker) applied() {
 	t.mu.Lock()
 	t.pending--
@@ -113,9 +112,9 @@ func (t *tracker) applied() {
 	t.mu.Unlock()
 }
 
-// acknowledgement is one principal's answer to a tracker, given once: when the message was
-// taken in or dropped, or posted to a mailbox that opens, which takes it in before it
-// records a lease.
+// acknowledgement is a principal's answer to a tracker, given once: when the message is
+// handled or dropped, or when it is posted to a mailbox that is opening. Such a mailbox
+// handles it before it records a lease.
 type acknowledgement struct {
 	tracker *tracker
 	given   atomic.Bool
@@ -136,7 +135,7 @@ func (p *principal) tellFor(a *acknowledgement, m message) {
 	}
 }
 
-// runs notes a lease that the update has to wait for.
+// runs adds a lease that the update has to wait for.
 func (t *tracker) runs(l *Lease) {
 	t.mu.Lock()
 	if t.running == nil {
@@ -146,7 +145,7 @@ func (t *tracker) runs(l *Lease) {
 	t.mu.Unlock()
 }
 
-// released is called when such a lease has ended.
+// released is called when such a lease is released.
 func (t *tracker) released(l *Lease) {
 	how := HowFinished
 	l.mu.Lock()
@@ -174,7 +173,7 @@ func (t *tracker) wake() {
 	}
 }
 
-// receipt returns what is known now.
+// receipt returns the receipt as of now.
 func (t *tracker) receipt() Receipt {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -193,7 +192,7 @@ func (t *tracker) receipt() Receipt {
 	return r
 }
 
-// over reports whether the update is quiesced; mu is the caller's.
+// over reports whether the update is quiesced. The caller holds mu.
 func (t *tracker) over() bool { return t.pending == 0 && len(t.running) == 0 }
 
 func (t *tracker) quiesced() bool {
@@ -202,10 +201,10 @@ func (t *tracker) quiesced() bool {
 	return t.over()
 }
 
-// errOwnLease is why an update called under a lease's context does not wait for it.
-var errOwnLease = errors.New("the update was called under the context of a lease that it has to wait for")
+// errOwnLease is why an update that is called under a lease's context does not wait for it.
+var errOwnLease = errors.New("the update waits for the lease under whose context it was called")
 
-// wait returns nil when the update is quiesced; else why it stopped waiting.
+// wait returns nil when the update is quiesced, and otherwise why it stopped waiting.
 func (t *tracker) wait(ctx context.Context, own []*Lease) error {
 	for {
 		t.mu.Lock()
@@ -242,7 +241,7 @@ func (t *tracker) onlyOwn(own []*Lease) bool {
 	return true
 }
 
-// ownLeases returns the leases under whose contexts ctx stands.
+// ownLeases returns the leases from whose contexts ctx derives.
 func ownLeases(ctx context.Context) []*Lease {
 	var own []*Lease
 	for l, ok := ctx.Value(leaseKey{}).(*Lease); ok; l, ok = l.parent.Value(leaseKey{}).(*Lease) {
@@ -251,13 +250,13 @@ func ownLeases(ctx context.Context) []*Lease {
 	return own
 }
 
-// receipts remembers the trackers of updates: those not quiesced, and the latest.
+// receipts keeps the trackers of updates that are not quiesced, and of the latest ones.
 type receipts struct {
 	mu     sync.Mutex
 	kept   map[uint64]*tracker
 	newest uint64
 	opened uint64 // the revision that the engine started with
-	sweep  int    // how many are kept when those are forgotten that are quiesced and old
+	sweep  int    // the number of trackers at which old ones are removed
 }
 
 const keptReceipts = 4096

@@ -11,41 +11,40 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// Request is what is asked for: may the principal, with that credential, do the action on
-// the resource?
+// Request asks whether a principal, with a credential, may do an action on a resource.
 type Request struct {
 	Principal policy.Principal
-	// Credential is what the principal identified itself with, looked at in the turn; nil
-	// for callers that are identified in another way.
+	// Credential identified the principal. The turn checks it. Nil for callers without a
+	// revocable credential.
 	Credential *Credential
 	Action     string
 	Resource   string
-	// Properties are what conditions see; nil for none. They must not be changed while
-	// the request, or the operation that it admitted, is under way.
+	// Properties are for conditions; nil for none. They must not change while the request, or
+	// the operation that it admitted, is in progress.
 	Properties *policy.Properties
 }
 
-// Func is an operation that runs in a turn. Its context is its own: never reused, and
-// done when the turn ends.
+// Func is an operation that runs in a turn. Its context is never reused, and done when the
+// turn ends.
 type Func func(context.Context) error
 
-// Credential is a certificate as the turn sees it: its names in the set of revocations
-// and its validity, and those of the certificates without which it is worth nothing. It is
-// immutable and safe to share; make one for each connection and use it for all its requests.
+// Credential is what a turn checks of a certificate: its identifiers in the set of revocations,
+// its validity, and those of the certificates that it depends on. It is immutable and safe for
+// concurrent use. Make one for each connection and use it for all its requests.
 type Credential struct {
-	notBefore int64 // what each turn reads lies together
+	notBefore int64 // the fields that each turn reads come first
 	notAfter  int64
-	// clear is the set of revocations in which this credential was last not found.
+	// clear is the last set of revocations that does not contain this credential.
 	clear atomic.Pointer[revocations]
-	// ids name the certificate, by fingerprint and by serial number, and then those that it
-	// depends on.
+	// ids identifies the certificate, by fingerprint and by serial number, and then those that
+	// it depends on.
 	ids []policy.CertificateID
 }
 
-// NewCredential describes a certificate by its SHA-256 fingerprint, the SHA-256 of its
-// issuer's SubjectPublicKeyInfo, its serial number in hexadecimal and its validity. It is
-// good as long as each that it depends on is good too: those of the authorities above it,
-// and of a proxy that vouches for it.
+// NewCredential returns the credential of a certificate: its SHA-256 fingerprint, the SHA-256
+// of its issuer's SubjectPublicKeyInfo, its serial number in hexadecimal, and its validity. It
+// ends when one of the credentials that it depends on ends: those of the CAs above it, and of
+// a proxy that forwards it.
 func NewCredential(fingerprint, issuerSPKI [32]byte, serial string, notBefore, notAfter time.Time, dependsOn ...*Credential) *Credential {
 	digits := strings.TrimLeft(strings.ToLower(serial), "0")
 	if digits == "" {
@@ -61,8 +60,8 @@ func NewCredential(fingerprint, issuerSPKI [32]byte, serial string, notBefore, n
 	return c
 }
 
-// nanoseconds is Unix time, for days beyond what it can count the last that it can: those
-// certificates have that are meant not to end.
+// nanoseconds returns Unix time in nanoseconds. Times out of range, as in certificates without
+// an intended end, become the first or last instant in range.
 func nanoseconds(t time.Time) int64 {
 	switch {
 	case t.After(time.Unix(0, math.MaxInt64)):
@@ -76,20 +75,19 @@ func nanoseconds(t time.Time) int64 {
 // Fingerprint returns the certificate's SHA-256 fingerprint in hexadecimal.
 func (c *Credential) Fingerprint() string { return c.ids[0].SHA256 }
 
-// IDs returns the names by which a revocation can mean the certificate, or one that it
-// depends on. The caller only reads them.
+// IDs returns the identifiers by which a revocation can name the certificate, or one that it
+// depends on. The caller must not change the slice.
 func (c *Credential) IDs() []policy.CertificateID { return c.ids }
 
-// NotAfter returns the end of validity: the certificate's, or that of one that it depends on.
+// NotAfter returns the end of validity of the certificate and of all that it depends on.
 func (c *Credential) NotAfter() time.Time { return time.Unix(0, c.notAfter) }
 
-// check returns why the credential is not good at the moment, or ReasonAllowed.
+// check returns why the credential is not valid at the moment, or ReasonAllowed.
 func (c *Credential) check(at *moment) policy.Reason {
 	if c == nil {
 		return policy.ReasonAllowed
 	}
-	// The published time may be a tick behind the clock by which a fresh certificate was
-	// issued.
+	// The published time can be one tick behind the clock of the CA.
 	if at.now >= c.notAfter || at.now+int64(tick) < c.notBefore {
 		return policy.ReasonCredentialExpired
 	}
@@ -102,14 +100,14 @@ func (c *Credential) check(at *moment) policy.Reason {
 	return policy.ReasonAllowed
 }
 
-// revocations is an immutable set of revoked certificates, and what lists say of others.
-// Nothing un-revokes one of the set.
+// revocations is an immutable set of revoked certificates, and the CRLs. A certificate never
+// leaves the set.
 type revocations struct {
 	set   map[policy.CertificateID]struct{}
 	lists RevocationLists // nil for none
 }
 
-// under returns the same set with other lists.
+// under returns the same set with other CRLs.
 func (r *revocations) under(lists RevocationLists) *revocations {
 	next := r.with(nil)
 	next.lists = lists
@@ -149,7 +147,7 @@ func (r *revocations) has(c *Credential) bool {
 	return false
 }
 
-// moment is what a turn needs from outside: read once at its beginning.
+// moment is the shared state that a turn uses. The turn reads it once, when it begins.
 type moment struct {
 	table   *policy.Table
 	revoked *revocations

@@ -9,15 +9,15 @@ import (
 	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
-// What is protoactor's stands in this file: the actor system, the actors' props, and the
-// mailbox of a principal as protoactor sees it.
+// This file holds everything about protoactor: the actor system, the actors' props, and the
+// mailbox of a principal as protoactor uses it.
 
-// resumeAlways keeps an actor whose Receive panicked: a principal's state is the
-// mailbox's, and an actor that is replaced or stopped would swallow what is posted.
+// resumeAlways keeps an actor whose Receive panicked. A stopped or replaced actor would lose
+// the messages that are posted to it.
 var resumeAlways = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.ResumeDirective })
 
-// spawner makes protoactor use a mailbox that exists already: its props hand out the
-// principal that it holds during one call of Spawn.
+// spawner makes protoactor use an existing mailbox: its props return the principal that it
+// holds during one call of Spawn.
 type spawner struct {
 	props *actor.Props
 	next  *principal
@@ -45,7 +45,7 @@ func (e *Engine) stopActors() {
 	e.system.Shutdown()
 }
 
-// spawn makes an actor of the principal, under a name that is never used again.
+// spawn starts the principal's actor, under a name that is never reused.
 func (e *Engine) spawn(p *principal) error {
 	s := e.spawners.Get().(*spawner)
 	defer e.spawners.Put(s)
@@ -61,17 +61,16 @@ func (a *authority) receive(c actor.Context) {
 	}
 }
 
-// Receive implements [actor.Actor]. A principal is stopped by its engine alone; if
-// anybody else does it, it denies from then on and its leases lose their authority, and
-// its mailbox stays for their release.
+// Receive implements [actor.Actor]. Only the engine stops a principal. If other code does, the
+// principal denies, its leases lose their authority, and its mailbox stays for their release.
 func (p *principal) Receive(c actor.Context) {
 	if _, ok := c.Message().(*actor.Stopping); ok && p.state.Load()&closed == 0 {
 		p.fault("its actor was stopped from outside")
 	}
 }
 
-// PostUserMessage implements [actor.Mailbox]. Requests do not come this way: what does is
-// somebody else's, and goes to Receive.
+// PostUserMessage implements [actor.Mailbox]. Requests do not use it. A message of other code
+// goes to Receive.
 func (p *principal) PostUserMessage(m any) { p.tell(&node{message: &foreign{message: m}}) }
 
 // PostSystemMessage implements [actor.Mailbox].
@@ -90,14 +89,14 @@ func (p *principal) Start() {}
 // UserMessageCount implements [actor.Mailbox].
 func (p *principal) UserMessageCount() int { return int(p.requests.count.Load()) }
 
-// stopActor ends the actor behind a mailbox that has closed.
+// stopActor ends the actor of a closed mailbox.
 func (p *principal) stopActor() {
 	if p.invoker != nil {
 		p.invoker.InvokeSystemMessage(&actor.Stop{})
 	}
 }
 
-// foreign is a message of protoactor's own.
+// foreign is a message of protoactor itself, or of other code.
 type foreign struct {
 	message any
 	system  bool

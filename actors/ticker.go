@@ -7,33 +7,34 @@ import (
 	"time"
 )
 
-// tick is how often the published time moves on: what expires takes effect that much
-// late at most.
+// tick is the interval at which the published time advances. Expiry takes effect at most one
+// tick late.
 const tick = time.Second
 
-// ticker publishes the time and tells principals when time alone changes something for
-// them. Its goroutine alone uses the heap; turns hand their wishes over on a stack.
+// ticker publishes the time, and visits principals when a grant or a credential of theirs
+// expires. Only its goroutine uses the heap; turns push their requests onto a stack.
 type ticker struct {
 	engine *Engine
-	wishes atomic.Pointer[wish]
-	heap   wishes
+	asked  atomic.Pointer[visit]
+	heap   visits
 	start  time.Time
 	wall   int64 // published last
 	stop   chan struct{}
 	done   chan struct{}
 }
 
-type wish struct {
-	next *wish
+// visit is a request to visit a principal, in nanoseconds of Unix time.
+type visit struct {
+	next *visit
 	who  *visited
 	due  int64
 }
 
-// visited is a principal as the ticker knows it; empty once it was passivated, so that
-// wishes for a far day keep nothing alive.
+// visited is the ticker's reference to a principal. It is empty once the principal was
+// passivated, so that a visit in the far future keeps no principal in memory.
 type visited struct{ p atomic.Pointer[principal] }
 
-// sweepEvery is after how many ticks wishes for principals that have left are dropped.
+// sweepEvery is the number of ticks after which visits to passivated principals are dropped.
 const sweepEvery = 60
 
 func newTicker(e *Engine) *ticker {
@@ -43,12 +44,12 @@ func newTicker(e *Engine) *ticker {
 	return t
 }
 
-// watch asks for a visit when due, in nanoseconds of Unix time. It takes no lock.
+// watch asks for a visit at due, in nanoseconds of Unix time. It takes no lock.
 func (t *ticker) watch(who *visited, due int64) {
-	w := &wish{who: who, due: due}
+	w := &visit{who: who, due: due}
 	for {
-		w.next = t.wishes.Load()
-		if t.wishes.CompareAndSwap(w.next, w) {
+		w.next = t.asked.Load()
+		if t.asked.CompareAndSwap(w.next, w) {
 			return
 		}
 	}
@@ -68,32 +69,33 @@ func (t *ticker) run() {
 		now := time.Now()
 		t.publish(now, now.Sub(last))
 		last = now
-		t.visit()
+		t.visitDue()
 		if n%sweepEvery == 0 {
-			t.heap = slices.DeleteFunc(t.heap, func(w *wish) bool { return w.who.p.Load() == nil })
+			t.heap = slices.DeleteFunc(t.heap, func(w *visit) bool { return w.who.p.Load() == nil })
 			heap.Init(&t.heap)
 		}
 		t.engine.passivateIdle()
 	}
 }
 
-// publish moves the published time on. It follows the wall clock, which jumps ahead when
-// the machine slept or the clock was set, but never goes back, by which something that
-// has expired would come to life: it advances by the monotonic clock then.
+// publish advances the published time. It follows the wall clock forward, also over a jump.
+// When the wall clock goes back, it advances by the monotonic clock instead, because an expired
+// grant must not become valid again.
 func (t *ticker) publish(now time.Time, elapsed time.Duration) {
 	t.wall = max(now.Round(0).UnixNano(), t.wall+int64(elapsed))
 	t.engine.shared.time.Store(t.wall)
 }
 
-func (t *ticker) visit() {
-	for w := t.wishes.Swap(nil); w != nil; {
+// visitDue visits the principals that are due.
+func (t *ticker) visitDue() {
+	for w := t.asked.Swap(nil); w != nil; {
 		next := w.next
 		w.next = nil
 		heap.Push(&t.heap, w)
 		w = next
 	}
 	for len(t.heap) > 0 && t.heap[0].due <= t.wall {
-		w := heap.Pop(&t.heap).(*wish)
+		w := heap.Pop(&t.heap).(*visit)
 		if p := w.who.p.Load(); p != nil {
 			p.tell(&node{message: timeUp{}})
 		}
@@ -105,18 +107,18 @@ func (t *ticker) close() {
 	<-t.done
 }
 
-// wishes is a heap by due time.
-type wishes []*wish
+// visits is a heap by due time.
+type visits []*visit
 
-func (h wishes) Len() int           { return len(h) }
-func (h wishes) Less(i, j int) bool { return h[i].due < h[j].due }
-func (h wishes) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h visits) Len() int           { return len(h) }
+func (h visits) Less(i, j int) bool { return h[i].due < h[j].due }
+func (h visits) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
 // Push implements [heap.Interface].
-func (h *wishes) Push(w any) { *h = append(*h, w.(*wish)) }
+func (h *visits) Push(w any) { *h = append(*h, w.(*visit)) }
 
 // Pop implements [heap.Interface].
-func (h *wishes) Pop() any {
+func (h *visits) Pop() any {
 	old := *h
 	w := old[len(old)-1]
 	old[len(old)-1] = nil

@@ -6,30 +6,30 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// holder is the state of one principal. Its methods are the turns: functions of this
-// state, the moment and the message, that return what the driver has to do. No
-// goroutine, clock, lock or actor system is in here.
+// holder is the state of one principal. Its methods are the turns: functions of this state,
+// the moment and the message. They return the effects that the driver has to perform, and use
+// no goroutine, clock, lock or actor system.
 type holder struct {
 	who     policy.Principal
 	record  *policy.Record
 	table   *policy.Table
 	held    *policy.Effective
-	leases  *Lease           // the newest; linked through older and newer
-	expires int64            // when held has to be computed anew; 0 for never
+	leases  *Lease           // the newest, linked through older and newer
+	expires int64            // when held has to be computed again; 0 for never
 	ends    int64            // the earliest end of a lease's credential; 0 for none
-	clock   func() time.Time // asked only by a condition that wants to know now
+	clock   func() time.Time // called only by a condition that uses now
 	known   bool             // there is a grant, expired or not
 	shut    policy.Reason
 }
 
-// effects are what a turn asks of its driver, beyond its answer.
+// effects are what the driver has to do after a turn.
 type effects struct {
-	revoked []*Lease // their contexts are to be canceled, after the grace
-	running []*Lease // revoked and unreleased: what an update waits for
+	revoked []*Lease // revoked in this turn: to be canceled after the grace
+	running []*Lease // revoked and not released: what an update waits for
 }
 
-// judge answers a request. It may find that a grant has expired meanwhile, which concerns
-// leases too: then its effects are not nil.
+// judge decides a request. If a grant has expired, which can revoke leases, the effects are
+// not nil.
 func (h *holder) judge(at *moment, req *Request) (v policy.Verdict, fx *effects) {
 	if at.table.Revision() > h.table.Revision() {
 		h.table = at.table
@@ -53,13 +53,12 @@ func (h *holder) judge(at *moment, req *Request) (v policy.Verdict, fx *effects)
 	return h.table.Judge(h.held, &q), fx
 }
 
-// ask fills in a query, in place: a copy of it costs as much as the rest of the turn's
-// own work.
+// ask fills in a query in place. A copy costs as much as the rest of the turn's own work.
 func (h *holder) ask(q *policy.Query, req *Request) {
 	q.Principal, q.Action, q.Resource, q.Properties, q.Now = h.who, req.Action, req.Resource, req.Properties, h.clock
 }
 
-// decision makes of a verdict what the caller is told.
+// decision returns the whole decision of a verdict.
 func (h *holder) decision(v policy.Verdict, at *moment, req *Request) policy.Decision {
 	var q policy.Query
 	h.ask(&q, req)
@@ -68,21 +67,21 @@ func (h *holder) decision(v policy.Verdict, at *moment, req *Request) policy.Dec
 	return d
 }
 
-// hold computes what the principal holds, at the moment, by its record and table.
+// hold computes what the principal holds at the moment, from its record and table.
 func (h *holder) hold(at *moment) {
 	held := h.table.Hold(h.who, h.record, at.now)
 	h.known, h.expires = held.Any, held.NextExpiry
 	h.held = at.intern.effective(h.table, held)
 }
 
-// change is a control message: what the log delivered, or what time did.
+// change is what the log delivered. The zero change only checks for expiry.
 type change struct {
 	revision uint64
-	table    *policy.Table  // of that revision; nil if only time went by
+	table    *policy.Table  // of that revision
 	record   *policy.Record // the principal's new record; nil if it did not change
 }
 
-// apply takes over a change and looks at each lease anew.
+// apply applies a change and revalidates every lease.
 func (h *holder) apply(at *moment, c *change) *effects {
 	if c.record != nil && (h.record == nil || c.record.Revision > h.record.Revision) {
 		h.record = c.record
@@ -93,8 +92,8 @@ func (h *holder) apply(at *moment, c *change) *effects {
 	return h.revalidate(at)
 }
 
-// revalidate evaluates every lease under what is held now. A lease that is not allowed
-// any more is revoked, for good; the others go on.
+// revalidate decides every lease under what is held now. A lease that is no longer allowed is
+// revoked for good. The others continue.
 func (h *holder) revalidate(at *moment) *effects {
 	h.hold(at)
 	fx := &effects{}
@@ -135,14 +134,14 @@ func (h *holder) admit(l *Lease) {
 	h.noteEnd(l)
 }
 
-// noteEnd remembers the earliest end of a credential.
+// noteEnd keeps the earliest end of a credential.
 func (h *holder) noteEnd(l *Lease) {
 	if c := l.req.Credential; c != nil && (h.ends == 0 || c.notAfter < h.ends) {
 		h.ends = c.notAfter
 	}
 }
 
-// release forgets a lease.
+// release removes a lease.
 func (h *holder) release(l *Lease) {
 	switch {
 	case l.newer != nil:
@@ -158,8 +157,7 @@ func (h *holder) release(l *Lease) {
 	l.older, l.newer = nil, nil
 }
 
-// due returns when time alone changes something for the principal: a grant expires or a
-// lease's credential ends. 0 means never.
+// due returns when a grant expires or a lease's credential ends, 0 for never.
 func (h *holder) due() int64 {
 	if h.ends != 0 && (h.expires == 0 || h.ends < h.expires) {
 		return h.ends
@@ -167,9 +165,8 @@ func (h *holder) due() int64 {
 	return h.expires
 }
 
-// graceEnd returns when a revoked lease has to be canceled, given the grace that an
-// update asks for: of several graces the shortest, and a lease that the update allows
-// keeps the one it had.
+// graceEnd returns when a revoked lease has to be canceled, given the grace of an update. The
+// shortest of several graces counts. A lease that the update allows keeps its grace.
 func graceEnd(l *Lease, now time.Time, grace time.Duration) time.Time {
 	end := now.Add(grace)
 	if !l.cancelAt.IsZero() && (!l.forbidden || l.cancelAt.Before(end)) {

@@ -7,15 +7,14 @@ import (
 	"time"
 )
 
-// turnContext is the context of a function that runs in a turn. Each is used once, so
-// that a function which leaks its context never sees another's values; they are cut from
-// chunks to cost no allocation each. It is done when the turn ends, or when the caller's
-// context is.
+// turnContext is the context of a function that runs in a turn. It is done when the turn ends
+// or the caller's context is done. Each is used once, so that a function that leaks its
+// context never sees the values of another. They are allocated in chunks.
 type turnContext struct {
 	parent   context.Context
 	engine   *Engine
 	revision uint64
-	// done is nil until somebody asks for the channel, and ended if nobody did in the turn.
+	// done is nil until the channel is needed, and ended if it was not needed in the turn.
 	done atomic.Pointer[doneState]
 }
 
@@ -28,8 +27,7 @@ type doneState struct {
 	closed bool
 }
 
-// ended stands for the state of every turn that is over and was never asked for a
-// channel.
+// ended is the state of every turn that ended without needing a channel.
 var ended = &doneState{ch: closedChannel(), err: context.Canceled, closed: true}
 
 func closedChannel() chan struct{} {
@@ -40,8 +38,7 @@ func closedChannel() chan struct{} {
 
 const (
 	chunkSize = 8
-	// often is how many functions a principal runs between two ticks of the clock before it
-	// counts as one that is used often.
+	// A principal is used often if it runs more than this many functions between two ticks.
 	often = 64
 )
 
@@ -52,9 +49,8 @@ type contextChunk struct {
 
 var chunks = sync.Pool{New: func() any { return new(contextChunk) }}
 
-// turnContext returns the context of the function that the turn is about to run. A
-// principal that is used often keeps the chunk that its contexts are cut from; the others
-// share what is in the pool.
+// turnContext returns the context for the function of this turn. A principal that is used
+// often keeps its chunk of contexts. The others share the pool.
 func (p *principal) turnContext(parent context.Context) *turnContext {
 	c := p.chunk
 	if c == nil {
@@ -80,9 +76,8 @@ type (
 	revisionKey struct{}
 )
 
-// RevisionOf returns the revision of the policy by which the operation was admitted that
-// the context belongs to: that of a function in its turn, or of a lease. False means that
-// the context is neither's.
+// RevisionOf returns the revision that admitted the operation to which ctx belongs: a function
+// in its turn, or a lease. It returns false for other contexts.
 func RevisionOf(ctx context.Context) (uint64, bool) {
 	revision, ok := ctx.Value(revisionKey{}).(uint64)
 	return revision, ok
@@ -109,7 +104,7 @@ func (t *turnContext) Err() error {
 		if t.parent.Err() == nil {
 			return nil
 		}
-		s = t.state() // what it says now it says for ever
+		s = t.state() // the error has to stay the same from now on
 	}
 	s.mu.Lock()
 	err := s.err
@@ -124,8 +119,7 @@ func (t *turnContext) Err() error {
 // Done implements [context.Context].
 func (t *turnContext) Done() <-chan struct{} { return t.state().ch }
 
-// AfterFunc lets contexts that derive from this one do without a goroutine. The function
-// runs on a goroutine of its own.
+// AfterFunc spares derived contexts a goroutine. f runs on a goroutine of its own.
 func (t *turnContext) AfterFunc(f func()) (stop func() bool) { return t.state().afterFunc(f) }
 
 func (t *turnContext) state() *doneState {

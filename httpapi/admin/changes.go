@@ -174,7 +174,7 @@ func (a *api) answerReceipt(w http.ResponseWriter, receipt actors.Receipt, err e
 		return err
 	}
 	w.Header().Set("ETag", a.etag(receipt.Revision))
-	return web.WriteJSON(w, status, receiptDocument(&receipt))
+	return web.WriteJSON(w, status, receipt)
 }
 
 // getReceipt answers with the current receipt of a revision.

@@ -49,6 +49,8 @@ type Receipt struct {
 	Connections int `json:"connections"`
 	// StillGrantedBy lists grants that still give a role that the update revoked.
 	StillGrantedBy []policy.GrantSpec `json:"stillGrantedBy"`
+	// Missing lists the engines sharing the log that have not confirmed the update.
+	Missing []string `json:"missing,omitempty"`
 	// Unchanged means that the policy was the same before.
 	Unchanged bool `json:"unchanged,omitzero"`
 	// Restarted means that the update is from before the last start of the server.
