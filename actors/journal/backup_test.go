@@ -142,7 +142,7 @@ func TestALostRevisionIsAcceptedKnowingly(t *testing.T) {
 
 	_, err := journal.Open(one, journal.Options{Logger: quiet})
 	require.Error(t, err)
-	v, err := journal.Accept(t.Context(), one, journal.Options{Logger: quiet})
+	v, err := journal.AcceptLoss(t.Context(), one, journal.Options{Logger: quiet})
 	require.NoError(t, err)
 	require.EqualValues(t, 52, v.Revision)
 	require.NotEqual(t, identity, v.StoreID)

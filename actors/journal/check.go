@@ -29,10 +29,10 @@ func Check(ctx context.Context, dir string, o Options) (oplog.Verification, erro
 	return v, errors.Join(err, j.abandon())
 }
 
-// Accept takes a store as it is, although acknowledged updates are gone that its head file
+// AcceptLoss takes a store as it is, although acknowledged updates are gone that its head file
 // knows of, if there is nothing else wrong with it. The store gets a new identity, so that
 // a revision that was seen before is not mistaken for one that comes.
-func Accept(ctx context.Context, dir string, o Options) (oplog.Verification, error) {
+func AcceptLoss(ctx context.Context, dir string, o Options) (oplog.Verification, error) {
 	j, err := newJournal(dir, o)
 	if err != nil {
 		return oplog.Verification{}, err

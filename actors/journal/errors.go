@@ -13,8 +13,8 @@ var (
 	ErrStoreID = errors.New("the store is not the one that its head file belongs to")
 	// ErrLocked is wrapped when another process, or this one, has the store open.
 	ErrLocked = errors.New("the store is in use")
-	// ErrExposed is wrapped when others than the owner may read the store.
-	ErrExposed = errors.New("the store is open to others than its owner")
+	// ErrPermissions is wrapped when others than the owner may read the store.
+	ErrPermissions = errors.New("the store is open to others than its owner")
 	// ErrNotWritable is wrapped when the store cannot be written.
 	ErrNotWritable = errors.New("the store cannot be written")
 	// ErrLost is wrapped by [*LostError].

@@ -76,7 +76,7 @@ type Journal struct {
 	trim       chan chan error
 
 	failed   chan struct{}
-	stumbled chan error // why nothing can be written, if no updates are taken yet
+	unwritable chan error // why nothing can be written, if no updates are taken yet
 	stopping chan struct{}
 	running  sync.WaitGroup
 }
@@ -111,7 +111,7 @@ func (j *Journal) Open(events oplog.Events) (oplog.InitialState, error) {
 		return oplog.InitialState{}, err
 	}
 	select {
-	case err := <-j.stumbled:
+	case err := <-j.unwritable:
 		j.cause = fmt.Errorf("%w: %w", oplog.ErrUnavailable, err)
 		return oplog.InitialState{}, j.cause
 	default:

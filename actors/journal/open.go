@@ -24,7 +24,7 @@ const (
 
 // Open opens the store in a folder, and makes one if the folder is empty or missing. It
 // refuses a store that is not as it was left: errors wrap [ErrFormat], [ErrStoreID],
-// [ErrLocked], [ErrExposed], [ErrNotWritable], [ErrLost] or [ErrDamaged]. Nobody else may
+// [ErrLocked], [ErrPermissions], [ErrNotWritable], [ErrLost] or [ErrDamaged]. Nobody else may
 // read the folder; its files are made so.
 func Open(dir string, o Options) (*Journal, error) {
 	j, err := newJournal(dir, o)
@@ -57,7 +57,7 @@ func newJournal(dir string, o Options) (*Journal, error) {
 		options: o, dir: dir, log: o.Logger,
 		files:   &fence{FS: o.files, spare: o.files.PathJoin(dir, spareFolder)},
 		arrived: make(chan struct{}, 1), ahead: make(chan struct{}, 1), trim: make(chan chan error),
-		failed: make(chan struct{}), stumbled: make(chan error, 1), stopping: make(chan struct{}),
+		failed: make(chan struct{}), unwritable: make(chan error, 1), stopping: make(chan struct{}),
 	}
 	j.files.failed = j.broken
 	return j, nil
@@ -80,7 +80,7 @@ func (j *Journal) guarded(do func() error) error {
 	select {
 	case err := <-done:
 		return err
-	case err := <-j.stumbled:
+	case err := <-j.unwritable:
 		return err
 	case <-j.failed:
 		return j.cause
@@ -92,7 +92,7 @@ func (j *Journal) broken(err error) {
 	j.mu.Lock()
 	served := j.events.Deliver != nil
 	if !served {
-		j.stumbled <- err // once, into its buffer
+		j.unwritable <- err // once, into its buffer
 	}
 	j.mu.Unlock()
 	if served {
@@ -194,7 +194,7 @@ func (j *Journal) checkPrivate(folder string) error {
 		return err
 	}
 	if vfs.Root(j.files) == vfs.Default && info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%w: %s has mode %04o; set it with chmod 700", ErrExposed, folder, info.Mode().Perm())
+		return fmt.Errorf("%w: %s has mode %04o; set it with chmod 700", ErrPermissions, folder, info.Mode().Perm())
 	}
 	return nil
 }

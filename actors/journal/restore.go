@@ -43,7 +43,7 @@ func Restore(ctx context.Context, dir string, from io.Reader, replace bool, o Op
 	if err := unpack(ctx, fresh, from); err != nil {
 		return v, "", err
 	}
-	if v, err = Accept(ctx, fresh, o); err != nil {
+	if v, err = AcceptLoss(ctx, fresh, o); err != nil {
 		return v, "", err
 	}
 	if aside, err = moveAside(dir); err != nil {

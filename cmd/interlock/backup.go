@@ -128,7 +128,7 @@ func storeAcceptCommand() *cobra.Command {
 with it: for when there is no backup. It gets a new identity. What the lost changes took
 away is granted again: look at the policy before a server starts on it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			v, err := journal.Accept(cmd.Context(), data, journal.Options{Logger: slog.New(slog.DiscardHandler)})
+			v, err := journal.AcceptLoss(cmd.Context(), data, journal.Options{Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				return hintStore(err)
 			}

@@ -52,7 +52,7 @@ func hintStore(err error) error {
 	switch {
 	case errors.Is(err, journal.ErrLocked):
 		return hint(err, "stop the other server, or name another folder with --data")
-	case errors.Is(err, journal.ErrExposed):
+	case errors.Is(err, journal.ErrPermissions):
 		return hint(err, "only the server's own user may read the store")
 	case errors.Is(err, journal.ErrLost), errors.Is(err, journal.ErrDamaged), errors.Is(err, journal.ErrStoreID):
 		return hint(err, "restore a backup with interlock restore; interlock store check says all that it finds")
