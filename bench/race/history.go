@@ -86,8 +86,11 @@ func windowAt(all []window, moment int64) *window {
 // Kind is the evidence that a violation rests on: see the package documentation.
 type Kind string
 
-// The kinds.
+// The kinds. All but RunningUse are stale: they happened after the acknowledgement as a
+// whole. RunningUse is a use that a revocation forbids, and that ended after its
+// acknowledgement.
 const (
+	RunningUse  Kind = "running"
 	StaleUse    Kind = "use"
 	StaleEffect Kind = "effect"
 	StaleEcho   Kind = "echo"
@@ -102,11 +105,11 @@ type Violation struct {
 	// opposite change was sent.
 	Acknowledged int64 `json:"acknowledged"`
 	Next         int64 `json:"next"`
-	// Span is when it happened: within these two.
+	// Span is when it happened: between these two, except that a RunningUse began before.
 	Span
 }
 
-// violations finds what is wrong with a history, in the order of time.
+// violations finds the stale evidence in a history, in the order of time.
 func (h *history) violations() []Violation {
 	all := h.windows()
 	f := &finder{windows: all, stamped: map[Span]bool{}}
@@ -211,21 +214,21 @@ func (h *history) uses() []Span {
 	return uses
 }
 
-// straddling counts uses that began before a revocation was acknowledged and ended after.
-// They are no violation of the rules above, yet where a revocation waits until all is quiet
-// there are none.
-func (h *history) straddling() int {
+// running finds the uses that began before a revocation was acknowledged and ended after, in
+// the order of time. A revocation that waits until it is quiescent has none.
+func (h *history) running() []Violation {
 	all := h.windows()
-	n := 0
+	var found []Violation
 	for _, use := range h.uses() {
 		for i := firstAfter(all, use.Start); i < len(all) && all[i].Start < use.End; i++ {
-			if !all[i].grant && use.Start < all[i].Start {
-				n++
+			if w := all[i]; !w.grant && use.Start < w.Start {
+				found = append(found, Violation{Kind: RunningUse, Acknowledged: w.Start, Next: w.End, Span: use})
 				break
 			}
 		}
 	}
-	return n
+	slices.SortStableFunc(found, func(a, b Violation) int { return cmp.Compare(a.Start, b.Start) })
+	return found
 }
 
 // throughput is how many calls a second succeeded while the permission was granted.

@@ -19,8 +19,8 @@ func TestViolationsOfHistories(t *testing.T) {
 		for _, v := range h.violations() {
 			fmt.Fprintf(&out, "%s %d-%d, %d after the acknowledgement\n", v.Kind, v.Start, v.End, v.Start-v.Acknowledged)
 		}
-		if n := h.straddling(); n > 0 {
-			fmt.Fprintf(&out, "straddling: %d\n", n)
+		for _, v := range h.running() {
+			fmt.Fprintf(&out, "%s %d-%d, until %d after the acknowledgement\n", v.Kind, v.Start, v.End, v.End-v.Acknowledged)
 		}
 		out.WriteString("latencies:")
 		for _, l := range h.latencies() {

@@ -45,9 +45,9 @@ type kindView struct {
 
 // rowView is one revocation of the timeline, in the units of its drawing.
 type rowView struct {
-	Y, Width float64
-	Count    int
-	Bars     []barView
+	X, Y, Width float64
+	Count       int
+	Bars        []barView
 }
 
 type barView struct {
@@ -70,6 +70,8 @@ type bucketView struct {
 // The drawings, in their own units.
 const (
 	drawn     = 900.0 // width of the timeline
+	margin    = 90.0  // of it, before the acknowledgement
+	narrowest = 4.0   // a bar
 	rowHeight = 22.0
 	mostRows  = 16
 	mostBars  = 300
@@ -78,15 +80,16 @@ const (
 
 func viewOf(r *Report) *view {
 	v := &view{
-		Report: r, Verdict: "no violation was found", Rate: fmt.Sprintf("%.0f", r.Throughput),
+		Report: r, Verdict: r.verdict(), Rate: fmt.Sprintf("%.0f", r.Throughput),
 		P50: round(r.Latency.P50), P99: round(r.Latency.P99), Max: round(r.Latency.Max),
-	}
-	if r.ViolationCount > 0 {
-		v.Verdict = fmt.Sprintf("%d violations", r.ViolationCount)
 	}
 	for _, k := range kinds {
 		if n := r.ByKind[k]; n > 0 {
-			v.Kinds = append(v.Kinds, kindView{n, words[k]})
+			text := words[k]
+			if k == RunningUse {
+				text += r.excuse()
+			}
+			v.Kinds = append(v.Kinds, kindView{n, text})
 		}
 	}
 	v.timeline()
@@ -94,8 +97,8 @@ func viewOf(r *Report) *view {
 	return v
 }
 
-// timeline draws the revocations with the most violations, each from its acknowledgement
-// to the sending of the next grant.
+// timeline draws the revocations with the most violations, each from its acknowledgement to
+// the sending of the next grant, with a margin before for uses that were running.
 func (v *view) timeline() {
 	by := map[int64][]Violation{}
 	for _, x := range v.found {
@@ -114,13 +117,15 @@ func (v *view) timeline() {
 	for _, acknowledged := range worst {
 		longest = max(longest, by[acknowledged][0].Next-acknowledged)
 	}
-	scale := drawn / float64(longest)
+	scale := (drawn - margin) / float64(longest)
 	for n, acknowledged := range worst {
-		row := rowView{Y: float64(n) * rowHeight, Width: float64(by[acknowledged][0].Next-acknowledged) * scale, Count: len(by[acknowledged])}
+		row := rowView{X: margin, Y: float64(n) * rowHeight, Width: float64(by[acknowledged][0].Next-acknowledged) * scale, Count: len(by[acknowledged])}
 		for i, x := range by[acknowledged][:min(row.Count, mostBars)] {
 			from, to := x.Start-acknowledged, x.End-acknowledged
+			left := max(0, margin+float64(from)*scale)
+			right := min(drawn, margin+float64(to)*scale)
 			row.Bars = append(row.Bars, barView{
-				X: float64(from) * scale, Width: max(1.5, float64(to-from)*scale), Y: row.Y + 2 + float64(i%6)*3, Class: x.Kind,
+				X: left, Width: max(narrowest, right-left), Y: row.Y + 1.5 + float64(i%5)*3.6, Class: x.Kind,
 				Title: fmt.Sprintf("%s, %v to %v after the acknowledgement", x.Kind, round(from), round(to)),
 			})
 		}
@@ -129,7 +134,7 @@ func (v *view) timeline() {
 	v.Height = len(v.Rows)*int(rowHeight) + 24
 	for n := range 6 {
 		at := time.Duration(longest) * time.Duration(n) / 5
-		v.Ticks = append(v.Ticks, tickView{float64(n) * drawn / 5, at.Round(100 * time.Microsecond).String()})
+		v.Ticks = append(v.Ticks, tickView{margin + float64(n)*(drawn-margin)/5, at.Round(100 * time.Microsecond).String()})
 	}
 }
 

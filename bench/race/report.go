@@ -1,6 +1,7 @@
 package race
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -12,7 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Report is what a run came to. Times are in nanoseconds.
+// Report is the result of a run. Times are in nanoseconds.
 type Report struct {
 	Target  string    `json:"target"`
 	Began   time.Time `json:"began"`
@@ -22,8 +23,7 @@ type Report struct {
 	Calls   int       `json:"calls"`
 	Allowed int       `json:"allowed"`
 	Denied  int       `json:"denied"`
-	// Other calls were answered in another way, or broken off; FirstOther is how the first
-	// was.
+	// Other counts calls with another answer or none; FirstOther describes the first.
 	Other      int    `json:"other"`
 	FirstOther string `json:"firstOther,omitzero"`
 	// Changes counts grants and revocations, Revocations those that a grant followed.
@@ -31,14 +31,20 @@ type Report struct {
 	Revocations int `json:"revocations"`
 	// Evidence lists what the run could look for in this target.
 	Evidence []Kind `json:"evidence"`
-	// ViolationCount counts them all, ByKind by their evidence; Violations lists the first
-	// of them, at most [MaxListed].
-	ViolationCount int          `json:"violationCount"`
-	ByKind         map[Kind]int `json:"byKind"`
-	Violations     []Violation  `json:"violations"`
-	// Straddling uses began before a revocation was acknowledged and ended after. They are
-	// not counted as violations.
-	Straddling int `json:"straddling"`
+	// Promise is what the target says it promises.
+	Promise Promise `json:"promise"`
+	// Stale counts what happened after an acknowledgement, NotQuiescent the uses that were
+	// running at one and ended after. ByKind counts both by their evidence.
+	Stale        int          `json:"stale"`
+	NotQuiescent int          `json:"notQuiescent"`
+	ByKind       map[Kind]int `json:"byKind"`
+	// ViolationCount is Stale, plus NotQuiescent unless the target promises less. Violations
+	// lists the first [MaxListed] of them.
+	ViolationCount int         `json:"violationCount"`
+	Violations     []Violation `json:"violations"`
+	// Command and Version are those of the program that made the report, if it set them.
+	Command string `json:"command,omitzero"`
+	Version string `json:"version,omitzero"`
 	// Throughput is how many calls a second succeeded while the permission was granted.
 	Throughput float64 `json:"throughput"`
 	// DwellMin and DwellMax bound the times between changes, as they were in the end.
@@ -50,7 +56,7 @@ type Report struct {
 	// Latencies are all of them, in the order of the revocations.
 	Latencies []int64 `json:"latencies"`
 
-	found []Violation // all of them
+	found []Violation // all that count
 }
 
 // MaxListed bounds the violations that a report lists one by one.
@@ -68,12 +74,17 @@ func (r *Report) OnlyCalls() bool { return len(r.Evidence) == 2 }
 
 func (r *runner) report(took time.Duration) *Report {
 	h := &r.history
-	found := h.violations()
+	stale, unquiesced := h.violations(), h.running()
+	found := stale
+	if r.target.promise() == Quiescent {
+		found = slices.Concat(stale, unquiesced)
+		slices.SortStableFunc(found, func(a, b Violation) int { return cmp.Compare(a.Start, b.Start) })
+	}
 	p := &Report{
 		Target: r.target.Name, Began: time.Now().Add(-took).UTC(), Took: int64(took), Seed: r.options.Seed, Callers: r.options.Callers,
 		Calls: len(h.calls), Changes: len(h.flips), FirstOther: r.broken, Evidence: r.target.evidence(),
 		ViolationCount: len(found), ByKind: map[Kind]int{}, Violations: found[:min(len(found), MaxListed)],
-		Straddling: h.straddling(), Latencies: h.latencies(), Throughput: h.throughput(),
+		Promise: r.target.promise(), Stale: len(stale), NotQuiescent: len(unquiesced), Latencies: h.latencies(), Throughput: h.throughput(),
 		DwellMin: int64(r.options.DwellMin), DwellMax: int64(r.options.DwellMax), found: found,
 	}
 	for _, c := range h.calls {
@@ -86,7 +97,7 @@ func (r *runner) report(took time.Duration) *Report {
 			p.Other++
 		}
 	}
-	for _, v := range found {
+	for _, v := range slices.Concat(stale, unquiesced) {
 		p.ByKind[v.Kind]++
 	}
 	p.Revocations = len(p.Latencies)
@@ -137,6 +148,7 @@ func WriteJSON(w io.Writer, reports ...*Report) error {
 
 // words name a kind of violation in a sentence.
 var words = map[Kind]string{
+	RunningUse:  "uses that were running at the acknowledgement and ended after it",
 	StaleUse:    "uses that began and ended after the acknowledgement",
 	StaleEffect: "effects that changed after the acknowledgement",
 	StaleEcho:   "echoes of bytes that were sent after the acknowledgement",
@@ -145,7 +157,7 @@ var words = map[Kind]string{
 }
 
 // kinds in the order in which reports list them.
-var kinds = []Kind{StaleUse, StaleEffect, StaleEcho, StaleAllow, StaleDenial}
+var kinds = []Kind{RunningUse, StaleUse, StaleEffect, StaleEcho, StaleAllow, StaleDenial}
 
 // Text writes the report for a terminal.
 func (r *Report) Text(w io.Writer) error {
@@ -158,19 +170,43 @@ func (r *Report) Text(w io.Writer) error {
 	if r.OnlyCalls() {
 		out.WriteString("  the target offers no effects, stamps or echoes: only the answers to whole calls were judged\n")
 	}
-	fmt.Fprintf(&out, "violations: %d\n", r.ViolationCount)
+	fmt.Fprintf(&out, "promise: %s\n", r.Promise)
+	fmt.Fprintf(&out, "stale: %d\n", r.Stale)
 	for _, k := range kinds {
-		if n := r.ByKind[k]; n > 0 {
+		if n := r.ByKind[k]; n > 0 && k != RunningUse {
 			fmt.Fprintf(&out, "  %d %s\n", n, words[k])
 		}
 	}
-	if r.Straddling > 0 {
-		fmt.Fprintf(&out, "  and %d uses that were under way at the acknowledgement, which are not counted\n", r.Straddling)
+	fmt.Fprintf(&out, "not quiescent: %d\n", r.NotQuiescent)
+	if r.NotQuiescent > 0 {
+		fmt.Fprintf(&out, "  %d %s%s\n", r.NotQuiescent, words[RunningUse], r.excuse())
 	}
+	fmt.Fprintf(&out, "verdict: %s\n", r.verdict())
 	fmt.Fprintf(&out, "revocation latency, from acknowledgement to the last effect, of %d: p50 %v, p99 %v, max %v\n",
 		r.Revocations, round(r.Latency.P50), round(r.Latency.P99), round(r.Latency.Max))
 	_, err := io.WriteString(w, out.String())
 	return err
+}
+
+// excuse says why uses that were running are not counted, if they are not.
+func (r *Report) excuse() string {
+	if r.Promise == Quiescent {
+		return ""
+	}
+	return "; not counted, because the target promises " + string(r.Promise)
+}
+
+// verdict is the result in words.
+func (r *Report) verdict() string {
+	switch {
+	case r.ViolationCount == 0:
+		return "no violation of the promise " + string(r.Promise)
+	case r.Stale > 0 && r.NotQuiescent > 0 && r.Promise == Quiescent:
+		return fmt.Sprintf("stale and not quiescent, %d violations", r.ViolationCount)
+	case r.Stale > 0:
+		return fmt.Sprintf("stale, %d violations", r.ViolationCount)
+	}
+	return fmt.Sprintf("not quiescent, %d violations", r.ViolationCount)
 }
 
 // round writes nanoseconds with as many digits as mean something.

@@ -26,6 +26,7 @@ type values struct {
 	Number int
 	Run    string
 	Seen   int
+	Found  any // of [Found], for [Target.Restore]
 }
 
 // client sends one of the target's requests, over one connection at a time. It is not
@@ -57,7 +58,7 @@ func (r *Request) compile() (*templates, error) {
 	t := &templates{headers: map[string]*template.Template{}}
 	var errs []error
 	parse := func(name, text string) *template.Template {
-		parsed, err := template.New(name).Option("missingkey=error").Parse(text)
+		parsed, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{"json": asJSON}).Parse(text)
 		if err == nil {
 			err = parsed.Execute(io.Discard, values{})
 		}
@@ -69,6 +70,12 @@ func (r *Request) compile() (*templates, error) {
 		t.headers[name] = parse(name, text)
 	}
 	return t, errors.Join(errs...)
+}
+
+// asJSON writes a value as JSON, in a template.
+func asJSON(v any) (string, error) {
+	text, err := json.Marshal(v)
+	return string(text), err
 }
 
 // newClient makes a client with a connection of its own.

@@ -74,10 +74,14 @@ type runner struct {
 	granter *client
 	revoker *client
 	looker  *client // nil without effects
+	finder  *client // of [Target.Found]; nil without
+	restore *client // nil without
+	found   any     // the permission as it was before the run
 	echoes  *echoer // nil without streams
 	history history
 	entries map[Span]bool // of the ledger, that were seen
-	taken   bool          // the permission may be
+	taken   bool          // the permission may be revoked
+	changed bool          // a change was sent
 
 	mu     sync.Mutex
 	broken string // the first answer that was neither
@@ -87,11 +91,11 @@ type runner struct {
 // no call was allowed, or denied, or no revocation came to its end.
 var ErrInconclusive = errors.New("race: the run shows nothing")
 
-// Run tests a target until the time is over, the calls are made, or ctx is done, and
-// leaves it with the permission granted, whatever happens. Before that it sees that the
-// target can be tested: each change has its effect within [Options.Settle], and what the
-// target offers as evidence is some; the error wraps [ErrTarget] if not. If a call takes
-// long, the times between changes are made longer.
+// Run tests a target until the time is over, the calls are made, or ctx is done. Afterwards it
+// restores the permission as [Target.Found] read it, or grants it without that. First it
+// checks that the target can be tested: each change takes effect within [Options.Settle], and
+// the evidence that the target offers follows an operation. If not, the error wraps
+// [ErrTarget]. If a call takes long, the times between changes are made longer.
 func Run(ctx context.Context, t *Target, o Options) (report *Report, err error) {
 	o = o.withDefaults()
 	if err := errors.Join(o.check(), t.Check()); err != nil {
@@ -100,6 +104,9 @@ func Run(ctx context.Context, t *Target, o Options) (report *Report, err error) 
 	r := &runner{options: o, target: t, name: rand.Text()[:8], entries: map[Span]bool{}}
 	defer r.close()
 	if err := r.connect(); err != nil {
+		return nil, err
+	}
+	if err := r.find(ctx); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -129,6 +136,15 @@ func (r *runner) connect() (err error) {
 	if r.revoker, err = r.target.newClient(&r.target.Revoke.Request); err != nil {
 		return fmt.Errorf("revoke: %w", err)
 	}
+	if r.target.Restore != nil {
+		if r.finder, err = r.target.newClient(&r.target.Found.Request); err != nil {
+			return fmt.Errorf("found: %w", err)
+		}
+		if r.restore, err = r.target.newClient(&r.target.Restore.Request); err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
+		r.restore.sendOnce()
+	}
 	r.granter.sendOnce()
 	r.revoker.sendOnce()
 	if r.target.Effects != nil {
@@ -140,7 +156,7 @@ func (r *runner) connect() (err error) {
 }
 
 func (r *runner) close() {
-	for _, c := range []*client{r.granter, r.revoker, r.looker} {
+	for _, c := range []*client{r.granter, r.revoker, r.looker, r.finder, r.restore} {
 		if c != nil {
 			c.close()
 		}
@@ -196,7 +212,7 @@ func (r *runner) change(ctx context.Context, grant bool) (flip, error) {
 	if grant {
 		c, want, word = r.granter, r.target.Grant.Acknowledged, "grant"
 	}
-	r.taken = true // until a grant is acknowledged
+	r.taken, r.changed = true, true // until a grant is acknowledged
 	a, err := c.send(ctx, r.values())
 	if err == nil && !want.matches(a) {
 		err = fmt.Errorf("%w: it was not acknowledged: %v", ErrTarget, a)
@@ -277,15 +293,50 @@ func (r *runner) finish(ctx context.Context) error {
 	return r.look(ctx)
 }
 
-// leave grants the permission if it may be taken, although the run is given up.
+// find reads the permission as it is before the run.
+func (r *runner) find(ctx context.Context) error {
+	if r.finder == nil {
+		return nil
+	}
+	a, err := r.finder.send(ctx, r.values())
+	if err != nil {
+		return fmt.Errorf("found: %w", err)
+	}
+	if a.status >= 300 {
+		return fmt.Errorf("%w: found: %v", ErrTarget, a)
+	}
+	doc, err := a.document()
+	if err == nil {
+		r.found, err = at(doc, r.target.Found.Value)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: found: %w", ErrTarget, err)
+	}
+	return nil
+}
+
+// leave restores the permission that the run found, or grants it if it may be revoked. It does
+// so also when the run is interrupted.
 func (r *runner) leave(ctx context.Context) error {
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if r.restore != nil && r.changed {
+		v := r.values()
+		v.Found = r.found
+		a, err := r.restore.send(leaving, v)
+		if err == nil && !r.target.Restore.Acknowledged.matches(a) {
+			err = fmt.Errorf("%w: not acknowledged: %v", ErrTarget, a)
+		}
+		if err != nil {
+			return fmt.Errorf("restore: the permission may differ from what it was before the run: %w", err)
+		}
+		return nil
+	}
 	if !r.taken {
 		return nil
 	}
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
 	if _, err := r.change(leaving, true); err != nil {
-		return fmt.Errorf("the permission may be taken still: %w", err)
+		return fmt.Errorf("the permission may still be revoked: %w", err)
 	}
 	return nil
 }

@@ -58,7 +58,7 @@ func TestG2_VulnerableFormsAreFoundWrong(t *testing.T) {
 			require.Contains(t, page.String(), "<td>"+html.EscapeString(report.Target)+"</td>")
 			if !form.Vulnerable() {
 				require.Zero(t, report.ViolationCount, &text)
-				require.Zero(t, report.Straddling, &text)
+				require.Zero(t, report.NotQuiescent, &text)
 				require.Zero(t, report.Latency.Max)
 				return
 			}

@@ -2,6 +2,7 @@ package race
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -25,17 +26,46 @@ type Target struct {
 	CA string `yaml:"ca"`
 	// ServerName is the name in the server's certificate; empty for the host of the URL.
 	ServerName string `yaml:"server-name,omitempty"`
-	// HTTP2 asks for HTTP/2. Without, it is HTTP/1.1.
+	// HTTP2 selects HTTP/2 instead of HTTP/1.1.
 	HTTP2 bool `yaml:"http2,omitempty"`
+	// Promise is what the API promises when it acknowledges a revocation; empty for
+	// [Quiescent].
+	Promise Promise `yaml:"promise,omitempty"`
 	// Call is the protected operation.
 	Call Call `yaml:"call"`
 	// Grant gives the permission for it, and Revoke takes it.
 	Grant  Change `yaml:"grant"`
 	Revoke Change `yaml:"revoke"`
+	// Found reads the permission before the run, and Restore puts it back afterwards. Both or
+	// neither; without them the permission is granted at the end.
+	Found   *Found  `yaml:"found,omitempty"`
+	Restore *Change `yaml:"restore,omitempty"`
 	// Effects looks at what the operation changes; nil if nothing does.
 	Effects *Effects `yaml:"effects,omitempty"`
 	// Echo is a protected operation that lasts; nil if there is none.
 	Echo *Echo `yaml:"echo,omitempty"`
+}
+
+// Promise is what an API promises when it acknowledges a revocation.
+type Promise string
+
+// The promises.
+const (
+	// Quiescent: no use that the revocation forbids is running, and none will start.
+	Quiescent Promise = "quiescent"
+	// NoNewStarts: none will start. Uses that are running may end later.
+	NoNewStarts Promise = "no-new-starts"
+)
+
+// promise returns the target's promise or the default.
+func (t *Target) promise() Promise { return cmp.Or(t.Promise, Quiescent) }
+
+// Found is a request whose answer says how the permission is granted.
+type Found struct {
+	Request `yaml:",inline"`
+	// Value is a path into the answer's JSON. What is there is {{.Found}} in the templates of
+	// [Target.Restore], where {{json .}} writes a value as JSON.
+	Value string `yaml:"value"`
 }
 
 // Request is an HTTP request. URL, body and the values of headers are templates of
@@ -148,6 +178,12 @@ func (t *Target) requests() map[string]*Request {
 	if t.Echo != nil {
 		all["echo"] = &t.Echo.Request
 	}
+	if t.Found != nil {
+		all["found"] = &t.Found.Request
+	}
+	if t.Restore != nil {
+		all["restore"] = &t.Restore.Request
+	}
 	return all
 }
 
@@ -182,6 +218,15 @@ func (t *Target) Check() error {
 		if len(a.Status) == 0 {
 			wrong(field+".status", "list the status codes that count, such as [200]")
 		}
+	}
+	if p := t.promise(); p != Quiescent && p != NoNewStarts {
+		wrong("promise", "%q is unknown; use %s or %s", p, Quiescent, NoNewStarts)
+	}
+	if (t.Found == nil) != (t.Restore == nil) {
+		wrong("restore", "found and restore go together")
+	}
+	if t.Found != nil && t.Found.Value == "" {
+		wrong("found.value", "name the path of the permission in the answer")
 	}
 	for _, status := range t.Call.Allowed.Status {
 		if slices.Contains(t.Call.Denied.Status, status) && len(t.Call.Allowed.Where)+len(t.Call.Denied.Where) == 0 {
