@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,10 +20,12 @@ import (
 	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
-// The functions down to the example stand in the README too, word for word.
+// The functions down to the example are also in docs/embedding.md.
 
 func newEngine(policyText []byte, callers *httpapi.Connections) (*actors.Engine, error) {
 	file, err := policy.ParseFile("policy.yaml", policyText)
@@ -57,7 +60,7 @@ func use(ctx context.Context, engine *actors.Engine, request actors.Request, sho
 		return err
 	}
 	defer lease.Release()
-	return long(lease.Context()) // runs beside others, and is cancelled with actors.ErrRevoked
+	return long(lease.Context()) // runs concurrently; its context is canceled with actors.ErrRevoked
 }
 
 func dismiss(ctx context.Context, engine *actors.Engine, who policy.Principal) (actors.Receipt, error) {
@@ -76,6 +79,34 @@ func openEngine(dir string) (*actors.Engine, *journal.Journal, error) {
 		return nil, nil, errors.Join(err, log.Close())
 	}
 	return engine, log, nil
+}
+
+func newServeMux(guard *httpapi.Guard, putOrder http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("PUT /orders/{id}", guard.Protect(httpapi.Rule{
+		Action: "orders:write", Resource: "orders/{id}", Mode: httpapi.Execute,
+	}, putOrder))
+	return mux
+}
+
+func serverTLS(certFile, keyFile, clientCA string) (*tls.Config, error) {
+	cas, err := certs.LoadPool(clientCA)
+	if err != nil {
+		return nil, err
+	}
+	return certs.ServerConfig(certs.ServerOptions{CertFile: certFile, KeyFile: keyFile, ClientCAs: cas})
+}
+
+func firstPolicy(ctx context.Context, engine *actors.Engine, policyText []byte) error {
+	if engine.Revision() > 0 {
+		return nil // the store has a policy
+	}
+	file, err := policy.ParseFile("policy.yaml", policyText)
+	if err != nil {
+		return err
+	}
+	_, err = engine.Update(ctx, actors.Update{Changes: policy.Diff(nil, nil, file)})
+	return err
 }
 
 const embedPolicy = `
@@ -140,18 +171,8 @@ func TestOpenEngine(t *testing.T) {
 	}
 	open(func(engine *actors.Engine) {
 		require.Zero(t, engine.Revision())
-		file, err := policy.ParseFile("policy.yaml", []byte(embedPolicy))
-		require.NoError(t, err)
-		var changes []policy.Change
-		for r := range file.AllRoles() {
-			changes = append(changes, policy.PutRole(r, ""))
-		}
-		for i := range file.Grants {
-			changes = append(changes, policy.GrantRole(file.Grants[i]))
-		}
-		_, err = engine.Update(ctx, actors.Update{Changes: changes})
-		require.NoError(t, err)
-		_, err = dismiss(ctx, engine, alice)
+		require.NoError(t, firstPolicy(ctx, engine, []byte(embedPolicy)))
+		_, err := dismiss(ctx, engine, alice)
 		require.NoError(t, err)
 	})
 	open(func(engine *actors.Engine) {
@@ -162,9 +183,51 @@ func TestOpenEngine(t *testing.T) {
 	})
 }
 
-// TestReadmeCode checks that the Go code of the README is the code above.
-func TestReadmeCode(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+// TestServeMuxAndTLS serves net/http's own mux behind a guard, with the TLS configuration of the
+// documentation.
+func TestServeMuxAndTLS(t *testing.T) {
+	dir := t.TempDir()
+	ca, err := devca.Init(dir, devca.Options{})
+	require.NoError(t, err)
+	server, err := ca.IssueServer(devca.ServerOptions{})
+	require.NoError(t, err)
+	require.NoError(t, server.Write(dir, "server", false))
+	alice, err := ca.IssueClient(devca.ClientOptions{SPIFFEID: "spiffe://interlock.test/alice"})
+	require.NoError(t, err)
+	require.NoError(t, alice.Write(dir, "alice", false))
+	path := func(name string) string { return filepath.Join(dir, name) }
+
+	callers := httpapi.NewConnections(nil)
+	engine, err := newEngine([]byte(embedPolicy), callers)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, engine.Close(context.Background())) })
+	config, err := serverTLS(path("server.crt"), path("server.key"), path(devca.CertFile))
+	require.NoError(t, err)
+	handler := newServeMux(httpapi.NewGuard(engine, callers, nil), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "written")
+	}))
+	s := httptest.NewUnstartedServer(handler)
+	s.TLS = config
+	s.StartTLS()
+	t.Cleanup(s.Close)
+
+	clientTLS, err := certs.ClientConfig(certs.ClientOptions{
+		CAFile: path(devca.CertFile), CertFile: path("alice.crt"), KeyFile: path("alice.key"), ServerName: "localhost",
+	})
+	require.NoError(t, err)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: clientTLS}}
+	t.Cleanup(client.CloseIdleConnections)
+	req, err := http.NewRequest(http.MethodPut, s.URL+"/orders/42", nil)
+	require.NoError(t, err)
+	resp, err := client.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+}
+
+// TestEmbeddingCode checks that the Go code of docs/embedding.md is the code above.
+func TestEmbeddingCode(t *testing.T) {
+	readme, err := os.ReadFile("../../docs/embedding.md")
 	require.NoError(t, err)
 	code, err := os.ReadFile("embed_test.go")
 	require.NoError(t, err)

@@ -24,8 +24,8 @@ type step struct{ command, output string }
 
 var transcriptBlock = regexp.MustCompile("(?ms)^<!-- transcript -->\n```console\n(.*?)^```$")
 
-// TestReadme runs the transcripts of the README, word for word and in one shell, beside
-// `interlock serve --dev` on its own ports. It needs bash and curl.
+// TestReadme runs the transcripts of the README and of the tutorial in one shell, against
+// `interlock serve --dev` on its default ports. It needs bash and curl.
 func TestReadme(t *testing.T) {
 	steps := readTranscripts(t)
 	require.Greater(t, len(steps), 10)
@@ -39,12 +39,14 @@ func TestReadme(t *testing.T) {
 }
 
 func readTranscripts(t *testing.T) []step {
-	text, err := os.ReadFile("../../README.md")
-	require.NoError(t, err)
 	var steps []step
-	for _, block := range transcriptBlock.FindAllStringSubmatch(string(text), -1) {
-		for _, part := range strings.Split("\n"+block[1], "\n$ ")[1:] {
-			steps = append(steps, splitStep(part+"\n"))
+	for _, page := range []string{"../../README.md", "../../docs/tutorial.md"} {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, block := range transcriptBlock.FindAllStringSubmatch(string(text), -1) {
+			for _, part := range strings.Split("\n"+block[1], "\n$ ")[1:] {
+				steps = append(steps, splitStep(part+"\n"))
+			}
 		}
 	}
 	return steps
