@@ -11,8 +11,8 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// The documents that every update writes are put together here, byte for byte as [encode]
-// would: reflection took a third of what an update cost.
+// The documents that every update writes are built here, byte for byte as [encode] would
+// write them. Reflection took a third of the cost of an update.
 
 // object is the text of a JSON object that is being written.
 type object []byte
@@ -86,7 +86,7 @@ func appendRecord(b []byte, r *policy.Record) []byte {
 	return o.end()
 }
 
-// appendLimits writes what narrows a grant.
+// appendLimits writes the limits of a grant.
 func appendLimits(o object, g *policy.Grant, expires bool) object {
 	o = o.list("within", len(g.Within), func(o object, i int) object { return quoted(o, g.Within[i].String()) })
 	if expires && !g.Expires.IsZero() {
@@ -113,7 +113,7 @@ func appendChanges(b []byte, changes []policy.Change) []byte {
 	return array(b, len(changes), func(o object, i int) object { return appendChange(o, &changes[i]) })
 }
 
-// appendEntry writes an entry. Its changes are those, unless they stand in chunks.
+// appendEntry writes an entry, with its changes unless they are in chunks.
 func appendEntry(b []byte, doc *entryDoc, changes []policy.Change) []byte {
 	o := object(append(b, '{')).number("rev", doc.Revision).number("previous", doc.Previous)
 	o = append(o.name("time"), '"')

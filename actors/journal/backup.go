@@ -13,28 +13,28 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// A backup is a tar archive: what it is of, the files of the store, and last the hashes of
-// these, without which it is not whole.
+// A backup is a tar archive: a header document, the files of the store, and a trailer with
+// the hashes of all. Without the trailer the backup is incomplete.
 const (
 	backupBegin  = "interlock-backup.json"
 	backupEnd    = "end.json"
 	backupFormat = 1
 )
 
-// backupDoc begins a backup.
+// backupDoc is the header of a backup.
 type backupDoc struct {
 	Format  int       `json:"format"`
 	StoreID string    `json:"identity"`
 	Time    time.Time `json:"time"`
 }
 
-// backupEndDoc ends a backup.
+// backupEndDoc is the trailer of a backup.
 type backupEndDoc struct {
 	Files map[string]hash `json:"files"`
 }
 
-// Backup writes the store as it is now, in a form for [Restore]. Updates go on meanwhile,
-// and a slow writer holds nobody back. A backup that was cut off is not taken for whole.
+// Backup writes a snapshot of the store, for [Restore]. Updates continue meanwhile, also
+// with a slow writer. [Restore] detects a backup that was cut off.
 func (j *Journal) Backup(ctx context.Context, to io.Writer) error {
 	leave, err := j.enter()
 	if err != nil {
@@ -42,7 +42,7 @@ func (j *Journal) Backup(ctx context.Context, to io.Writer) error {
 	}
 	defer leave()
 	folder := j.path(spareFolder + "-" + rand.Text())
-	defer func() { _ = j.files.RemoveAll(folder) }() // what stays is removed at the next start
+	defer func() { _ = j.files.RemoveAll(folder) }() // the next start removes what remains
 	if err := j.db.Checkpoint(folder, pebble.WithFlushedWAL()); err != nil {
 		return fmt.Errorf("a copy of the store cannot be made: %w", err)
 	}
@@ -114,7 +114,7 @@ func (w *backupWriter) file(name string) error {
 	return nil
 }
 
-// stoppable is a reader that ends when nobody wants to read any more.
+// stoppable is a reader that ends with the error of its context.
 type stoppable struct {
 	ctx      context.Context
 	stopping <-chan struct{}

@@ -17,8 +17,8 @@ import (
 	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
-// Check reads a whole store that nobody has open, without writing to it: what [Open] looks
-// at, and what [Journal.Verify] does. Errors are those of both, and [ErrMissing].
+// Check reads a whole store that is not in use, without writing to it. It makes the checks
+// of [Open] and of [Journal.Verify]. Errors are those of both, and [ErrMissing].
 func Check(ctx context.Context, dir string, o Options) (oplog.Verification, error) {
 	o.readOnly = true
 	j, err := Open(dir, o)
@@ -29,9 +29,9 @@ func Check(ctx context.Context, dir string, o Options) (oplog.Verification, erro
 	return v, errors.Join(err, j.abandon())
 }
 
-// AcceptLoss takes a store as it is, although acknowledged updates are gone that its head file
-// knows of, if there is nothing else wrong with it. The store gets a new identity, so that
-// a revision that was seen before is not mistaken for one that comes.
+// AcceptLoss opens a store that lost acknowledged updates which its head file names, and
+// makes it usable again if nothing else is wrong. The store gets a new store ID, so that a
+// lost revision is not mistaken for a later one.
 func AcceptLoss(ctx context.Context, dir string, o Options) (oplog.Verification, error) {
 	j, err := newJournal(dir, o)
 	if err != nil {
@@ -44,8 +44,8 @@ func AcceptLoss(ctx context.Context, dir string, o Options) (oplog.Verification,
 	return v, j.abandon()
 }
 
-// accept opens the store with a head file that is made of the store itself, reads all of
-// it, and gives it a new identity.
+// accept opens the store with a head file that it makes from the store itself, reads
+// everything, and gives the store a new ID.
 func (j *Journal) accept(ctx context.Context) (v oplog.Verification, err error) {
 	if err := j.checkPrivate(j.dir); err != nil {
 		return v, err
@@ -93,7 +93,7 @@ func (j *Journal) acceptStore(ctx context.Context, known headDoc) (v oplog.Verif
 	return v, err
 }
 
-// knownByStore makes the head that fits the store as it is.
+// knownByStore returns the head that fits the store as it is.
 func (j *Journal) knownByStore() (headDoc, error) {
 	description, err := pebble.Peek(j.path(storeFolder), j.options.files)
 	if err != nil {
@@ -128,7 +128,7 @@ func manifestOf(files vfs.FS, path string) (m manifestDoc, err error) {
 	return m, nil
 }
 
-// storedMeta reads the description of a store that has one.
+// storedMeta reads the description of an existing store.
 func (j *Journal) storedMeta() (meta metaDoc, err error) {
 	stored, err := readMeta(j.db)
 	if err != nil {
@@ -141,7 +141,7 @@ func (j *Journal) storedMeta() (meta metaDoc, err error) {
 	return meta, nil
 }
 
-// rename gives the store a new identity.
+// rename gives the store a new ID.
 func (j *Journal) rename(meta metaDoc) (string, error) {
 	meta.StoreID, meta.Oldest = rand.Text(), j.oldest.Load()
 	if err := j.db.Set(metaKey, encode(&meta), pebble.Sync); err != nil {

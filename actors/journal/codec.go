@@ -9,7 +9,8 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// formatVersion is that of keys and documents. A change of either makes a new one.
+// formatVersion is the version of keys and documents. Every change of either needs a new
+// one.
 const formatVersion = 1
 
 // metaDoc describes the store.
@@ -17,13 +18,13 @@ type metaDoc struct {
 	Format  int       `json:"format"`
 	StoreID string    `json:"identity"`
 	Created time.Time `json:"created"`
-	// Oldest is the first revision that is kept of the log, and Base the digest of the state
-	// before it.
+	// Oldest is the first revision that the log has. Base is the digest of the state before
+	// it.
 	Oldest uint64  `json:"oldest"`
 	Base   digests `json:"base"`
 }
 
-// recordDoc is a principal's record. One without grants stays when the last was taken.
+// recordDoc is a principal's record. It stays when its last grant is revoked.
 type recordDoc struct {
 	Revision uint64     `json:"rev"`
 	Grants   []grantDoc `json:"grants,omitempty"`
@@ -37,7 +38,7 @@ type grantDoc struct {
 	Reason  string   `json:"reason,omitempty"`
 }
 
-// repeatDoc is what is kept of a request with a key.
+// repeatDoc is a request with an idempotency key.
 type repeatDoc struct {
 	Request  hash   `json:"request"`
 	Revision uint64 `json:"rev"`
@@ -52,7 +53,7 @@ func encode(v any) []byte {
 	return data
 }
 
-// decode reads what encode wrote; what does not belong there is damage.
+// decode reads what encode wrote. Anything else is damage.
 func decode(key, data []byte, v any) error {
 	if err := json.Unmarshal(data, v, json.RejectUnknownMembers(true)); err != nil {
 		return damaged(placeOf(key), err)
@@ -100,7 +101,7 @@ func (d *grantDoc) grant(p policy.Principal) (policy.Grant, error) {
 	return g, nil
 }
 
-// decodePattern reads a grant to a pattern, which is kept as the API writes it.
+// decodePattern reads a pattern grant, which has the form of the API.
 func decodePattern(key, data []byte) (policy.Grant, error) {
 	var spec policy.GrantSpec
 	if err := decode(key, data, &spec); err != nil {

@@ -7,15 +7,15 @@ import (
 	"fmt"
 )
 
-// digest is that of a set of records: the sum, in four lanes of 64 bits, of the SHA-256 of
-// each. It is kept up to date record by record, and computed anew by whoever reads all:
-// so a record that is missing is noticed, wherever it went. It finds damage; against
-// somebody who writes to the store on purpose there is the chain of the log.
+// digest is the digest of a set of records: the sum, in four lanes of 64 bits, of their
+// SHA-256 hashes. It is updated record by record. Reading all records and computing it
+// again detects missing and changed records. It detects damage; the hash chain of the log
+// also detects deliberate changes.
 type digest [4]uint64
 
-// element is what one record adds: the length of the key, the key, the value.
+// element is the contribution of one record: the length of the key, the key, the value.
 func element(key, value []byte) (d digest) {
-	var few [512]byte // most are no larger
+	var few [512]byte // enough for most records
 	b := binary.BigEndian.AppendUint64(few[:0], uint64(len(key)))
 	b = append(append(b, key...), value...)
 	sum := sha256.Sum256(b)
@@ -39,7 +39,7 @@ func (d *digest) remove(key, value []byte) {
 	}
 }
 
-// addTimes adds another digest so many times.
+// addTimes adds another digest several times.
 func (d *digest) addTimes(other digest, times uint64) {
 	for i := range d {
 		d[i] += other[i] * times
@@ -71,16 +71,16 @@ func (d *digest) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// digests are those of the two parts of a state.
+// digests are the digests of the two parts of a state.
 type digests struct {
-	// Policy is that of roles, grants to patterns and revoked certificates, which are read
-	// when the store is opened.
+	// Policy is the digest of roles, pattern grants and revoked certificates, which are
+	// read when the store opens.
 	Policy digest `json:"policy"`
-	// Grants is that of the records of all principals.
+	// Grants is the digest of the records of all principals.
 	Grants digest `json:"grants"`
 }
 
-// of returns the digest that a section belongs to, nil for one that is in none.
+// of returns the digest of a section, nil for a section without one.
 func (d *digests) of(section byte) *digest {
 	switch section {
 	case sectionRole, sectionPattern, sectionCertificate:
@@ -91,7 +91,7 @@ func (d *digests) of(section byte) *digest {
 	return nil
 }
 
-// hash is a SHA-256, in hexadecimal where it is written.
+// hash is a SHA-256. Its text form is hexadecimal.
 type hash [sha256.Size]byte
 
 // MarshalText implements [encoding.TextMarshaler].

@@ -1,28 +1,27 @@
-// Package journal is the durable log of an engine: an [oplog.Log] on disk, on Pebble.
+// Package journal is an [oplog.Log] on disk, on Pebble.
 //
-// An update that was acknowledged survives kill -9 and the loss of power (G5). One batch
-// holds a group of updates: the log, the state that it leads to, and the keys of requests.
-// Groups form while the one before is being synced. What was applied and is not yet synced
-// can be read here already; the engine acts on nothing before it is delivered, and it is
-// delivered after the sync.
+// An acknowledged update survives kill -9 and power loss (G5). One batch holds a group of
+// updates: their log entries, the resulting state, and their idempotency keys. A group
+// forms while the one before is synced. A reader can see an update that is applied and not
+// synced yet. The engine acts on it only after delivery, which follows the sync.
 //
 // # Loss and damage
 //
-// Every entry of the log holds the hash of the one before, and the digest of the state that
-// it led to. A small head file beside the store says which entry the store has to reach,
-// and which tables it has to know: a store that ends before its head does not open. Roles,
-// grants to patterns and revoked certificates are compared with their digest at the start;
-// the grants of principals by a verification that runs beside the service. What cannot be
-// read is denied or refused, and named.
+// Every log entry holds the hash of the entry before and the digest of the resulting state.
+// A small head file next to the store names the entry that the store has to reach and the
+// tables that it has to contain. A store that ends before its head does not open. Roles,
+// pattern grants and revoked certificates are compared with their digest at the start. The
+// grants of principals are compared by a verification in the background. The journal denies
+// or rejects what it cannot read, and names it.
 //
 // # Failure
 //
-// The first write or sync that fails ends the journal until a restart: what was handed over
-// gets [oplog.ErrOutcomeUnknown], what comes later [oplog.ErrUnavailable], and nothing is read
-// from the store any more. docs/reliability.md says what was tried.
+// The first failed write or sync ends the journal until a restart. Updates that were handed
+// over get [oplog.ErrOutcomeUnknown], later ones get [oplog.ErrUnavailable], and nothing
+// more is read from the store. docs/reliability.md lists the faults that were tried.
 //
 // # On disk
 //
-// In the folder stand the file head and the folder store. Keys and documents are described
-// in keys.go and codec.go; documents are JSON.
+// The folder holds the file head and the folder store. keys.go and codec.go describe keys
+// and documents. Documents are JSON.
 package journal

@@ -12,12 +12,12 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// chunkSize is how many changes an entry holds itself, and how many each chunk of a
-// larger one.
+// chunkSize bounds the changes that an entry holds itself, and those in each chunk of a
+// larger entry.
 const chunkSize = actors.MaxListed
 
-// entryDoc is an entry of the log: who changed what, when and why, what it led to, and
-// the hash of the entry before.
+// entryDoc is a log entry: who changed what, when and why, the digests of the resulting
+// state, and the hash of the entry before.
 type entryDoc struct {
 	Revision   uint64              `json:"rev"`
 	Previous   uint64              `json:"previous"`
@@ -32,7 +32,7 @@ type entryDoc struct {
 	Before     hash                `json:"before"`
 }
 
-// decodeEntry reads an entry, and checks that it stands where it belongs.
+// decodeEntry reads an entry and checks its revision.
 func decodeEntry(key, value []byte) (*entryDoc, error) {
 	doc := &entryDoc{}
 	if err := decode(key, value, doc); err != nil {
@@ -44,7 +44,7 @@ func decodeEntry(key, value []byte) (*entryDoc, error) {
 	return doc, nil
 }
 
-// entry returns what the public face shows. Of a large update it reads the first chunk.
+// entry returns the public form of an entry. For a large update it reads the first chunk.
 func (doc *entryDoc) entry(reader pebble.Reader, value []byte) (*oplog.Entry, error) {
 	e := &oplog.Entry{
 		Revision: doc.Revision, Previous: doc.Previous, Time: doc.Time, Changes: doc.Changes, Count: doc.Count,

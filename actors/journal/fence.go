@@ -17,11 +17,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// fence stands between the store and its files. It makes files that nobody else can read,
-// it tells the head how far the lists of tables were synced, and it ends everything at the
-// first write that fails: what the store makes of such an error (it retries, panics, or
-// ends the process) is never reached, for the goroutine that met it stops there for good.
-// Nothing is written after that, so a restart finds what was there at the failure.
+// fence is the file system between Pebble and the disk. It makes private files. It tells
+// the head how far the manifests are synced. It stops everything at the first failed write:
+// the goroutine that met the failure blocks for good, so that Pebble cannot retry, panic or
+// end the process. Nothing is written afterwards, so a restart finds the files as they were
+// at the failure.
 type fence struct {
 	vfs.FS
 	// spare is a folder whose writes may fail: that of a backup.
@@ -30,13 +30,13 @@ type fence struct {
 	failed func(error)
 	armed  atomic.Bool
 	down   atomic.Bool
-	// passing is held by who writes, shared, and by who waits for these.
+	// passing is held shared by writers, and exclusively by settle.
 	passing sync.RWMutex
 	head    *head
 	locked  io.Closer // the lock on the folder
 }
 
-// pass lets a write through. If it fails, or one has failed before, pass does not return.
+// pass admits a write. It does not return after a write has failed.
 func (f *fence) pass(path string, write func() error) error {
 	f.passing.RLock()
 	if f.down.Load() {
@@ -48,14 +48,14 @@ func (f *fence) pass(path string, write func() error) error {
 	return f.check(path, err)
 }
 
-// settle waits, when the fence is down, until what had passed it before has ended: from
-// then on nothing touches the files.
+// settle waits, after a failure, until all admitted writes have ended. Nothing touches the
+// files afterwards.
 func (f *fence) settle() {
 	f.passing.Lock()
 	defer f.passing.Unlock()
 }
 
-// check passes the result of a write, and does not return if it is an error.
+// check returns after a successful write. It does not return after an error.
 func (f *fence) check(path string, err error) error {
 	if err == nil || !f.armed.Load() || f.spared(path) {
 		return err
@@ -64,7 +64,7 @@ func (f *fence) check(path string, err error) error {
 	select {}
 }
 
-// bring takes the fence down: nothing passes any more.
+// bring stops all later writes.
 func (f *fence) bring(err error) {
 	if !f.down.Swap(true) {
 		f.failed(err)
@@ -73,7 +73,7 @@ func (f *fence) bring(err error) {
 
 func (f *fence) spared(path string) bool { return strings.HasPrefix(path, f.spare) }
 
-// restrict takes away what a file's mode gives to others.
+// restrict removes the permissions of other users from a file.
 func (f *fence) restrict(path string, mode fs.FileMode) error {
 	if vfs.Root(f.FS) != vfs.Default {
 		return nil
@@ -81,7 +81,7 @@ func (f *fence) restrict(path string, mode fs.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
-// made makes a file, which nobody else can read.
+// made makes a private file.
 func (f *fence) made(path string, open func() (vfs.File, error)) (file vfs.File, err error) {
 	err = f.pass(path, func() (err error) {
 		if file, err = open(); err != nil {
@@ -99,7 +99,7 @@ func (f *fence) made(path string, open func() (vfs.File, error)) (file vfs.File,
 }
 
 func joinClose(err error, file vfs.File) error {
-	_ = file.Close() // the first error counts
+	_ = file.Close() // the first error is returned
 	return err
 }
 
@@ -196,7 +196,7 @@ func (f *fence) MkdirAll(dir string, _ os.FileMode) error {
 	return f.pass(dir, func() error { return f.FS.MkdirAll(dir, 0o700) })
 }
 
-// syncFolder makes the names in a folder outlast a loss of power.
+// syncFolder makes the names in a folder survive power loss.
 func syncFolder(files vfs.FS, path string) error {
 	folder, err := files.OpenDir(path)
 	if err != nil {
@@ -205,7 +205,7 @@ func syncFolder(files vfs.FS, path string) error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-// unlock gives the folder free, although what failed in it stands still and has the lock.
+// unlock releases the folder, although the goroutine that failed still holds the lock.
 func (f *fence) unlock(lock io.Closer) error {
 	if f.down.Load() {
 		return f.locked.Close()
@@ -254,8 +254,8 @@ func (f *fencedFile) SyncData() error {
 	return f.fence.pass(f.path, f.File.SyncData)
 }
 
-// manifestFile is a list of tables. It is noted in the head, before whoever synced it
-// removes a log that its tables replace; and its name outlasts a loss of power, before
+// manifestFile is a manifest. Its length is written to the head before the caller of Sync
+// can remove a log that the tables in it replace. Its name survives power loss before
 // another name points to it.
 type manifestFile struct {
 	*fencedFile

@@ -13,30 +13,28 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// The head file stands beside the store and says how far it has to reach. It has two
-// slots, each within one block of a disk, that are written in turn: so one of them is
-// whole whatever happens. A slot is its length, a document, and the SHA-256 of both.
+// The head file says how far the store has to reach. It has two slots, each within one
+// block of a disk, written in turn, so one of them is always whole. A slot is its length, a
+// document, and the SHA-256 of both.
 const (
 	headSlots    = 2
 	headSlotSize = 4096
-	// headBlock is what is written of a slot: more would not be written as a whole.
+	// headBlock is the size of a slot. A larger write would not be atomic.
 	headBlock = 512
 )
 
-// headDoc is what a slot says.
+// headDoc is the document of a slot.
 type headDoc struct {
 	Sequence uint64 `json:"n"`
 	StoreID  string `json:"identity"`
-	// Revision and Entry are those of the last entry that was acknowledged, or is about to
-	// be.
+	// Revision and Entry identify the last entry that is acknowledged or about to be.
 	Revision uint64 `json:"rev"`
 	Entry    hash   `json:"entry"`
-	// Manifests are the two newest files that list the store's tables, as far as they were
-	// synced. The store itself would take damage at the end of one for a torn write.
+	// Manifests are the two newest manifests, as far as they were synced. Pebble would take
+	// damage at the end of one for a torn write.
 	Manifests [2]manifestDoc `json:"manifests"`
-	// Unchecked is how many bytes stood in the store's own logs at starts that did not come
-	// to their end: the store has taken them in, and nobody has looked whether they lack
-	// anything.
+	// Unchecked is the size of Pebble's own logs at starts that did not finish. Pebble has
+	// replayed them, and nothing has checked yet whether they are complete.
 	Unchecked int64 `json:"unchecked,omitzero"`
 }
 
@@ -58,14 +56,14 @@ type head struct {
 	syncing sync.Mutex // held while the file is synced, and not within mu
 }
 
-// errHeadClosed is returned by a write that comes after close: that of an Open which failed
+// errHeadClosed is returned by a write after close, which happens when an Open has failed
 // in another of its goroutines.
 var errHeadClosed = errors.New("the head file is closed")
 
-// errNoHead is returned when there is no head file, or one that nothing was written to.
+// errNoHead is returned for a missing or empty head file.
 var errNoHead = errors.New("there is no head file")
 
-// readHead reads the newest slot that is whole.
+// readHead reads the newest whole slot.
 func readHead(files vfs.FS, path string) (headDoc, error) {
 	file, err := files.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -126,7 +124,7 @@ func encodeSlot(slot *[headBlock]byte, doc *headDoc) error {
 	return nil
 }
 
-// openHead opens the head file for writing, with doc as what it said last.
+// openHead opens the head file for writing, with doc as its last document.
 func openHead(files vfs.FS, path string, doc headDoc) (*head, error) {
 	file, err := files.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -135,7 +133,7 @@ func openHead(files vfs.FS, path string, doc headDoc) (*head, error) {
 	return &head{file: file, doc: doc}, nil
 }
 
-// reach notes that the store reaches to an entry. It is written, and not synced.
+// reach writes that the store reaches an entry. It does not sync.
 func (h *head) reach(revision uint64, entry hash) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -143,8 +141,8 @@ func (h *head) reach(revision uint64, entry hash) error {
 	return h.write()
 }
 
-// begin notes, before the store is opened, which file lists its tables, and how many bytes
-// of its logs are unchecked then. Files that it never came to use are forgotten.
+// begin writes, before the store opens, which manifest it uses and how many bytes of its
+// logs are unchecked. It drops manifests that were never used.
 func (h *head) begin(m manifestDoc, unchecked int64) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -152,7 +150,7 @@ func (h *head) begin(m manifestDoc, unchecked int64) error {
 	return h.write()
 }
 
-// opened notes that the store was found whole, as far as that entry.
+// opened writes that the store was found whole up to an entry.
 func (h *head) opened(revision uint64, entry hash) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -160,9 +158,8 @@ func (h *head) opened(revision uint64, entry hash) error {
 	return h.write()
 }
 
-// manifest notes how far a file that lists tables was synced, and returns when that
-// outlasts a loss of power: the store is about to use the file, and to remove what it
-// makes superfluous.
+// manifest writes how far a manifest was synced, and syncs the head. Pebble is about to use
+// the manifest and to remove what it replaces.
 func (h *head) manifest(m manifestDoc) error {
 	h.mu.Lock()
 	newest := &h.doc.Manifests
@@ -191,9 +188,9 @@ func (h *head) write() error {
 	return err
 }
 
-// sync makes what was written outlast a loss of power.
+// sync makes the last document survive power loss.
 func (h *head) sync() error {
-	h.syncing.Lock() // whoever finds nothing to sync must not return before it is synced
+	h.syncing.Lock() // a caller with nothing to sync waits for the sync that runs
 	defer h.syncing.Unlock()
 	h.mu.Lock()
 	dirty := h.dirty
@@ -205,7 +202,7 @@ func (h *head) sync() error {
 	return h.file.Sync()
 }
 
-// close syncs and closes the file, after writes that run.
+// close waits for running writes, syncs and closes the file.
 func (h *head) close() error {
 	err := h.sync()
 	h.syncing.Lock()

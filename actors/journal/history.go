@@ -14,7 +14,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// The earlier value of a key is kept with a byte before it: whether there was one.
+// The earlier value of a key has a byte in front: whether the key existed.
 const (
 	beforeNone  = 0
 	beforeValue = 1
@@ -72,7 +72,7 @@ func (j *Journal) Entries(after uint64, yield func(*oplog.Entry) bool) error {
 		return yield(e)
 	})
 	if oldest := j.oldest.Load(); failed != nil && after+1 < oldest {
-		return compacted(oldest) // while it was read
+		return compacted(oldest) // compacted during the read
 	}
 	return j.report(errors.Join(failed, err))
 }
@@ -81,7 +81,7 @@ func compacted(oldest uint64) error {
 	return fmt.Errorf("%w: the oldest is revision %d", oplog.ErrCompacted, oldest)
 }
 
-// At implements [oplog.History]. It holds up nobody.
+// At implements [oplog.History]. It blocks neither updates nor readers.
 func (j *Journal) At(revision uint64, look func(policy.View)) error {
 	return j.snapshot(func(s *small, snapshot *pebble.Snapshot) error {
 		if revision > s.revision {
@@ -99,15 +99,15 @@ func (j *Journal) At(revision uint64, look func(policy.View)) error {
 	})
 }
 
-// past is a [policy.View] of an earlier revision: what is kept now, but for keys that
-// changed since, of which the value before the first of these changes counts.
+// past is a [policy.View] of an earlier revision. It is the current state, except for keys
+// that changed since. Those have the value from before their first change.
 type past struct {
 	reader   pebble.Reader
 	revision uint64
-	digests  *digests // what it has to add up to
+	digests  *digests // the digests it has to have
 	roles    map[string]*policy.Role
 	patterns []policy.Grant
-	holders  map[string][]policy.Principal // nil until somebody asks
+	holders  map[string][]policy.Principal // nil until needed
 	err      error
 }
 
@@ -117,8 +117,8 @@ func (p *past) note(err error) {
 	}
 }
 
-// load reads roles and grants to patterns, and compares them, and the revoked
-// certificates, with what the log says that there were.
+// load reads roles and pattern grants. It compares them, and the revoked certificates, with
+// the digest in the log.
 func (p *past) load() (err error) {
 	if p.digests, err = digestsAt(p.reader, p.revision); err != nil {
 		return err
@@ -155,7 +155,7 @@ func (p *past) load() (err error) {
 	return err
 }
 
-// section calls yield with all keys of a section that had a value, and the value.
+// section calls yield with all keys of a section that had a value at the revision.
 func (p *past) section(section byte, yield func(key, value []byte) error) error {
 	changed, err := p.changed(section)
 	if err != nil {
@@ -176,7 +176,7 @@ func (p *past) section(section byte, yield func(key, value []byte) error) error 
 	if err := errors.Join(failed, err); err != nil {
 		return err
 	}
-	for key, value := range changed { // of keys that are gone
+	for key, value := range changed { // removed keys
 		if value != nil {
 			if err := yield([]byte(key), value); err != nil {
 				return err
@@ -186,8 +186,8 @@ func (p *past) section(section byte, yield func(key, value []byte) error) error 
 	return nil
 }
 
-// changed returns what the keys of a section held that changed after the revision; nil for
-// those that did not exist.
+// changed returns the earlier values of the keys of a section that changed after the
+// revision, nil for keys that did not exist.
 func (p *past) changed(section byte) (map[string][]byte, error) {
 	values := map[string][]byte{}
 	var failed error
@@ -208,7 +208,7 @@ func (p *past) changed(section byte) (map[string][]byte, error) {
 	return values, errors.Join(failed, err)
 }
 
-// get returns what a key held, nil if there was nothing.
+// get returns the value of a key at the revision, nil if it had none.
 func (p *past) get(key []byte) []byte {
 	var value []byte
 	found := false

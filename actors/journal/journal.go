@@ -17,27 +17,27 @@ import (
 
 // Options of [Open].
 type Options struct {
-	// Keep bounds how much of the log is kept. The zero value keeps everything.
+	// Keep bounds the length of the log. The zero value keeps everything.
 	Keep Keep
-	// VerifyEvery is how often the whole store is compared with its log, 0 for once a day;
-	// the first time is a minute after the start.
+	// VerifyEvery is the interval at which the whole store is compared with its log; 0
+	// means a day. The first time is a minute after the start.
 	VerifyEvery time.Duration
-	// Logger gets what an operator should know; nil for slog.Default.
+	// Logger gets warnings and errors for operators; nil for slog.Default.
 	Logger *slog.Logger
 
 	files    vfs.FS // nil for the real ones
-	readOnly bool   // for a look at a store, without writing anything
+	readOnly bool   // to read a store without writing
 	clock    func() time.Time
 	// lean makes small buffers, for tests that open many stores.
 	lean bool
 }
 
-// Keep says for how long entries of the log are kept; an entry goes when one of the limits
-// says so. The last entry always stays.
+// Keep bounds how long log entries are kept. An entry is removed when one of the limits is
+// exceeded. The last entry always stays.
 type Keep struct {
-	// Age is how old an entry may become; 0 for no limit.
+	// Age is the maximum age of an entry; 0 for no limit.
 	Age time.Duration
-	// Count is how many entries are kept; 0 for no limit.
+	// Count is the maximum number of entries; 0 for no limit.
 	Count int
 }
 
@@ -55,30 +55,30 @@ type Journal struct {
 	events   oplog.Events
 	log      *slog.Logger
 
-	// reading is held by those who read the store, and by Close.
+	// reading is held shared by readers of the store, and exclusively by Close.
 	reading sync.RWMutex
 	damage  atomic.Pointer[error]
-	tip     atomic.Pointer[small] // as it was last applied
+	tip     atomic.Pointer[small] // the last applied state
 	recent  recent
 	oldest  atomic.Uint64 // first revision that is kept
-	// unflushed is how large the store's own logs were when it was opened.
+	// unflushed is the size of Pebble's own logs when the store was opened.
 	unflushed int64
 
 	mu      sync.Mutex
-	cause   error             // why it takes no updates
-	queue   []*oplog.Proposal // that the writer has not looked at
-	groups  []*group          // that are not delivered
+	cause   error             // why updates are rejected; nil if they are not
+	queue   []*oplog.Proposal // not seen by the writer yet
+	groups  []*group          // not delivered yet
 	arrived chan struct{}     // for the writer
-	ahead   chan struct{}     // for who prepares while it waits for a sync
+	ahead   chan struct{}     // for prepareAhead, during a sync
 	making  making
 	// delivering is held while outcomes are delivered; mu may be taken within.
 	delivering sync.Mutex
 	trim       chan chan error
 
-	failed   chan struct{}
-	unwritable chan error // why nothing can be written, if no updates are taken yet
-	stopping chan struct{}
-	running  sync.WaitGroup
+	failed     chan struct{}
+	unwritable chan error // why nothing can be written, before updates are taken
+	stopping   chan struct{}
+	running    sync.WaitGroup
 }
 
 var (
@@ -95,7 +95,7 @@ func (j *Journal) Open(events oplog.Events) (oplog.InitialState, error) {
 		return oplog.InitialState{}, j.cause
 	}
 	if j.events.Deliver != nil {
-		return oplog.InitialState{}, fmt.Errorf("%w: it was opened before", oplog.ErrUnavailable)
+		return oplog.InitialState{}, fmt.Errorf("%w: opened before", oplog.ErrUnavailable)
 	}
 	tip := j.tip.Load()
 	roles := make([]*policy.Role, 0, len(tip.roles))
@@ -134,22 +134,22 @@ func (j *Journal) Damage() error {
 	return nil
 }
 
-// report notes an error that is damage. It passes every error on.
+// report records an error that is damage. It returns every error.
 func (j *Journal) report(err error) error {
 	if errors.Is(err, ErrDamaged) && j.damage.CompareAndSwap(nil, &err) {
-		j.log.Error("the store is damaged: what depends on it is denied; restore a backup", slog.Any("error", err))
+		j.log.Error("store damaged: everything that depends on it is denied; restore a backup", slog.Any("error", err))
 	}
 	return err
 }
 
-// enter begins reading the store. Whoever got no error calls leave.
+// enter begins a read of the store. Without an error, the caller has to call leave.
 func (j *Journal) enter() (leave func(), err error) {
 	j.reading.RLock()
 	select {
 	case <-j.failed:
-		err = fmt.Errorf("%w: it failed before", oplog.ErrUnavailable)
+		err = fmt.Errorf("%w: failed before", oplog.ErrUnavailable)
 	case <-j.stopping:
-		err = fmt.Errorf("%w: it is closed", oplog.ErrUnavailable)
+		err = fmt.Errorf("%w: closed", oplog.ErrUnavailable)
 	default:
 		return j.reading.RUnlock, nil
 	}
@@ -175,7 +175,7 @@ func (j *Journal) Record(p policy.Principal) (*policy.Record, error) {
 	return r, j.report(err)
 }
 
-// View implements [oplog.Log]. It holds up nobody: look sees a snapshot.
+// View implements [oplog.Log]. look gets a snapshot, so updates continue.
 func (j *Journal) View(look func(policy.View)) error {
 	return j.snapshot(func(s *small, snapshot *pebble.Snapshot) error {
 		v := &view{small: *s, reader: snapshot}
@@ -184,7 +184,8 @@ func (j *Journal) View(look func(policy.View)) error {
 	})
 }
 
-// snapshot calls look with a snapshot of the store, and what was in memory then.
+// snapshot calls look with a snapshot of the store and the state in memory that belongs to
+// it.
 func (j *Journal) snapshot(look func(*small, *pebble.Snapshot) error) error {
 	leave, err := j.enter()
 	if err != nil {
@@ -194,12 +195,12 @@ func (j *Journal) snapshot(look func(*small, *pebble.Snapshot) error) error {
 	for {
 		select {
 		case <-j.failed:
-			return fmt.Errorf("%w: it failed meanwhile", oplog.ErrUnavailable)
+			return fmt.Errorf("%w: failed meanwhile", oplog.ErrUnavailable)
 		default:
 		}
 		before := j.tip.Load()
 		snapshot := j.db.NewSnapshot()
-		// A group may be applied and not be the tip yet: then look again.
+		// A group can be applied before the tip is stored: then try again.
 		newest, err := lastRevision(snapshot)
 		switch {
 		case err != nil:
@@ -222,21 +223,21 @@ func (j *Journal) snapshot(look func(*small, *pebble.Snapshot) error) error {
 
 var errMovedOn = errors.New("the store moved on")
 
-// Close ends the journal: what was handed over is kept and delivered first. After a
-// failure it leaves everything as it was at the failure, and returns that.
+// Close keeps and delivers everything that was handed over, and closes the store. After a
+// failure it changes nothing and returns the failure.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	if j.cause != nil {
 		defer j.mu.Unlock()
 		return j.cause
 	}
-	j.cause = fmt.Errorf("%w: it is closed", oplog.ErrUnavailable)
+	j.cause = fmt.Errorf("%w: closed", oplog.ErrUnavailable)
 	close(j.stopping)
 	j.mu.Unlock()
 	stopped := make(chan struct{})
 	go func() {
 		j.running.Wait()
-		j.reading.Lock() // and stays locked: nothing is read any more
+		j.reading.Lock() // never unlocked: reads are over
 		close(stopped)
 	}()
 	select {

@@ -13,7 +13,7 @@ import (
 )
 
 // The sections of the store, each a prefix of its keys. Names of roles and principals
-// hold no control characters, so a zero byte ends them.
+// contain no control characters, so a zero byte ends them.
 const (
 	sectionMeta        = 'm' // m                          → metaDoc
 	sectionRole        = 'r' // r NAME                     → policy.RoleSpec
@@ -48,7 +48,7 @@ func parseCertificateKey(key []byte) (policy.CertificateID, error) {
 	return policy.ByFingerprint(string(key[1:]))
 }
 
-// patternKey names a grant to a pattern by what makes it the same grant.
+// patternKey identifies a pattern grant by its pattern, role and limits.
 func patternKey(g *policy.Grant) []byte {
 	h := sha256.New()
 	within := make([]string, len(g.Within))
@@ -80,7 +80,7 @@ func chunkKey(revision uint64, n int) []byte {
 	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64([]byte{sectionChunk}, revision), uint32(n))
 }
 
-// beforePrefix is that of the earlier values of a key.
+// beforePrefix is the prefix of the earlier values of a key.
 func beforePrefix(key []byte) []byte {
 	return appendBeforePrefix(make([]byte, 0, len(key)+10), key)
 }
@@ -97,7 +97,7 @@ func appendBeforeKey(b, key []byte, revision uint64) []byte {
 	return binary.BigEndian.AppendUint64(appendBeforePrefix(b, key), revision)
 }
 
-// parseBeforeKey returns the key whose value it kept, and the revision that replaced it.
+// parseBeforeKey returns the key of an earlier value, and the revision that replaced it.
 func parseBeforeKey(before []byte) (key []byte, revision uint64, ok bool) {
 	if len(before) < 11 || before[0] != sectionBefore || before[len(before)-9] != 0 {
 		return nil, 0, false
@@ -113,7 +113,7 @@ func repeatTimeKey(nanoseconds int64, repeat []byte) []byte {
 	return append(binary.BigEndian.AppendUint64([]byte{sectionRepeatTime}, uint64(nanoseconds)), repeat[1:]...)
 }
 
-// parseRepeatTimeKey returns the time, and the key of the repeat itself.
+// parseRepeatTimeKey returns the time, and the key of the request.
 func parseRepeatTimeKey(key []byte) (nanoseconds int64, repeat []byte) {
 	return int64(binary.BigEndian.Uint64(key[1:9])), append([]byte{sectionRepeat}, key[9:]...)
 }
@@ -130,7 +130,7 @@ func after(prefix []byte) []byte {
 	return nil
 }
 
-// placeOf names a key for people.
+// placeOf describes a key for people.
 func placeOf(key []byte) string {
 	if len(key) == 0 {
 		return "an empty key"

@@ -15,9 +15,8 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// checkManifest compares the file that lists the store's tables with what the head file
-// says of it. The store itself would take damage at its end for a torn write, and forget
-// tables.
+// checkManifest compares the manifest with the head file. Pebble would take damage at its
+// end for a torn write and lose tables.
 func (j *Journal) checkManifest(known headDoc) (manifestDoc, error) {
 	description, err := pebble.Peek(j.path(storeFolder), j.options.files)
 	if err != nil || !description.Exists {
@@ -60,7 +59,7 @@ func (j *Journal) checkPrefix(path string, m manifestDoc) error {
 	return nil
 }
 
-// load reads what is kept in memory, and checks it against head and log.
+// load reads the state that is kept in memory, and checks it against head and log.
 func (j *Journal) load(known headDoc) error {
 	meta, err := j.loadMeta(known)
 	if err != nil {
@@ -93,7 +92,7 @@ func (j *Journal) load(known headDoc) error {
 	return j.head.opened(s.revision, s.head)
 }
 
-// checkReach wants the entry that the head file names.
+// checkReach checks that the entry of the head file is in the store.
 func (j *Journal) checkReach(known headDoc, s *small) error {
 	if s.revision < known.Revision {
 		return &LostError{First: s.revision + 1, Last: known.Revision}
@@ -112,7 +111,7 @@ func (j *Journal) checkReach(known headDoc, s *small) error {
 	return nil
 }
 
-// loadMeta reads the store's description; a new store gets one.
+// loadMeta reads the store's description. It writes one for a new store.
 func (j *Journal) loadMeta(known headDoc) (metaDoc, error) {
 	var meta metaDoc
 	value, err := read(j.db, metaKey)
@@ -141,7 +140,7 @@ func (j *Journal) loadMeta(known headDoc) (metaDoc, error) {
 	return meta, nil
 }
 
-// storedEntry is an entry as it stands in the store.
+// storedEntry is an entry as stored.
 type storedEntry struct {
 	doc  *entryDoc
 	hash hash
@@ -182,8 +181,8 @@ func lastRevision(reader pebble.Reader) (uint64, error) {
 	return last.doc.Revision, nil
 }
 
-// loadPolicy reads roles and grants to patterns, and compares them, and the revoked
-// certificates, with their digest: one that is missing could have denied something.
+// loadPolicy reads roles and pattern grants. It compares them, and the revoked
+// certificates, with their digest, because a missing one could have denied something.
 func loadPolicy(reader pebble.Reader, s *small) error {
 	var sum digest
 	s.roles = map[string]*policy.Role{}
@@ -236,9 +235,8 @@ func readRevoked(reader pebble.Reader) (revoked []policy.CertificateID, err erro
 	return revoked, errors.Join(err, scanned)
 }
 
-// checkTail walks the chain of the log back through all that may have come from the
-// store's own logs, and to the entry before: damage there can take away what lies in the
-// middle.
+// checkTail walks the hash chain back through all entries that can come from Pebble's own
+// logs, and one more. Damage of those logs can remove entries from the middle.
 func (j *Journal) checkTail(s *small) error {
 	left := j.unflushed
 	link := link{next: s.head, revision: s.revision, oldest: j.oldest.Load()}
@@ -248,14 +246,15 @@ func (j *Journal) checkTail(s *small) error {
 	})
 }
 
-// link walks the chain of the log from its end.
+// link walks the hash chain from its end.
 type link struct {
 	next             hash
 	revision, oldest uint64
 }
 
-// back calls yield with one entry after the other, the newest first, until it returns
-// false. It returns an error if one is missing or is not the one that the next names.
+// back calls yield with the entries from the newest to the oldest, until yield returns
+// false. The error names an entry that is missing or does not match the hash in the next
+// one.
 func (l *link) back(reader pebble.Reader, yield func(*storedEntry) bool) error {
 	prefix := []byte{sectionEntry}
 	it, err := reader.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
@@ -302,7 +301,7 @@ func (l *link) follow(e *storedEntry) error {
 	return nil
 }
 
-// logSize returns how many bytes stand in the store's own logs.
+// logSize returns the size of Pebble's own logs.
 func (j *Journal) logSize() (size int64, err error) {
 	names, err := j.files.List(j.path(storeFolder))
 	if err != nil {

@@ -22,10 +22,9 @@ const (
 	spareFolder = "checkpoint"
 )
 
-// Open opens the store in a folder, and makes one if the folder is empty or missing. It
-// refuses a store that is not as it was left: errors wrap [ErrFormat], [ErrStoreID],
-// [ErrLocked], [ErrPermissions], [ErrNotWritable], [ErrLost] or [ErrDamaged]. Nobody else may
-// read the folder; its files are made so.
+// Open opens the store in a folder. It makes one if the folder is empty or missing. The
+// folder and its files are private to the user. Errors wrap [ErrFormat], [ErrStoreID],
+// [ErrLocked], [ErrPermissions], [ErrNotWritable], [ErrLost] or [ErrDamaged].
 func Open(dir string, o Options) (*Journal, error) {
 	j, err := newJournal(dir, o)
 	if err != nil {
@@ -63,9 +62,9 @@ func newJournal(dir string, o Options) (*Journal, error) {
 	return j, nil
 }
 
-// guarded runs what writes to the store while no updates are taken: when it is opened and
-// when it is closed. Its error is that of do, or that of the first write that fails: do
-// stands still then for good, and nothing is written any more.
+// guarded runs do, which writes to the store while no updates are taken: when it opens and
+// when it closes. It returns the error of do or of the first failed write. After a failed
+// write do blocks for good and nothing more is written.
 func (j *Journal) guarded(do func() error) error {
 	j.files.armed.Store(true)
 	done := make(chan error, 1)
@@ -87,12 +86,12 @@ func (j *Journal) guarded(do func() error) error {
 	}
 }
 
-// broken takes in that nothing can be written any more.
+// broken records that nothing can be written.
 func (j *Journal) broken(err error) {
 	j.mu.Lock()
 	served := j.events.Deliver != nil
 	if !served {
-		j.unwritable <- err // once, into its buffer
+		j.unwritable <- err // buffered, sent once
 	}
 	j.mu.Unlock()
 	if served {
@@ -100,7 +99,7 @@ func (j *Journal) broken(err error) {
 	}
 }
 
-// abandon lets go of what a failed Open holds.
+// abandon releases the resources of a failed Open.
 func (j *Journal) abandon() error {
 	var errs []error
 	if !j.files.down.Load() && j.db != nil {
@@ -118,7 +117,7 @@ func (j *Journal) abandon() error {
 	return errors.Join(errs...)
 }
 
-// explain says what to do about why a store could not be opened.
+// explain adds a hint to the error of a store that cannot be opened.
 func explain(dir string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
@@ -160,8 +159,8 @@ func (j *Journal) open() error {
 	})
 }
 
-// makeFolder makes a folder that is missing, and sees to it that it outlasts a loss of
-// power: whoever made it may not have come so far.
+// makeFolder makes a missing folder and syncs its parent, also if the folder exists,
+// because an earlier process may have stopped before the sync.
 func (j *Journal) makeFolder(folder string) error {
 	_, err := j.files.Stat(folder)
 	missing := errors.Is(err, fs.ErrNotExist)
@@ -187,7 +186,7 @@ func (j *Journal) makeFolder(folder string) error {
 	return err
 }
 
-// checkPrivate refuses a folder that others may look into.
+// checkPrivate rejects a folder that other users may access.
 func (j *Journal) checkPrivate(folder string) error {
 	info, err := j.files.Stat(folder)
 	if err != nil {
@@ -211,7 +210,7 @@ func (j *Journal) takeLock() error {
 	return fmt.Errorf("%w by another process: %w", ErrLocked, err)
 }
 
-// readHead reads the head file; a new store gets one before anything else.
+// readHead reads the head file. A new store gets one first of all.
 func (j *Journal) readHead() (headDoc, error) {
 	known, err := readHead(j.options.files, j.path(headFile))
 	exists, listed := j.storeExists()
@@ -262,7 +261,7 @@ func (j *Journal) storeExists() (bool, error) {
 	return false, damaged("list of the store's files", err)
 }
 
-// openStore opens the store itself, after a look at the file that lists its tables.
+// openStore checks the manifest and opens the store.
 func (j *Journal) openStore(known headDoc) error {
 	manifest, err := j.checkManifest(known)
 	if err != nil {
@@ -282,8 +281,8 @@ func (j *Journal) openStore(known headDoc) error {
 	return refusal(err)
 }
 
-// refusal names why the store does not open. What the operating system does not say no to
-// is not as it was left: the store has many words for that.
+// refusal returns why the store does not open. Every error that is not the operating
+// system's means damage, because Pebble has many errors for that.
 func refusal(err error) error {
 	var system syscall.Errno
 	if err == nil || errors.Is(err, ErrDamaged) || errors.As(err, &system) && !errors.Is(err, fs.ErrNotExist) {
@@ -313,7 +312,7 @@ func (j *Journal) storeOptions() *pebble.Options {
 	return o
 }
 
-// storeLogger is where the store speaks. Its Fatalf means that it cannot go on.
+// storeLogger receives Pebble's log. Its Fatalf means that Pebble cannot continue.
 type storeLogger struct{ journal *Journal }
 
 // Infof implements [pebble.Logger].

@@ -8,19 +8,19 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// The earlier values of keys are compared with the log without keeping a sum for every
-// revision: what the values say that a revision changed of the digests is added up, each
-// revision's times a factor of its own, and what the log says is subtracted. If nothing is
-// left, they agree in every revision.
+// The earlier values of keys are compared with the log without a sum for every revision.
+// The changes of the digests that the values imply are added up, each revision's multiplied
+// by its own factor. The changes that the log states are subtracted. If the result is zero,
+// both agree in every revision.
 type pastCheck struct {
 	seed maphash.Seed
 	left digests
 }
 
-// factor is that of a revision, odd and not known beforehand.
+// factor is the factor of a revision: odd and unpredictable.
 func (p *pastCheck) factor(revision uint64) uint64 { return maphash.Comparable(p.seed, revision) | 1 }
 
-// replaced takes in that a revision replaced what a key held.
+// replaced adds that a revision replaced a value.
 func (p *pastCheck) replaced(revision uint64, key, before, after []byte) {
 	d := p.left.of(key[0])
 	if d == nil {
@@ -35,7 +35,7 @@ func (p *pastCheck) replaced(revision uint64, key, before, after []byte) {
 	}
 }
 
-// led takes in that the log says of a revision that it led from one digest to another.
+// led subtracts the change of digests that the log states for a revision.
 func (p *pastCheck) led(revision uint64, from, to *digests) {
 	factor := p.factor(revision)
 	p.left.Policy.addTimes(from.Policy, factor)
@@ -44,7 +44,7 @@ func (p *pastCheck) led(revision uint64, from, to *digests) {
 	p.left.Grants.addTimes(to.Grants, -factor)
 }
 
-// past checks that the earlier values that are kept are those that the log tells of.
+// past checks that the earlier values match the log.
 func (c *checker) past(meta *metaDoc) error {
 	p := &pastCheck{seed: maphash.MakeSeed()}
 	if err := c.pastValues(p, meta.Oldest); err != nil {
@@ -70,8 +70,8 @@ func (c *checker) past(meta *metaDoc) error {
 	return nil
 }
 
-// pastValues goes through the earlier values, key by key and the oldest first: the next
-// one of a key, or what it holds now, is what a revision replaced it by.
+// pastValues visits the earlier values, key by key, oldest first. The next value of a key,
+// or its current one, is what replaced it.
 func (c *checker) pastValues(p *pastCheck, oldest uint64) error {
 	var key, before []byte // of the value that was read last
 	var revision uint64
@@ -113,7 +113,7 @@ func (c *checker) pastValues(p *pastCheck, oldest uint64) error {
 	return end()
 }
 
-// cloned copies a value, and leaves nil nil.
+// cloned copies a value; nil stays nil.
 func cloned(value []byte) []byte {
 	if value == nil {
 		return nil
@@ -121,8 +121,7 @@ func cloned(value []byte) []byte {
 	return append([]byte{}, value...)
 }
 
-// repeats checks that the keys of requests, and the index by their times, are as many as
-// the last entry says and belong together.
+// repeats checks the number of idempotency keys and the index of their times.
 func (c *checker) repeats(s *small) error {
 	var left digest
 	n := 0
@@ -152,7 +151,7 @@ func (c *checker) repeats(s *small) error {
 	return nil
 }
 
-// digestsAt returns what the state at a revision has to add up to.
+// digestsAt returns the digests that the state at a revision has to have.
 func digestsAt(reader pebble.Reader, revision uint64) (*digests, error) {
 	it, err := reader.NewIter(&pebble.IterOptions{LowerBound: entryKey(0), UpperBound: entryKey(revision + 1)})
 	if err != nil {
@@ -178,7 +177,7 @@ func digestsAt(reader pebble.Reader, revision uint64) (*digests, error) {
 	return &meta.Base, nil
 }
 
-// readMeta reads the description of a store that has one.
+// readMeta reads the description of an existing store.
 func readMeta(reader pebble.Reader) (*metaDoc, error) {
 	value, err := read(reader, metaKey)
 	if err != nil {

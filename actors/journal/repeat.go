@@ -6,15 +6,15 @@ import (
 	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
-// Keys of requests are kept for repeatAge, at most maxRepeats of them.
+// Idempotency keys are kept for repeatAge, at most maxRepeats of them.
 const (
 	repeatAge  = 24 * time.Hour
 	maxRepeats = 1_000_000
-	// forgetAtOnce is how many old keys a new one makes room for.
+	// forgetAtOnce bounds the old keys that a new one removes.
 	forgetAtOnce = 16
 )
 
-// repeated returns the revision by which the same request was applied, 0 if it was not.
+// repeated returns the revision of an earlier update with the same key, 0 if there is none.
 func (t *tip) repeated(p *oplog.Proposal) (uint64, error) {
 	key := repeatKey(p.Author.Principal, p.Key.Key)
 	value := t.get(key)
@@ -41,7 +41,7 @@ func (t *tip) repeated(p *oplog.Proposal) (uint64, error) {
 	return 0, nil
 }
 
-// remember keeps the key of a proposal that was applied.
+// remember stores the key of an applied proposal.
 func (t *tip) remember(p *oplog.Proposal) {
 	if p.Key.Key == "" {
 		return
@@ -57,7 +57,7 @@ func (t *tip) remember(p *oplog.Proposal) {
 	t.repeats++
 }
 
-// forget drops some of the keys that are old enough.
+// forget removes some expired keys.
 func (t *tip) forget() {
 	var old [][]byte
 	t.note(scan(t.reader, []byte{sectionRepeatTime}, nil, func(key, _ []byte) bool {
@@ -75,7 +75,7 @@ func (t *tip) forget() {
 	}
 }
 
-// drop removes a key with what it holds.
+// drop removes a key and its time.
 func (t *tip) drop(key, value []byte) {
 	var doc repeatDoc
 	if err := decode(key, value, &doc); err != nil {

@@ -19,15 +19,14 @@ import (
 	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
-// restoreFolder is where a backup is unpacked and read before it counts.
+// restoreFolder is where a backup is unpacked and checked first.
 const restoreFolder = "restore-"
 
-// Restore makes a store of a backup. It reads and checks all of it before it touches
-// anything in the folder, which has to be empty or missing: else it returns [ErrNotEmpty].
-// With replace, a store that nobody has open is moved aside, to the folder whose path is
-// returned. The restored store has a new identity, for what comes after its last revision
-// is not what came there before. Errors wrap [ErrBackup], [ErrDamaged], [ErrNotEmpty] or
-// [ErrLocked].
+// Restore makes a store from a backup. It reads and checks the whole backup before it
+// changes the folder, which has to be empty or missing; otherwise it returns [ErrNotEmpty].
+// With replace, it moves an unused store aside and returns the path of its new folder. The
+// restored store has a new store ID, because its next revision is not the one that followed
+// in the original. Errors wrap [ErrBackup], [ErrDamaged], [ErrNotEmpty] or [ErrLocked].
 func Restore(ctx context.Context, dir string, from io.Reader, replace bool, o Options) (v oplog.Verification, aside string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return v, "", err
@@ -57,7 +56,7 @@ func Restore(ctx context.Context, dir string, from io.Reader, replace bool, o Op
 	return v, aside, syncDir(dir)
 }
 
-// checkEmpty says what is in a folder. What a restore left that was cut off is nothing.
+// checkEmpty returns what is in a folder. It ignores the rest of an interrupted restore.
 func checkEmpty(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -71,7 +70,7 @@ func checkEmpty(dir string) error {
 	return nil
 }
 
-// unpack reads a backup into a folder, and checks that it is whole.
+// unpack reads a backup into a folder, and checks that it is complete.
 func unpack(ctx context.Context, dir string, from io.Reader) error {
 	u := &unpacker{dir: dir, archive: tar.NewReader(from), sums: map[string]hash{}}
 	for u.step != unpackedEnd {
@@ -92,7 +91,7 @@ func unpack(ctx context.Context, dir string, from io.Reader) error {
 	return nil
 }
 
-// How far a backup was read.
+// The states of reading a backup.
 const (
 	unpackedNothing = iota
 	unpackedBegin
@@ -123,7 +122,7 @@ func (u *unpacker) entry(header *tar.Header) error {
 	return fmt.Errorf("%w: %q does not belong there; it is no backup of interlock", ErrBackup, header.Name)
 }
 
-// maxBackupDocument bounds what is read into memory.
+// maxBackupDocument bounds a document that is read into memory.
 const maxBackupDocument = 16 << 20
 
 func (u *unpacker) document(into any) error {
@@ -183,7 +182,7 @@ func (u *unpacker) file(name string) (err error) {
 	return file.Sync()
 }
 
-// remember knows whether it was reading that failed.
+// remember records whether a read has failed.
 type remember struct {
 	reader io.Reader
 	err    error
@@ -198,8 +197,8 @@ func (r *remember) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// moveAside moves a store out of the way that nobody has open, and returns where to; empty
-// if there is none.
+// moveAside moves an unused store to another folder and returns its path, empty if there is
+// no store.
 func moveAside(dir string) (aside string, err error) {
 	if err := checkEmpty(dir); err == nil {
 		return "", nil

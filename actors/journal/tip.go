@@ -15,21 +15,20 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// tip is the state that the next update builds on while a group of them is prepared: what
-// was applied to the store, and over it what the group holds so far, which goes into one
-// batch. It belongs to the writer.
+// tip is the state that the next update builds on while a group is prepared: the applied
+// state, and over it the batch of the group. It belongs to the writer.
 type tip struct {
 	view
 	batch   *pebble.Batch
-	written map[string][]byte         // what the batch holds; nil for what it removes
-	recent  map[policy.Principal]kept // from groups before
-	records map[policy.Principal]kept // what was read, and what the batch holds
+	written map[string][]byte         // by the batch; nil for removed keys
+	recent  map[policy.Principal]kept // of earlier groups
+	records map[policy.Principal]kept // read from the store, or in the batch
 	holders map[string]map[policy.Principal]bool
 	now     time.Time
 	scratch []byte
 }
 
-// reset begins a new batch on a state. What many changes have blown up is not used again.
+// reset begins a new batch on a state. It drops maps that many changes have made large.
 func (t *tip) reset(db *pebble.DB, s small, recent map[policy.Principal]kept, now time.Time) {
 	const most = 1024
 	if t.written == nil || len(t.written)+len(t.records)+len(t.holders) > most {
@@ -43,7 +42,8 @@ func (t *tip) reset(db *pebble.DB, s small, recent map[policy.Principal]kept, no
 	t.batch, t.recent, t.now = db.NewBatch(), recent, now
 }
 
-// get returns the value of a key, the batch's if that has one.
+// get returns the value of a key in the batch or, if the batch does not have it, in the
+// store.
 func (t *tip) get(key []byte) []byte {
 	if value, ok := t.written[string(key)]; ok {
 		return value
@@ -68,8 +68,8 @@ func (t *tip) change(key, value []byte) {
 	t.replace(key, before, value)
 }
 
-// replace puts a key of the state that held before: the digests follow, and the earlier
-// value is kept.
+// replace sets a key of the state whose value was before. It updates the digests and keeps
+// the earlier value.
 func (t *tip) replace(key, before, value []byte) {
 	d := t.digests.of(key[0])
 	if before != nil {
@@ -122,8 +122,8 @@ func (t *tip) Holders(role string) iter.Seq[policy.Principal] {
 // Revoked implements [policy.View].
 func (t *tip) Revoked(id policy.CertificateID) bool { return t.get(certificateKey(id)) != nil }
 
-// apply adds a proposal to the batch, or says why not. An error of the store makes the
-// whole batch useless: see err.
+// apply adds a proposal to the batch, or refuses it. An error of the store, in err, makes
+// the whole batch unusable.
 func (t *tip) apply(p *oplog.Proposal) oplog.Outcome {
 	refused := func(err error) oplog.Outcome {
 		return p.Refused(err, t.revision)
@@ -201,7 +201,7 @@ func (t *tip) changeRecords(d *policy.Draft) {
 	}
 }
 
-// changeHolder keeps who holds which role, where that differs between two records.
+// changeHolder updates the index of holders where two records differ.
 func (t *tip) changeHolder(p policy.Principal, before, after *policy.Record) {
 	if before != nil && slices.EqualFunc(before.Grants, after.Grants, func(a, b policy.Grant) bool { return a.Role == b.Role }) {
 		return
@@ -223,7 +223,7 @@ func (t *tip) changeHolder(p policy.Principal, before, after *policy.Record) {
 	}
 }
 
-// hold notes whether a principal holds a role.
+// hold sets whether a principal holds a role.
 func (t *tip) hold(role string, p policy.Principal, holds bool) {
 	if t.holders[role] == nil {
 		t.holders[role] = map[policy.Principal]bool{}
@@ -236,7 +236,7 @@ func (t *tip) hold(role string, p policy.Principal, holds bool) {
 	}
 }
 
-// enter adds the entry of the log, with which the update is whole.
+// enter adds the log entry, which completes the update.
 func (t *tip) enter(p *oplog.Proposal, previous uint64) {
 	doc := entryDoc{
 		Revision: t.revision, Previous: previous, Time: t.now, Count: len(p.Changes),
@@ -251,8 +251,7 @@ func (t *tip) enter(p *oplog.Proposal, previous uint64) {
 	t.head = sha256.Sum256(t.scratch)
 }
 
-// enterChunks adds the changes of a large update beside its entry, and returns their
-// hashes.
+// enterChunks adds the changes of a large update as chunks, and returns their hashes.
 func (t *tip) enterChunks(changes []policy.Change) []hash {
 	var hashes []hash
 	for chunk := range slices.Chunk(changes, chunkSize) {

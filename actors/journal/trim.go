@@ -11,10 +11,10 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// trimAtOnce is how many entries leave in one batch, so that updates wait for little.
+// trimAtOnce bounds the entries that one batch removes, so that updates wait only briefly.
 const trimAtOnce = 256
 
-// keepTrimming removes, once a minute, what is not to be kept of the log.
+// keepTrimming removes entries beyond the limits of the log once a minute.
 func (j *Journal) keepTrimming() {
 	minute := time.NewTicker(time.Minute)
 	defer minute.Stop()
@@ -32,8 +32,8 @@ func (j *Journal) keepTrimming() {
 	}
 }
 
-// Trim removes the entries that Options.Keep says are not to be kept, and what only they
-// need. It returns when they are removed; updates go on meanwhile.
+// Trim removes the entries beyond the limits of Options.Keep, and everything that only they
+// need. It returns when they are removed. Updates continue meanwhile.
 func (j *Journal) Trim() error {
 	for {
 		before := j.oldest.Load()
@@ -61,7 +61,7 @@ func (j *Journal) trimSome() error {
 	j.making.mu.Lock()
 	defer j.making.mu.Unlock()
 	batch := j.db.NewBatch()
-	defer func() { _ = batch.Close() }() // it holds nothing but memory
+	defer func() { _ = batch.Close() }() // it only holds memory
 	meta, err := readMeta(j.db)
 	if err != nil {
 		return j.report(err)
@@ -72,12 +72,12 @@ func (j *Journal) trimSome() error {
 	if err := batch.Set(metaKey, encode(meta), nil); err != nil {
 		return err
 	}
-	// From here on readers are told that these are gone; then they go.
+	// Readers get ErrCompacted from here on. Then the entries are removed.
 	j.oldest.Store(meta.Oldest)
 	return j.db.Apply(batch, pebble.NoSync)
 }
 
-// trimInto adds the removals to the batch, and notes where the log begins after them.
+// trimInto adds the removals to the batch, and the new beginning of the log.
 func (j *Journal) trimInto(batch *pebble.Batch, meta *metaDoc) error {
 	tip := j.tip.Load()
 	n := 0
@@ -99,15 +99,15 @@ func (j *Journal) trimInto(batch *pebble.Batch, meta *metaDoc) error {
 	return errors.Join(failed, err)
 }
 
-// old reports whether an entry is not to be kept. Revisions have gaps only by another
-// log's doing, so they count entries well enough.
+// old reports whether an entry is beyond the limits. Revisions have no gaps in this log, so
+// they count entries.
 func (j *Journal) old(e *storedEntry, newest uint64) bool {
 	keep := j.options.Keep
 	return keep.Count > 0 && newest-e.doc.Revision >= uint64(keep.Count) ||
 		keep.Age > 0 && j.options.clock().Sub(e.doc.Time) > keep.Age
 }
 
-// remove removes an entry, its chunks, and the values that its changes replaced.
+// remove removes an entry, its chunks, and the earlier values that its changes replaced.
 func (j *Journal) remove(batch *pebble.Batch, doc *entryDoc) error {
 	if err := j.removeBefore(batch, doc.Revision, doc.Changes); err != nil {
 		return err
@@ -125,7 +125,7 @@ func (j *Journal) remove(batch *pebble.Batch, doc *entryDoc) error {
 	return batch.Delete(entryKey(doc.Revision), nil)
 }
 
-// removeBefore removes the values that changes replaced, by the keys that they name.
+// removeBefore removes earlier values, by the keys that the changes name.
 func (j *Journal) removeBefore(batch *pebble.Batch, revision uint64, specs []policy.ChangeSpec) error {
 	for i := range specs {
 		c, err := specs[i].Change()
@@ -160,8 +160,8 @@ func changedKeys(c *policy.Change) [][]byte {
 	return [][]byte{patternKey(&c.Grant)}
 }
 
-// removeBeforePatterns is for a revocation that took all grants of a role to a pattern,
-// whatever their limits.
+// removeBeforePatterns does this for a revocation that removed all pattern grants of a
+// role, whatever their limits.
 func (j *Journal) removeBeforePatterns(batch *pebble.Batch, revision uint64, g *policy.Grant) error {
 	prefix := append([]byte{sectionBefore, sectionPattern}, g.Principals.String()+"\x00"+g.Role+"\x00"...)
 	var failed error

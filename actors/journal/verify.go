@@ -12,10 +12,10 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// firstVerification is how long after the start the store is compared with its log.
+// firstVerification is the time from the start to the first verification.
 const firstVerification = time.Minute
 
-// keepChecking compares the store with its log from time to time.
+// keepChecking verifies the store periodically.
 func (j *Journal) keepChecking() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -31,7 +31,7 @@ func (j *Journal) keepChecking() {
 	for {
 		select {
 		case <-wait.C:
-			_, _ = j.verify(ctx, throttle) // what it found is reported
+			_, _ = j.verify(ctx, throttle) // damage is reported
 			wait.Reset(j.options.VerifyEvery)
 		case <-ctx.Done():
 			return
@@ -39,7 +39,7 @@ func (j *Journal) keepChecking() {
 	}
 }
 
-// throttle leaves three quarters of the time to others.
+// throttle uses a quarter of the time.
 func throttle(ctx context.Context, worked time.Duration) {
 	pause := time.NewTimer(3 * worked)
 	defer pause.Stop()
@@ -49,9 +49,10 @@ func throttle(ctx context.Context, worked time.Duration) {
 	}
 }
 
-// Verify reads the whole store: that the chain of the log is whole, that the state is the
-// one that its last entry led to, and the past the one that the log tells of. Updates go on meanwhile. What it finds wrong is an
-// error that wraps [ErrDamaged], and [Journal.Damage] from then on.
+// Verify reads the whole store. It checks that the hash chain of the log is complete, that
+// the state is the one that the last entry led to, and that the past matches the log.
+// Updates continue meanwhile. An error wraps [ErrDamaged] if the store is damaged;
+// [Journal.Damage] returns it from then on.
 func (j *Journal) Verify(ctx context.Context) (oplog.Verification, error) {
 	return j.verify(ctx, func(context.Context, time.Duration) {})
 }
@@ -81,7 +82,7 @@ func (j *Journal) verify(ctx context.Context, pause func(context.Context, time.D
 	return v, err
 }
 
-// checker reads a snapshot.
+// checker checks a snapshot.
 type checker struct {
 	ctx    context.Context
 	pause  func(context.Context, time.Duration)
@@ -91,7 +92,7 @@ type checker struct {
 	held   int // grants, one for each role of a principal
 }
 
-// goOn makes room for others, and reports whether anybody still wants to know.
+// goOn yields to other work, and returns the error of the context.
 func (c *checker) goOn() bool {
 	if c.seen++; c.seen%1024 == 0 {
 		c.pause(c.ctx, time.Since(c.began))
@@ -137,7 +138,7 @@ func (c *checker) records(s *small, principals *int) error {
 	return nil
 }
 
-// record checks that the index of holders names the principal for each of its roles.
+// record checks that the index of holders has the principal for each of its roles.
 func (c *checker) record(key, value []byte) error {
 	who, err := policy.ParsePrincipal(string(key[1:]))
 	if err != nil {
@@ -165,7 +166,7 @@ func (c *checker) record(key, value []byte) error {
 	return nil
 }
 
-// holders checks that the index names nobody else.
+// holders checks that the index has no other entries.
 func (c *checker) holders() error {
 	n := 0
 	err := scan(c.reader, []byte{sectionHolder}, nil, func(_, _ []byte) bool {

@@ -10,19 +10,19 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// small is the part of a state that is kept in memory, immutable: everything but the
-// grants of single principals and the revoked certificates.
+// small is the part of a state that is in memory: everything but the grants of principals
+// and the revoked certificates. It is immutable.
 type small struct {
 	revision uint64
 	head     hash // of the last entry
 	roles    map[string]*policy.Role
 	patterns []policy.Grant
 	digests  digests
-	repeats  int // how many keys of requests are kept
+	repeats  int // number of idempotency keys
 }
 
-// view is a [policy.View] of the store. Its methods cannot return errors: the first one
-// stays in err, and whoever used the view throws away what it said. It belongs to one
+// view is a [policy.View] of the store. Its methods cannot return errors. The first error
+// stays in err, and makes everything that the view returned invalid. It belongs to one
 // goroutine at a time.
 type view struct {
 	small
@@ -59,8 +59,8 @@ func read(reader pebble.Reader, key []byte) ([]byte, error) {
 	return copied, nil
 }
 
-// scan calls yield with all keys of a prefix, in order, from start on, until it returns
-// false. Neither key nor value outlives the call.
+// scan calls yield with all keys of a prefix from start on, in order, until it returns
+// false. Key and value are valid during the call.
 func scan(reader pebble.Reader, prefix, start []byte, yield func(key, value []byte) bool) error {
 	if start == nil {
 		start = prefix
@@ -103,7 +103,7 @@ func (v *view) Record(p policy.Principal) *policy.Record {
 	return r
 }
 
-// record returns what is kept of a principal, and how that is written.
+// record returns a principal's record and its encoded value.
 func (v *view) record(p policy.Principal) (*policy.Record, []byte) {
 	value := v.get(recordKey(p))
 	if value == nil {

@@ -13,19 +13,18 @@ import (
 	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
-// group is a group of proposals on its way: checked and put into a batch, applied, synced,
-// delivered.
+// group is a group of proposals. It is prepared in a batch, applied, synced and delivered.
 type group struct {
 	proposals  []*oplog.Proposal
-	outcomes   []oplog.Outcome // of those that are in the batch, or refused
-	unreadable map[int]error   // why some cannot be checked
+	outcomes   []oplog.Outcome // of prepared proposals
+	unreadable map[int]error   // by index, proposals that depend on an unreadable record
 	tip        *tip            // the batch, until it is applied
 	batch      *pebble.Batch   // nil if it changes nothing
-	reaches    small           // the state that it leads to
-	taken      bool            // the store may have it
+	reaches    small           // the resulting state
+	taken      bool            // the store may have the batch
 }
 
-// making is the group that is being made. Whoever holds mu writes to the store.
+// making is the group that is being prepared. Writing to the store requires mu.
 type making struct {
 	mu      sync.Mutex
 	next    *group
@@ -49,7 +48,7 @@ func (j *Journal) Propose(p *oplog.Proposal) error {
 	return nil
 }
 
-// nudge tells whoever waits on the channel to look what there is to do.
+// nudge wakes the reader of a channel.
 func nudge(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -57,8 +56,8 @@ func nudge(c chan<- struct{}) {
 	}
 }
 
-// write keeps one group after the other: it applies it, waits for the sync, notes in the
-// head file that the store reaches so far, and delivers.
+// write keeps one group after the other: apply, wait for the sync, write the head file,
+// deliver.
 func (j *Journal) write() {
 	defer j.survive()
 	stopping := j.stopping
@@ -91,7 +90,7 @@ func (j *Journal) write() {
 	}
 }
 
-// prepareAhead gets the next group ready while one is being synced.
+// prepareAhead prepares the next group during a sync.
 func (j *Journal) prepareAhead() {
 	defer j.survive()
 	for {
@@ -107,21 +106,21 @@ func (j *Journal) prepareAhead() {
 		m.next = j.take(m.next)
 		forgotten := m.next != nil && !m.syncing.Load()
 		m.mu.Unlock()
-		if forgotten { // the writer has found nothing and waits
+		if forgotten { // the writer has missed it and waits
 			nudge(j.arrived)
 		}
 	}
 }
 
-// survive ends the journal if the store panicked: it does when a write has failed.
+// survive ends the journal if Pebble panicked, which it does after a failed write.
 func (j *Journal) survive() {
 	if v := recover(); v != nil {
 		j.fail(fmt.Errorf("the store panicked: %v", v))
 	}
 }
 
-// keep keeps what there is as one group, and delivers it. It reports whether there was
-// anything.
+// keep keeps everything that is queued as one group and delivers it. It reports whether
+// there was anything.
 func (j *Journal) keep() (more bool, err error) {
 	m := &j.making
 	m.mu.Lock()
@@ -144,13 +143,13 @@ func (j *Journal) keep() (more bool, err error) {
 	if !j.deliver(g) {
 		return false, nil
 	}
-	// Who was answered may ask for more at once: that comes into the next group if it is
-	// let go first.
+	// Callers that were just answered may propose more. Yielding lets that join the next
+	// group.
 	runtime.Gosched()
 	return true, nil
 }
 
-// take adds what has arrived to the group that is being made; the first makes one.
+// take adds queued proposals to the group, and makes a group if there is none.
 func (j *Journal) take(g *group) *group {
 	if g = j.gather(g); g != nil {
 		j.prepare(g)
@@ -158,7 +157,7 @@ func (j *Journal) take(g *group) *group {
 	return g
 }
 
-// gather adds what is queued, and still wanted.
+// gather adds queued proposals that are still wanted.
 func (j *Journal) gather(g *group) *group {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -177,9 +176,8 @@ func (j *Journal) gather(g *group) *group {
 	return g
 }
 
-// prepare puts what is new of a group into its batch. A proposal that cannot be checked,
-// because of a record that cannot be read, is refused, and leaves nothing in the batch: it
-// is made anew.
+// prepare adds new proposals of a group to its batch. A proposal that depends on an
+// unreadable record is refused, and the batch is built again without it.
 func (j *Journal) prepare(g *group) {
 	if g.tip == nil {
 		j.beginBatch(g)
@@ -199,8 +197,8 @@ func (j *Journal) prepare(g *group) {
 		if g.unreadable == nil {
 			g.unreadable = map[int]error{}
 		}
-		g.unreadable[n] = fmt.Errorf("%w: it was not applied: %w", oplog.ErrUnavailable, j.report(g.tip.err))
-		_ = g.tip.batch.Close() // nothing of it is used
+		g.unreadable[n] = fmt.Errorf("%w: not applied: %w", oplog.ErrUnavailable, j.report(g.tip.err))
+		_ = g.tip.batch.Close() // it is built again
 		j.beginBatch(g)
 	}
 }
@@ -210,7 +208,7 @@ func (j *Journal) beginBatch(g *group) {
 	g.tip.reset(j.db, *j.tip.Load(), j.recent.records, j.options.clock().UTC())
 }
 
-// apply applies a group, without waiting for the sync.
+// apply applies a group without waiting for the sync.
 func (j *Journal) apply(g *group) error {
 	t := g.tip
 	j.mu.Lock()
@@ -218,7 +216,7 @@ func (j *Journal) apply(g *group) error {
 	failed := j.failedLocked()
 	j.mu.Unlock()
 	if failed {
-		return nil // it has been answered
+		return nil // fail has answered it
 	}
 	g.reaches = t.small
 	if t.batch.Empty() {
@@ -243,7 +241,7 @@ func (j *Journal) settle(g *group) error {
 	return errors.Join(j.head.reach(g.reaches.revision, g.reaches.head), g.batch.Close())
 }
 
-// deliver delivers the first group, unless everything was answered already.
+// deliver delivers the first group, unless fail has answered it.
 func (j *Journal) deliver(g *group) bool {
 	j.delivering.Lock()
 	defer j.delivering.Unlock()
@@ -259,8 +257,8 @@ func (j *Journal) deliver(g *group) bool {
 	return !failed
 }
 
-// fail ends the journal: everything that was handed over is answered, and nothing is
-// written or read any more.
+// fail ends the journal. It answers everything that was handed over. Nothing is written or
+// read afterwards.
 func (j *Journal) fail(cause error) {
 	j.mu.Lock()
 	if j.failedLocked() {
@@ -307,7 +305,7 @@ func (j *Journal) failedLocked() bool {
 	}
 }
 
-// syncHead makes the head file outlast a loss of power, once a second.
+// syncHead syncs the head file once a second.
 func (j *Journal) syncHead() {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
