@@ -163,3 +163,24 @@ func TestGuardCannotHijackHTTP2(t *testing.T) {
 	require.Equal(t, 200, s.Send(s.As("bob"), s.Request(http.MethodGet, "/admit/1", "")).StatusCode)
 	require.True(t, isUnsupported(await(t, refused)))
 }
+
+// TestG2_ARevokedWebSocketGetsAPolicyViolation checks the close code that a browser or a
+// WebSocket library reports.
+func TestG2_ARevokedWebSocketGetsAPolicyViolation(t *testing.T) {
+	s := newGuardStation(t)
+	leave := make(chan struct{})
+	close(leave)
+	hijacked := s.hijack(leave)
+	conn := s.raw("bob")
+	_, err := io.WriteString(conn, "GET /hijack/1 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	require.NoError(t, err)
+	<-hijacked
+	r := bufio.NewReader(conn)
+	line, err := r.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "hello\n", line)
+	update := s.revoke("bob", "watcher-of-1")
+	rest, _ := io.ReadAll(r) // the connection may end without a TLS alert
+	require.Equal(t, []byte{0x88, 2, 0x03, 0xf0}, rest)
+	requireQuiesced(t, update)
+}

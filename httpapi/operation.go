@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,8 @@ type operation struct {
 	pace  writePace
 	// noBody means that the read deadline bounds nothing but the wait for the client's end.
 	noBody bool
+	// websocket means that the request asks for an upgrade to WebSocket.
+	websocket bool
 	stop   func() bool    // stops the hook
 	hooks  sync.WaitGroup // for the hook, if it was not stopped
 	quiet  sync.Once
@@ -41,6 +44,7 @@ var longAgo = time.Unix(1, 0)
 
 func newOperation(w http.ResponseWriter, r *http.Request, lease *actors.Lease) *operation {
 	op := &operation{w: w, rc: http.NewResponseController(w), lease: lease}
+	op.websocket = strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && server.WriteTimeout > 0 {
 		op.mu.Lock()
 		op.pace.start(server.WriteTimeout, op.extend)
@@ -74,6 +78,7 @@ func (op *operation) revoke() {
 	conn := op.hijacked
 	op.mu.Unlock()
 	if conn != nil {
+		conn.sayPolicyViolation()
 		_ = conn.Close()
 	}
 }
@@ -232,8 +237,35 @@ func (op *operation) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // hijackedConn is a connection that a guarded handler took over.
 type hijackedConn struct {
 	net.Conn
-	op   *operation
-	once sync.Once
+	op      *operation
+	once    sync.Once
+	writing sync.Mutex
+}
+
+// Write implements [net.Conn].
+func (c *hijackedConn) Write(data []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.Conn.Write(data)
+}
+
+// policyViolation is a WebSocket close frame with status 1008 (RFC 6455, section 7.4.1).
+var policyViolation = []byte{0x88, 2, 1008 >> 8, 1008 & 0xff}
+
+// closeFrameTimeout bounds the write of a close frame, so that a client that does not read
+// delays its revocation only briefly.
+const closeFrameTimeout = 50 * time.Millisecond
+
+// sayPolicyViolation sends a close frame if the connection is a WebSocket and no write is in
+// progress.
+func (c *hijackedConn) sayPolicyViolation() {
+	if !c.op.websocket || !c.writing.TryLock() {
+		return
+	}
+	defer c.writing.Unlock()
+	if c.Conn.SetWriteDeadline(time.Now().Add(closeFrameTimeout)) == nil {
+		_, _ = c.Conn.Write(policyViolation) // a client that does not read sees the close
+	}
 }
 
 // Close closes the connection and ends its part of the operation.
