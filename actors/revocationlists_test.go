@@ -78,9 +78,11 @@ func TestG2_ListsEndWhatTheyRevoke(t *testing.T) {
 	})
 }
 
-// TestSecurity6_AListPublishedBetweenArrivalAndTurn: the turn reads the lists, not who comes
+// TestCredentials_ACRLBetweenArrivalAndTurn: the turn reads the lists, not who comes
 // before it.
-func TestSecurity6_AListPublishedBetweenArrivalAndTurn(t *testing.T) {
+//
+// SECURITY, line 6.
+func TestCredentials_ACRLBetweenArrivalAndTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		who := policy.MustPrincipal("user:alice")
 		e := newEngine(t, actors.Options{}, roleOf(t, "reader", permission(policy.Allow, "orders:read", "orders/*")))

@@ -32,7 +32,8 @@ func (s *guardStation) whoami(c *http.Client) servertest.Reply {
 	return s.Send(c, s.Request(http.MethodGet, "/whoami", ""))
 }
 
-func TestSecurity6_RevocationClosesTheConnectionsOfThatCertificateAlone(t *testing.T) {
+// SECURITY, line 6.
+func TestCredentials_RevocationClosesOnlyItsConnections(t *testing.T) {
 	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
 			s := limited(t, httpapi.ConnectionLimits{})
@@ -55,9 +56,11 @@ func TestSecurity6_RevocationClosesTheConnectionsOfThatCertificateAlone(t *testi
 	}
 }
 
-// TestSecurity6_GoAwayLetsAClientTryAnew sends a request that cannot be sent twice by itself
+// TestCredentials_GoAwayLetsAClientRetry sends a request that cannot be sent twice by itself
 // on a connection that is being closed.
-func TestSecurity6_GoAwayLetsAClientTryAnew(t *testing.T) {
+//
+// SECURITY, line 6.
+func TestCredentials_GoAwayLetsAClientRetry(t *testing.T) {
 	s := limited(t, httpapi.ConnectionLimits{})
 	stolen := s.Issue("spiffe://interlock.test/bob")
 	c := s.Client(servertest.HTTP2, stolen)
@@ -69,7 +72,8 @@ func TestSecurity6_GoAwayLetsAClientTryAnew(t *testing.T) {
 	s.Send(c, s.Request(http.MethodPost, "/read/1", "a body")).RequireProblem(t, 401, "credential-revoked")
 }
 
-func TestSecurity9_AConnectionHasItsAge(t *testing.T) {
+// SECURITY, line 9.
+func TestTLS_ConnectionsHaveAMaxAge(t *testing.T) {
 	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
 			s := limited(t, httpapi.ConnectionLimits{MaxAge: 50 * time.Millisecond})
@@ -89,7 +93,8 @@ func TestSecurity9_AConnectionHasItsAge(t *testing.T) {
 	}
 }
 
-func TestSecurity10_ConnectionsOfAPrincipalAreBounded(t *testing.T) {
+// SECURITY, line 10.
+func TestLimits_ConnectionsPerPrincipal(t *testing.T) {
 	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
 			s := limited(t, httpapi.ConnectionLimits{PerPrincipal: 2})
@@ -112,7 +117,8 @@ func TestSecurity10_ConnectionsOfAPrincipalAreBounded(t *testing.T) {
 	}
 }
 
-func TestSecurity10_ConnectionsAreBounded(t *testing.T) {
+// SECURITY, line 10.
+func TestLimits_Connections(t *testing.T) {
 	s := limited(t, httpapi.ConnectionLimits{Max: 2})
 	one, two := s.Client(servertest.HTTP1, s.Issue("spiffe://interlock.test/bob")), s.Client(servertest.HTTP1)
 	require.Equal(t, 200, s.whoami(one).StatusCode)
@@ -162,7 +168,8 @@ func TestConnectionsAreForgotten(t *testing.T) {
 	}
 }
 
-func TestSecurity10_AConnectionWithoutACertificateIsNotKept(t *testing.T) {
+// SECURITY, line 10.
+func TestLimits_UnauthenticatedConnectionsAreClosed(t *testing.T) {
 	for _, speaks := range servertest.Wires {
 		s := limited(t, httpapi.ConnectionLimits{UnauthenticatedTimeout: 50 * time.Millisecond})
 		s.router.HandleFunc("/open", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "open") })
@@ -179,9 +186,11 @@ func TestSecurity10_AConnectionWithoutACertificateIsNotKept(t *testing.T) {
 	}
 }
 
-// TestSecurity6_AnAuthorityThatMayNotCertifyAnyMore: connections that stand are looked at anew,
+// TestCredentials_ACAThatMayNoLongerCertify: connections that stand are looked at anew,
 // at their next request or when somebody asks.
-func TestSecurity6_AnAuthorityThatMayNotCertifyAnyMore(t *testing.T) {
+//
+// SECURITY, line 6.
+func TestCredentials_ACAThatMayNoLongerCertify(t *testing.T) {
 	for _, speaks := range servertest.Wires {
 		s := limited(t, httpapi.ConnectionLimits{})
 		bob, idle := s.Client(speaks, s.Issue("spiffe://interlock.test/bob")), s.Client(speaks, s.Issue("spiffe://interlock.test/bob"))
@@ -198,8 +207,10 @@ func TestSecurity6_AnAuthorityThatMayNotCertifyAnyMore(t *testing.T) {
 	}
 }
 
-// TestSecurity6_ARevocationEndsAConnectionOfItsMaxAge: the end is the last word.
-func TestSecurity6_ARevocationEndsAConnectionOfItsAge(t *testing.T) {
+// TestCredentials_RevocationEndsAConnectionAtMaxAge: the end is the last word.
+//
+// SECURITY, line 6.
+func TestCredentials_RevocationEndsAConnectionAtMaxAge(t *testing.T) {
 	s := limited(t, httpapi.ConnectionLimits{MaxAge: 50 * time.Millisecond})
 	held := newStream()
 	s.router.Handle("/held", held)
@@ -222,8 +233,10 @@ func TestConnectionsOfTheirAgeDoNotCount(t *testing.T) {
 	holds.requireUndisturbed()
 }
 
-// TestSecurity6_HTTP2IsToldByGoAway reads the frames of a connection whose certificate ends.
-func TestSecurity6_HTTP2IsToldByGoAway(t *testing.T) {
+// TestCredentials_HTTP2GetsGoAway reads the frames of a connection whose certificate ends.
+//
+// SECURITY, line 6.
+func TestCredentials_HTTP2GetsGoAway(t *testing.T) {
 	s := limited(t, httpapi.ConnectionLimits{})
 	stolen := s.Issue("spiffe://interlock.test/bob")
 	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.URL, "https://"), &tls.Config{

@@ -16,7 +16,8 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
-func TestSecurity6_ACertificateThatExpiresEndsItsConnection(t *testing.T) {
+// SECURITY, line 6.
+func TestCredentials_ExpiryEndsTheConnection(t *testing.T) {
 	t.Parallel()
 	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
@@ -55,7 +56,8 @@ func (s *guardStation) requireShutOut(c *http.Client) {
 	}, patience, 10*time.Millisecond)
 }
 
-func TestSecurity6_AnExpiredCertificateEndsAnIdleConnection(t *testing.T) {
+// SECURITY, line 6.
+func TestCredentials_ExpiryEndsAnIdleConnection(t *testing.T) {
 	t.Parallel()
 	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
@@ -75,9 +77,11 @@ func TestSecurity6_AnExpiredCertificateEndsAnIdleConnection(t *testing.T) {
 	}
 }
 
-// TestSecurity6_AnExpiredCertificateIsRefusedOnAKeptConnection has a server that nobody
+// TestCredentials_ExpiryOnAKeptConnection has a server that nobody
 // looks after, so that its connections outlive their certificates.
-func TestSecurity6_AnExpiredCertificateIsRefusedOnAKeptConnection(t *testing.T) {
+//
+// SECURITY, line 6.
+func TestCredentials_ExpiryOnAKeptConnection(t *testing.T) {
 	t.Parallel()
 	for _, speaks := range servertest.Wires {
 		for kind, mode := range modes {
@@ -110,7 +114,8 @@ func requireEnded(t testing.TB, got servertest.Reply, speaks servertest.Wire, wh
 	require.Equal(t, speaks == servertest.HTTP1, got.Close, "HTTP/2 says GOAWAY instead")
 }
 
-func TestSecurity6_ARevokedCertificateEndsWhatItBegan(t *testing.T) {
+// SECURITY, line 6.
+func TestCredentials_RevocationEndsOperations(t *testing.T) {
 	for _, speaks := range servertest.Wires {
 		s := newGuardStation(t)
 		all := s.streams("ends", "stays")

@@ -120,7 +120,8 @@ func (h *flood) requireBlocked(t testing.TB) {
 	}, patience, 10*time.Millisecond)
 }
 
-func TestSecurity22_AStoppedReaderHoldsUpNoRevocation(t *testing.T) {
+// SECURITY, line 22.
+func TestSlowClients_AStoppedReaderDelaysNoRevocation(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name           string
@@ -172,7 +173,8 @@ func (s *guardStation) slowBody(path string) *http.Request {
 	return r
 }
 
-func TestSecurity22_ASlowBodyHoldsUpNoRevocation(t *testing.T) {
+// SECURITY, line 22.
+func TestSlowClients_ASlowBodyDelaysNoRevocation(t *testing.T) {
 	for _, renews := range []bool{false, true} {
 		for _, speaks := range servertest.Wires {
 			s := newGuardStation(t)
@@ -196,7 +198,8 @@ func TestSecurity22_ASlowBodyHoldsUpNoRevocation(t *testing.T) {
 	}
 }
 
-func TestSecurity22_ExecuteWaitsForNoClientInItsTurn(t *testing.T) {
+// SECURITY, line 22.
+func TestSlowClients_ExecuteDoesNotWaitInItsTurn(t *testing.T) {
 	for _, speaks := range servertest.Wires {
 		s := newGuardStation(t)
 		began := make(chan struct{}, 2)

@@ -73,7 +73,8 @@ func (s *guardStation) rawStatus(speaks servertest.Wire, path string) int {
 	return got.StatusCode
 }
 
-func TestSecurity12_APathOfTwoReadingsIsRefused(t *testing.T) {
+// SECURITY, line 12.
+func TestPaths_AmbiguousPathsAreRejected(t *testing.T) {
 	s := newGuardStation(t)
 	var reached atomic.Int32
 	for kind, mode := range modes {
@@ -102,7 +103,8 @@ func TestSecurity12_APathOfTwoReadingsIsRefused(t *testing.T) {
 	}
 }
 
-func TestSecurity12_WhatIsNoPathIsRefused(t *testing.T) {
+// SECURITY, line 12.
+func TestPaths_MalformedPathsAreRejected(t *testing.T) {
 	s := newGuardStation(t)
 	s.router.NotFoundHandler = s.guard.Protect(httpapi.Rule{Action: "orders:read", Resource: "orders/1"},
 		http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Error("reached", r.URL) }))
@@ -111,7 +113,8 @@ func TestSecurity12_WhatIsNoPathIsRefused(t *testing.T) {
 	}
 }
 
-func TestSecurity12_ARepairedPathReachesNoHandlerEither(t *testing.T) {
+// SECURITY, line 12.
+func TestPaths_CleanedPathsReachNoHandler(t *testing.T) {
 	s := newStation(t, "guard-policy.yaml")
 	guard := httpapi.NewGuard(s.Engine, nil, nil)
 	std := http.NewServeMux()
@@ -126,9 +129,11 @@ func TestSecurity12_ARepairedPathReachesNoHandlerEither(t *testing.T) {
 	}
 }
 
-// TestSecurity12_PatternSyntaxInAPathIsText has grants whose patterns look like the names
+// TestPaths_PatternSyntaxIsText has grants whose patterns look like the names
 // that are asked for.
-func TestSecurity12_PatternSyntaxInAPathIsText(t *testing.T) {
+//
+// SECURITY, line 12.
+func TestPaths_PatternSyntaxIsText(t *testing.T) {
 	s := newGuardStation(t)
 	s.protect("star", httpapi.Rule{Action: "orders:star"}, s.resourceOf)
 	s.protect("braces", httpapi.Rule{Action: "orders:braces"}, s.resourceOf)

@@ -110,7 +110,8 @@ func (s *proxiedStation) requireNobody(r *http.Request, why certs.Reason) {
 	require.False(s.T, got.Close, "the proxy has other clients")
 }
 
-func TestSecurity5_TheClientIsWhomTheProxyHasSeen(t *testing.T) {
+// SECURITY, line 5.
+func TestProxies_TheClientIsTheOneOfTheHeader(t *testing.T) {
 	for format := range spelled {
 		for _, speaks := range servertest.Wires {
 			t.Run(string(format)+" "+string(speaks), func(t *testing.T) {
@@ -137,7 +138,8 @@ var forgeries = []string{
 	"X-SSL-Client-Escaped-Cert", "X-Tls-Client-Subject", "Ssl-Client-Cert", "X-Client-Cert", "x_ssl_client_verify",
 }
 
-func TestSecurity5_ForgedCopiesReachNoHandler(t *testing.T) {
+// SECURITY, line 5.
+func TestProxies_ForgedHeadersReachNoHandler(t *testing.T) {
 	s := newProxiedStation(t, forwarded.Nginx, servertest.HTTP1)
 	alice, bob := s.Issue("spiffe://interlock.test/alice"), s.Issue("spiffe://interlock.test/bob")
 	forged := func(r *http.Request) *http.Request {
@@ -169,7 +171,8 @@ func TestSecurity5_ForgedCopiesReachNoHandler(t *testing.T) {
 	}
 }
 
-func TestSecurity5_NobodyButAProxyIsBelieved(t *testing.T) {
+// SECURITY, line 5.
+func TestProxies_OnlyConfiguredProxiesAreTrusted(t *testing.T) {
 	s := newProxiedStation(t, forwarded.Nginx, servertest.HTTP1)
 	admin, alice := s.Issue("spiffe://interlock.test/admin"), s.Issue("spiffe://interlock.test/alice")
 	other := s.NewAuthority("other")
@@ -184,7 +187,8 @@ func TestSecurity5_NobodyButAProxyIsBelieved(t *testing.T) {
 	require.Error(t, err, "a proxy of another authority's")
 }
 
-func TestSecurity5_WhatTheProxySaysIsVerified(t *testing.T) {
+// SECURITY, line 5.
+func TestProxies_HeadersAreVerified(t *testing.T) {
 	s := newProxiedStation(t, forwarded.RFC9440, servertest.HTTP2)
 	other := s.NewAuthority("other")
 	stranger := s.IssueBy(other, servertest.ClientLeaf("admin"))
@@ -214,9 +218,11 @@ func TestSecurity5_WhatTheProxySaysIsVerified(t *testing.T) {
 	s.requireNobody(s.from(&stranger, "/whoami"), certs.ReasonNotBound)
 }
 
-// TestSecurity5_RevocationReachesClientsOfAProxy: the client's certificate ends what came by
+// TestProxies_RevocationReachesTheirClients: the client's certificate ends what came by
 // it alone, the proxy's all that came through it.
-func TestSecurity5_RevocationReachesClientsOfAProxy(t *testing.T) {
+//
+// SECURITY, line 5.
+func TestProxies_RevocationReachesTheirClients(t *testing.T) {
 	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
 			s := newProxiedStation(t, forwarded.RFC9440, speaks)

@@ -155,10 +155,12 @@ func memory() uint64 {
 	return m.HeapAlloc + m.StackInuse
 }
 
-// TestSecurity10_IdleConnections is about what those who do nothing cost, and how soon many
+// TestLimits_IdleConnections is about what those who do nothing cost, and how soon many
 // of them are closed. INTERLOCK_SOAK=1 makes it 10,000, and prints figures for
 // docs/reliability.md.
-func TestSecurity10_IdleConnections(t *testing.T) {
+//
+// SECURITY, line 10.
+func TestLimits_IdleConnections(t *testing.T) {
 	const holders = 10
 	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {

@@ -48,7 +48,8 @@ func TestAdminNeedsARightForEverything(t *testing.T) {
 	require.EqualValues(t, 1, s.Engine.Revision())
 }
 
-func TestSecurity16_AdminTellsNobodyWhatRolesThereAre(t *testing.T) {
+// SECURITY, line 16.
+func TestPrivacy_AdminDoesNotRevealRoles(t *testing.T) {
 	s := newAdminStation(t)
 	for _, role := range []string{"reader", "no-such-role"} {
 		got := s.change("alice", "", grant("bob", role)).RequireProblem(t, 403, "denied")
@@ -192,7 +193,8 @@ func TestIfMatchHoldsUpWhatIsStale(t *testing.T) {
 	s.send(s.As("admin"), r).RequireProblem(t, 412, "precondition-failed")
 }
 
-func TestSecurity11_ChangesAreReadToTheLetter(t *testing.T) {
+// SECURITY, line 11.
+func TestBodies_ChangesAreParsedStrictly(t *testing.T) {
 	s := newAdminStation(t, func(o *admin.Options) { o.BodyLimit = 8 << 20 })
 	c := s.As("admin")
 	post := func(body string) reply { return s.post(c, "/v1/changes", body) }

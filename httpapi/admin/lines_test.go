@@ -203,9 +203,11 @@ func TestAPolicyInLinesThatDoesNotComeOnIsRefused(t *testing.T) {
 	}
 }
 
-// TestSecurity18_TheRightToReadIsAskedForOnceMore has it lost while the policy comes: the
+// TestRights_ReadIsCheckedAgain has it lost while the policy comes: the
 // answer would tell what the policy says.
-func TestSecurity18_TheRightToReadIsAskedForOnceMore(t *testing.T) {
+//
+// SECURITY, line 18.
+func TestRights_ReadIsCheckedAgain(t *testing.T) {
 	s := newAdminStation(t)
 	c := s.Client(servertest.HTTP1, s.Issue("spiffe://interlock.test/auditor"))
 	c.Transport.(*http.Transport).ExpectContinueTimeout = patience

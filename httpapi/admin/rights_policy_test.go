@@ -25,8 +25,10 @@ func (s *adminStation) wholePolicy(name string) (text, etag string) {
 	return got.Text + "\n", got.Header.Get("ETag")
 }
 
-// TestSecurity18_TheWholePolicyIsNoWayAround puts as a whole what is refused as changes.
-func TestSecurity18_TheWholePolicyIsNoWayAround(t *testing.T) {
+// TestRights_PutPolicyIsChecked puts as a whole what is refused as changes.
+//
+// SECURITY, line 18.
+func TestRights_PutPolicyIsChecked(t *testing.T) {
 	const mallory = "  - principal: spiffe://interlock.test/mallory\n    role: "
 	for _, test := range []struct {
 		name, who string
@@ -111,9 +113,11 @@ func (s *adminStation) update(changes ...policy.Change) <-chan error {
 	return done
 }
 
-// TestSecurity18_AnAuthorLosesItsAuthorityWhileItsChangeWaits has the loss before the
+// TestRights_AnAuthorLosesRightsWhileItsUpdateWaits has the loss before the
 // change in the log, and after it on the wire.
-func TestSecurity18_AnAuthorLosesItsAuthorityWhileItsChangeWaits(t *testing.T) {
+//
+// SECURITY, line 18.
+func TestRights_AnAuthorLosesRightsWhileItsUpdateWaits(t *testing.T) {
 	for name, lose := range map[string]func(fingerprint string) policy.Change{
 		"credential-revoked": func(fingerprint string) policy.Change {
 			id, err := policy.ByFingerprint(fingerprint)
@@ -140,7 +144,8 @@ func TestSecurity18_AnAuthorLosesItsAuthorityWhileItsChangeWaits(t *testing.T) {
 	}
 }
 
-func TestSecurity18_ARevokedCertificateChangesAndReadsNothing(t *testing.T) {
+// SECURITY, line 18.
+func TestRights_ARevokedCertificateHasNone(t *testing.T) {
 	s := newAdminStation(t)
 	cert := s.Issue("spiffe://interlock.test/admin")
 	c := s.Client(servertest.HTTP2, cert)
@@ -152,9 +157,11 @@ func TestSecurity18_ARevokedCertificateChangesAndReadsNothing(t *testing.T) {
 	require.Equal(t, 200, s.get("admin", "/v1/policy").StatusCode, "another certificate of the same administrator")
 }
 
-// TestSecurity18_AListEndsAnAuthorWhoseChangeWaits: the change is in the line of the log when
+// TestRights_ACRLEndsAnAuthorWhoseUpdateWaits: the change is in the line of the log when
 // the list is published, and is looked at after it.
-func TestSecurity18_AListEndsAnAuthorWhoseChangeWaits(t *testing.T) {
+//
+// SECURITY, line 18.
+func TestRights_ACRLEndsAnAuthorWhoseUpdateWaits(t *testing.T) {
 	s, log := newHeldStation(t)
 	cert := s.Issue("spiffe://interlock.test/helpdesk")
 	c := s.Client(servertest.HTTP2, cert)
@@ -170,8 +177,10 @@ func TestSecurity18_AListEndsAnAuthorWhoseChangeWaits(t *testing.T) {
 	require.False(t, s.allowed("bob", "orders:read", "orders/1"))
 }
 
-// TestSecurity6_AListEndsAnAdministratorToo: also what is being decided in the log.
-func TestSecurity6_AListEndsAnAdministratorToo(t *testing.T) {
+// TestCredentials_ACRLEndsAnAdministrator: also what is being decided in the log.
+//
+// SECURITY, line 6.
+func TestCredentials_ACRLEndsAnAdministrator(t *testing.T) {
 	s := newAdminStation(t)
 	cert := s.Issue("spiffe://interlock.test/admin")
 	c := s.Client(servertest.HTTP2, cert)

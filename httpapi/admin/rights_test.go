@@ -48,7 +48,8 @@ func try(t *testing.T, attempts []attempt) {
 	}
 }
 
-func TestSecurity18_NobodyGivesWhatItMayNot(t *testing.T) {
+// SECURITY, line 18.
+func TestRights_GrantsNeedTheRight(t *testing.T) {
 	try(t, []attempt{
 		{"a stranger", "stranger", list(grant("stranger", "reader")), "denied"},
 		{"somebody with other rights", "alice", list(grant("alice", "admin")), "denied"},
@@ -72,7 +73,8 @@ func TestSecurity18_NobodyGivesWhatItMayNot(t *testing.T) {
 	})
 }
 
-func TestSecurity18_NobodyPutsWhatItCouldNotGive(t *testing.T) {
+// SECURITY, line 18.
+func TestRights_RolesNeedTheRight(t *testing.T) {
 	star, rest := [3]string{"allow", "*", "*"}, [3]string{"allow", "**", "**"}
 	try(t, []attempt{
 		{"a harmless role", "all-but-admin", list(putRole("new", "", harmless)), ""},
@@ -95,7 +97,8 @@ func TestSecurity18_NobodyPutsWhatItCouldNotGive(t *testing.T) {
 	})
 }
 
-func TestSecurity18_TwoChangesDoNoMoreThanOne(t *testing.T) {
+// SECURITY, line 18.
+func TestRights_TwoChangesDoNoMoreThanOne(t *testing.T) {
 	try(t, []attempt{
 		{"a role, its grant, and then more in it", "all-but-admin",
 			list(putRole("new", "", harmless), grant("mallory", "new"), putRole("new", "", full)), "needs-full-rights"},
@@ -114,9 +117,11 @@ func TestSecurity18_TwoChangesDoNoMoreThanOne(t *testing.T) {
 	})
 }
 
-// TestSecurity18_ADenyIsTakenAwayByNobodyItCurbs is about authors whose deny stands in a
+// TestRights_ADenyProtectsItself is about authors whose deny stands in a
 // role of its own: without it they would have full rights.
-func TestSecurity18_ADenyIsTakenAwayByNobodyItCurbs(t *testing.T) {
+//
+// SECURITY, line 18.
+func TestRights_ADenyProtectsItself(t *testing.T) {
 	try(t, []attempt{
 		{"beside an allow of all", "curbed", list(grant("mallory", "admin")), "denied"},
 		{"puts the role with the deny", "curbed", list(putRole("curb", "")), "needs-full-rights"},
@@ -133,7 +138,8 @@ func TestSecurity18_ADenyIsTakenAwayByNobodyItCurbs(t *testing.T) {
 	})
 }
 
-func TestSecurity18_APermissionThatNamesTheRole(t *testing.T) {
+// SECURITY, line 18.
+func TestRights_APermissionThatNamesTheRole(t *testing.T) {
 	try(t, []attempt{
 		{"grants it", "desk", list(grant("bob", "pep"), grant("bob", "operator"), revoke("bob", "pep")), ""},
 		{"grants another", "desk", list(grant("bob", "auditor")), "denied"},
@@ -151,7 +157,8 @@ func TestSecurity18_APermissionThatNamesTheRole(t *testing.T) {
 	})
 }
 
-func TestSecurity17_FullRightsAreWithoutLimits(t *testing.T) {
+// SECURITY, line 17.
+func TestRights_FullRightsHaveNoLimits(t *testing.T) {
 	var attempts []attempt
 	for _, limited := range []string{"narrowed", "for-now", "at-times", "all-but-admin", "curbed", "one-segment"} {
 		attempts = append(attempts, attempt{limited, limited, list(putRole("new", "", full)), "needs-full-rights"})
@@ -166,7 +173,8 @@ func TestSecurity17_FullRightsAreWithoutLimits(t *testing.T) {
 	try(t, attempts)
 }
 
-func TestSecurity17_SomebodyKeepsFullRights(t *testing.T) {
+// SECURITY, line 17.
+func TestRights_OnePrincipalKeepsFullRights(t *testing.T) {
 	second := grant("second", "admin")
 	try(t, []attempt{
 		{"revoked", "admin", list(revoke("admin", "admin")), "last-administrator"},
@@ -190,7 +198,8 @@ func TestSecurity17_SomebodyKeepsFullRights(t *testing.T) {
 	})
 }
 
-func TestSecurity18_WhatAdministersGoesToNoPattern(t *testing.T) {
+// SECURITY, line 18.
+func TestRights_AdministrativeRolesNeedExactPrincipals(t *testing.T) {
 	var attempts []attempt
 	for _, role := range []string{"admin", "admin-by-inheritance", "operator", "grants-all", "changes-all", "one-segment", "all-but-admin"} {
 		attempts = append(attempts, attempt{role, "admin", list(grantAll(role)), "exact-principals-only"})
@@ -212,9 +221,11 @@ func TestSecurity18_WhatAdministersGoesToNoPattern(t *testing.T) {
 	try(t, attempts)
 }
 
-// TestSecurity18_NamesOfRolesHaveOneSpelling has names that could be read as another
+// TestRights_RoleNamesHaveOneSpelling has names that could be read as another
 // role's in the resource of a right.
-func TestSecurity18_NamesOfRolesHaveOneSpelling(t *testing.T) {
+//
+// SECURITY, line 18.
+func TestRights_RoleNamesHaveOneSpelling(t *testing.T) {
 	s := newAdminStation(t)
 	for _, name := range []string{"%61dmin", "admin%2F", "a/dmin", "*", "**", "admin ", "\u00e4dmin", ""} {
 		for _, change := range []string{putRole(name, "", full), grant("mallory", name), deleteRole(name)} {

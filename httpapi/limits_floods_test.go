@@ -78,9 +78,11 @@ func (s *guardStation) resetRapidly(chain []tls.Certificate, path string, until 
 	}
 }
 
-// TestSecurity10_RapidReset is CVE-2023-44487: requests that are taken back at once make
+// TestLimits_RapidReset is CVE-2023-44487: requests that are taken back at once make
 // room for others, while their handlers go on.
-func TestSecurity10_RapidReset(t *testing.T) {
+//
+// SECURITY, line 10.
+func TestLimits_RapidReset(t *testing.T) {
 	s := besieged(t)
 	stays, returns := &crowd{leave: make(chan struct{})}, &crowd{leave: make(chan struct{})}
 	close(returns.leave)
@@ -116,10 +118,12 @@ func floodWith(conn net.Conn, what []byte) {
 	}
 }
 
-// TestSecurity10_Floods sends frames that cost the sender nothing, without an end, and reads
+// TestLimits_Floods sends frames that cost the sender nothing, without an end, and reads
 // no answer: continued headers, pings, data on no stream, windows that overflow, frames that
 // are unknown and too large, settings. The connection is ended before that costs much.
-func TestSecurity10_Floods(t *testing.T) {
+//
+// SECURITY, line 10.
+func TestLimits_Floods(t *testing.T) {
 	s := besieged(t)
 	bob := []tls.Certificate{s.Issue("spiffe://interlock.test/bob")}
 	fields := bytes.Repeat(literal(0, "x-a", "value"), largestFrame/11)
@@ -159,8 +163,10 @@ func TestSecurity10_Floods(t *testing.T) {
 	before.requireBack(t)
 }
 
-// TestSecurity10_StreamsBeyondTheLimit are refused, those below it are served.
-func TestSecurity10_StreamsBeyondTheLimit(t *testing.T) {
+// TestLimits_Streams are refused, those below it are served.
+//
+// SECURITY, line 10.
+func TestLimits_Streams(t *testing.T) {
 	s := besieged(t)
 	all := &crowd{leave: make(chan struct{})}
 	s.protect("stays", httpapi.Rule{Action: "orders:read"}, all.ServeHTTP)
@@ -186,9 +192,11 @@ func TestSecurity10_StreamsBeyondTheLimit(t *testing.T) {
 	require.EqualValues(t, streams, all.most.Load())
 }
 
-// TestSecurity10_HeadersAreBounded sends more of them than a server takes, as few and as
+// TestLimits_Headers sends more of them than a server takes, as few and as
 // many, and as those that grow when they are read.
-func TestSecurity10_HeadersAreBounded(t *testing.T) {
+//
+// SECURITY, line 10.
+func TestLimits_Headers(t *testing.T) {
 	s := besieged(t)
 	reached := atomic.Int64{}
 	s.protect("reached", httpapi.Rule{Action: "orders:read"}, func(http.ResponseWriter, *http.Request) { reached.Add(1) })

@@ -276,9 +276,11 @@ func sloths() []sloth {
 	return all
 }
 
-// TestSecurity10_Slowloris has clients of all kinds of slowness at once. All are cut off, no
+// TestLimits_Slowloris has clients of all kinds of slowness at once. All are cut off, no
 // operation of theirs is left, and an honest client is served the whole time.
-func TestSecurity10_Slowloris(t *testing.T) {
+//
+// SECURITY, line 10.
+func TestLimits_Slowloris(t *testing.T) {
 	s := besieged(t)
 	s.protect("admit", httpapi.Rule{Action: "orders:read"}, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	s.protect("execute", httpapi.Rule{Action: "orders:read", Mode: httpapi.Execute}, nothing)
@@ -320,9 +322,11 @@ func TestSecurity10_Slowloris(t *testing.T) {
 	before.requireBack(t)
 }
 
-// TestSecurity10_WhoIsSlowHoldsUpNothingOfItsOwn has a principal dawdle in all ways that
+// TestLimits_SlowClientsDelayOnlyTheirLease has a principal dawdle in all ways that
 // reach a handler, while it asks for more, and is given more.
-func TestSecurity10_WhoIsSlowHoldsUpNothingOfItsOwn(t *testing.T) {
+//
+// SECURITY, line 10.
+func TestLimits_SlowClientsDelayOnlyTheirLease(t *testing.T) {
 	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
 			s := newGuardStation(t)

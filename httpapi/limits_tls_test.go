@@ -211,7 +211,8 @@ func isTimeout(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-func TestSecurity10_NobodyRenegotiates(t *testing.T) {
+// SECURITY, line 10.
+func TestLimits_NoRenegotiation(t *testing.T) {
 	s := newGuardStation(t)
 	s.protect("read", httpapi.Rule{Action: "orders:read"}, nothing)
 	s.Serve(s.router, func(o *httpapi.ServerOptions) { o.TLS.MinVersion = tls.VersionTLS12 })
@@ -228,7 +229,8 @@ func TestSecurity10_NobodyRenegotiates(t *testing.T) {
 	s.requireOpen(0)
 }
 
-func TestSecurity10_KeyUpdatesAreBounded(t *testing.T) {
+// SECURITY, line 10.
+func TestLimits_KeyUpdates(t *testing.T) {
 	for _, asks := range []byte{0, 1} {
 		s := newGuardStation(t)
 		s.protect("read", httpapi.Rule{Action: "orders:read"}, nothing)
@@ -284,9 +286,11 @@ func (s *station) lost() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// TestSecurity10_LargeCertificatesAreBounded sends certificates that take long to read, or to
+// TestLimits_LargeCertificates sends certificates that take long to read, or to
 // find a way through.
-func TestSecurity10_LargeCertificatesAreBounded(t *testing.T) {
+//
+// SECURITY, line 10.
+func TestLimits_LargeCertificates(t *testing.T) {
 	s := besieged(t)
 	many := s.chainOf(150, func(int, *x509.Certificate) {})
 	large := s.chainOf(3, func(_ int, c *x509.Certificate) { c.OCSPServer = []string{"http://a/" + strings.Repeat("x", 40<<10)} })

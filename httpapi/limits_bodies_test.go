@@ -65,9 +65,11 @@ func (to target) request(body string) *http.Request {
 	return r
 }
 
-// TestSecurity10_GiantBodies sends 1 GiB, announced or not, with a certificate and without.
+// TestLimits_GiantBodies sends 1 GiB, announced or not, with a certificate and without.
 // The answer comes without the server's having read it, or held more than its limit of it.
-func TestSecurity10_GiantBodies(t *testing.T) {
+//
+// SECURITY, line 10.
+func TestLimits_GiantBodies(t *testing.T) {
 	all := targets(t)
 	honest := func(to target, speaks servertest.Wire) *http.Client {
 		return to.station.Client(speaks, to.station.Issue("spiffe://interlock.test/"+to.who))
@@ -110,8 +112,10 @@ func laughs(lines int) string {
 	return text.String()
 }
 
-// TestSecurity10_DeepBodies nests 100,000 levels, and more of what costs little to send.
-func TestSecurity10_DeepBodies(t *testing.T) {
+// TestLimits_DeepBodies nests 100,000 levels, and more of what costs little to send.
+//
+// SECURITY, line 10.
+func TestLimits_DeepBodies(t *testing.T) {
 	const levels = 100_000
 	for _, to := range targets(t)[1:] {
 		c := to.station.Client(servertest.HTTP2, to.station.Issue("spiffe://interlock.test/"+to.who))
