@@ -86,9 +86,9 @@ func TestConnectionsEndWithTheirCredential(t *testing.T) {
 	})
 }
 
-// TestSecurity6_ACredentialEndsWithWhatItDependsOn: the certificate of an intermediate
+// TestCredential_EndsWithItsDependencies: the certificate of an intermediate
 // authority, or of a proxy.
-func TestSecurity6_ACredentialEndsWithWhatItDependsOn(t *testing.T) {
+func TestCredential_EndsWithItsDependencies(t *testing.T) {
 	now := time.Now()
 	above := actors.NewCredential([32]byte{7}, [32]byte{9}, "77", now.Add(-time.Hour), now.Add(time.Minute))
 	leaf := actors.NewCredential([32]byte{8}, [32]byte{7}, "88", now.Add(-time.Minute), now.Add(time.Hour), above)
@@ -144,8 +144,8 @@ func TestACertificateWithoutEnd(t *testing.T) {
 	lease.Release()
 }
 
-// TestSecurity6_ACredentialBeginsWithWhatItDependsOn, and ends with it.
-func TestSecurity6_ACredentialBeginsWithWhatItDependsOn(t *testing.T) {
+// TestCredential_BeginsWithItsDependencies, and ends with it.
+func TestCredential_BeginsWithItsDependencies(t *testing.T) {
 	now := time.Now()
 	e := newEngine(t, actors.Options{}, roleOf(t, "reader", permission(policy.Allow, "orders:read", "orders/*")))
 	who := policy.MustPrincipal("user:alice")

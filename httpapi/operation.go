@@ -30,9 +30,9 @@ type operation struct {
 	noBody bool
 	// websocket means that the request asks for an upgrade to WebSocket.
 	websocket bool
-	stop   func() bool    // stops the hook
-	hooks  sync.WaitGroup // for the hook, if it was not stopped
-	quiet  sync.Once
+	stop      func() bool    // stops the hook
+	hooks     sync.WaitGroup // for the hook, if it was not stopped
+	quiet     sync.Once
 
 	mu       sync.Mutex
 	revoked  bool
