@@ -12,24 +12,20 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
-// ErrBinding is what is wrong with the names that a CA is bound to.
-var ErrBinding = errors.New("certs: no such binding")
+// ErrBinding is wrapped by errors about the names that a CA is bound to.
+var ErrBinding = errors.New("certs: invalid CA binding")
 
-// Binding is a CA file with the names that its CAs may certify. Without any
-// name they may certify all.
+// Binding is a CA file and the names that its CAs may certify. Without names they may certify all.
 type Binding struct {
-	// File holds one or more certificates of CAs, in PEM. It may be a folder of such
-	// files, whose names end in .crt or .pem.
+	// File holds one or more CA certificates in PEM. It may be a folder of files that end in .crt or .pem.
 	File string `yaml:"file"`
-	// TrustDomains are those of SPIFFE IDs, such as example.org.
+	// TrustDomains are the trust domains of SPIFFE IDs, such as example.org.
 	TrustDomains []string `yaml:"trust-domains,omitempty"`
-	// Names are hosts, of DNS names and of mail addresses. Each stands for itself and for what
-	// ends in it after a dot.
+	// Names are the hosts of DNS names and mail addresses. A name also covers its subdomains.
 	Names []string `yaml:"names,omitempty"`
 }
 
-// TrustAnchors are the CAs of clients, each with the names that it may certify. It is
-// immutable and may be used by many goroutines.
+// TrustAnchors are the CAs of clients and the names that each may certify. It is immutable and safe for concurrent use.
 type TrustAnchors struct {
 	all   []*x509.Certificate
 	bound map[[sha256.Size]byte]*bounds
@@ -42,8 +38,8 @@ type bounds struct {
 	names        []string
 }
 
-// LoadTrustAnchors reads the files of bindings. A CA that stands in several files may
-// certify what any of them says. The errors are those of [LoadPool] and [ErrBinding].
+// LoadTrustAnchors reads the files of bindings. A CA in several files may certify the names of all of them. Errors are
+// those of [LoadPool] and [ErrBinding].
 func LoadTrustAnchors(bindings ...Binding) (*TrustAnchors, error) {
 	a := &TrustAnchors{bound: map[[sha256.Size]byte]*bounds{}}
 	if len(bindings) == 0 {
@@ -63,16 +59,15 @@ func LoadTrustAnchors(bindings ...Binding) (*TrustAnchors, error) {
 	return a, nil
 }
 
-// BindTrustAnchors makes CAs of certificates, which may certify SPIFFE IDs of one trust
-// domain and nothing else. It is [ErrBinding] if one is not a CA's, [ErrNoTrustAnchors] if
-// there is none.
+// BindTrustAnchors returns trust anchors that may certify SPIFFE IDs of one trust domain and nothing else. The error is
+// [ErrBinding] for a certificate that is not a CA, and [ErrNoTrustAnchors] without certificates.
 func BindTrustAnchors(domain spiffeid.TrustDomain, found ...*x509.Certificate) (*TrustAnchors, error) {
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%w: there is none for %s", ErrNoTrustAnchors, domain)
+		return nil, fmt.Errorf("%w: none for %s", ErrNoTrustAnchors, domain)
 	}
 	for _, cert := range found {
 		if !isCA(cert) {
-			return nil, fmt.Errorf("%w: the certificate %.120q, given for %s, is not a CA's", ErrBinding, cert.Subject.String(), domain)
+			return nil, fmt.Errorf("%w: the certificate %.120q, given for %s, is not a CA", ErrBinding, cert.Subject.String(), domain)
 		}
 	}
 	a := &TrustAnchors{bound: map[[sha256.Size]byte]*bounds{}}
@@ -85,7 +80,7 @@ func (b Binding) bounds() (bounds, error) {
 	for _, name := range b.TrustDomains {
 		domain, err := spiffeid.TrustDomainFromString(name)
 		if err != nil || domain.Name() != name {
-			return bounds{}, fmt.Errorf("%w: %s: %q is no trust domain; write one as example.org", ErrBinding, b.File, name)
+			return bounds{}, fmt.Errorf("%w: %s: %q is not a trust domain, such as example.org", ErrBinding, b.File, name)
 		}
 		what.trustDomains = append(what.trustDomains, domain)
 	}
@@ -97,7 +92,7 @@ func (b Binding) bounds() (bounds, error) {
 	return what, nil
 }
 
-// add is for those who make CAs.
+// add adds a CA, before the TrustAnchors are shared.
 func (a *TrustAnchors) add(what bounds, found ...*x509.Certificate) {
 	for _, cert := range found {
 		key := sha256.Sum256(cert.Raw)
@@ -112,7 +107,7 @@ func (a *TrustAnchors) add(what bounds, found ...*x509.Certificate) {
 	}
 }
 
-// with gives the CAs of both; either may be nil.
+// with returns the trust anchors of both. Either may be nil.
 func (a *TrustAnchors) with(b *TrustAnchors) *TrustAnchors {
 	if a == nil || b == nil {
 		return cmp.Or(a, b)
@@ -126,7 +121,7 @@ func (a *TrustAnchors) with(b *TrustAnchors) *TrustAnchors {
 	return both
 }
 
-// Pool gives a new pool that holds the CAs.
+// Pool returns a new pool of the CAs.
 func (a *TrustAnchors) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	for _, cert := range a.all {
@@ -135,11 +130,11 @@ func (a *TrustAnchors) Pool() *x509.CertPool {
 	return pool
 }
 
-// Certificates gives those of the CAs, which the caller only reads.
+// Certificates returns the CA certificates. The caller must not change the slice.
 func (a *TrustAnchors) Certificates() []*x509.Certificate { return a.all }
 
-// Issuers gives the SHA-256 of each CA's public key, in hexadecimal: what
-// [Credential.IssuerSPKI] is of the certificates that it issues itself.
+// Issuers returns the SHA-256 of each CA's public key, in hexadecimal: the [Credential.IssuerSPKI] of the certificates
+// that it issues.
 func (a *TrustAnchors) Issuers() []string {
 	issuers := make([]string, len(a.all))
 	for i, cert := range a.all {
@@ -148,7 +143,7 @@ func (a *TrustAnchors) Issuers() []string {
 	return issuers
 }
 
-// check refuses an identity that the CA at the end of the chain may not certify.
+// check rejects an identity that the CA at the end of the chain may not certify.
 func (a *TrustAnchors) check(chain []*x509.Certificate, id Identity) error {
 	root := chain[len(chain)-1]
 	b := a.bound[sha256.Sum256(root.Raw)]
@@ -175,12 +170,12 @@ func (b *bounds) may(id Identity) bool {
 		_, host, _ := strings.Cut(value, "@")
 		return b.covers(host)
 	case RuleSHA256, RuleSPKI:
-		return true // nobody else can make the same
+		return true // no other certificate has this fingerprint
 	}
-	return false // nothing binds a common name, or an URI, to anybody
+	return false // a binding does not cover common names and URIs
 }
 
-// covers reports whether a host is one of the names, or ends in one after a dot.
+// covers reports whether a host is one of the names or a subdomain of one.
 func (b *bounds) covers(host string) bool {
 	return slices.ContainsFunc(b.names, func(name string) bool {
 		return host == name || strings.HasSuffix(host, "."+name)

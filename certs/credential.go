@@ -9,26 +9,24 @@ import (
 	"time"
 )
 
-// Credential is what an authorization must know about the certificate that was presented, so that it can look again,
-// at the moment of use, whether it still stands.
+// Credential is what an engine needs to check at the moment of use whether a certificate is still valid.
 type Credential struct {
 	// SHA256 is the fingerprint of the whole certificate.
 	SHA256 [sha256.Size]byte
-	// Serial is the serial number in lower-case hexadecimal, two digits for each byte, without leading zero bytes:
-	// "0a", "01ff". Zero is "00".
+	// Serial is the serial number in lower-case hexadecimal, two digits a byte, without leading zero bytes: "0a",
+	// "01ff". Zero is "00".
 	Serial string
-	// IssuerSPKI is the SHA-256 of the issuer's public key (SubjectPublicKeyInfo). With Serial it names the
-	// certificate in a revocation.
+	// IssuerSPKI is the SHA-256 of the issuer's public key (SubjectPublicKeyInfo). A revocation names a certificate by
+	// it and Serial.
 	IssuerSPKI [sha256.Size]byte
-	// NotBefore and NotAfter are the first and the last moment at which the certificate is valid.
+	// NotBefore and NotAfter bound the validity.
 	NotBefore, NotAfter time.Time
 }
 
-// CredentialsOf gives the facts about the certificates of chain, which must be one verified chain, leaf first: the
-// leaf's, and those of the CAs without which it is worth nothing. The issuer of each is the next one; a leaf
-// that stands alone must have signed itself, and the CA at the end, which is trusted for itself, may have an
-// issuer that is not known (its IssuerSPKI is zero then). It asks no clock and no rule: use [Identifier.Identify] for
-// who it is. The error is an *[IdentityError] with [ReasonNoCertificate] or [ReasonIncompleteChain].
+// CredentialsOf returns the credentials of a verified chain, leaf first: the leaf and the CAs that it depends on. The
+// issuer of each is the next one. A leaf alone must be self-signed. The issuer of the CA at the end may be unknown; its
+// IssuerSPKI is zero then. CredentialsOf uses no clock and no rule. The error is an *[IdentityError] with
+// [ReasonNoCertificate] or [ReasonIncompleteChain].
 func CredentialsOf(chain []*x509.Certificate) ([]Credential, error) {
 	leaf, err := leafOf(chain)
 	if err != nil {

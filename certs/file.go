@@ -12,13 +12,13 @@ import (
 )
 
 var (
-	// ErrDamaged is a file whose content cannot be used as what it is given for.
+	// ErrDamaged is wrapped for a file whose content cannot be used.
 	ErrDamaged = errors.New("certs: file is damaged or of another kind")
-	// ErrPermissions is a key file that others may be able to read or replace.
+	// ErrPermissions is wrapped for a key file that other users may read or replace.
 	ErrPermissions = errors.New("certs: permission error on key file")
 )
 
-// FileError names a file that was refused and says what to do.
+// FileError names a rejected file and says what to do.
 type FileError struct {
 	Path   string
 	Detail string
@@ -26,10 +26,10 @@ type FileError struct {
 	Err error
 }
 
-// Error names the file, what is wrong with it and what to do.
+// Error returns the file, the problem and what to do.
 func (e *FileError) Error() string { return fmt.Sprintf("%v: %s: %s", e.Err, e.Path, e.Detail) }
 
-// Unwrap gives Err.
+// Unwrap returns Err.
 func (e *FileError) Unwrap() error { return e.Err }
 
 func damaged(path, format string, args ...any) error {
@@ -39,11 +39,11 @@ func damaged(path, format string, args ...any) error {
 // modeKey is the widest mode of a key file.
 const modeKey fs.FileMode = 0o600
 
-// maxFile bounds what is read from one file, in bytes; a bundle of all public CAs takes a quarter of it.
+// maxFile bounds the size of a file, in bytes. A bundle of all public CAs has a quarter of it.
 const maxFile = 1 << 20
 
-// filesAt gives the path itself or, if it is a folder, the files in it whose names end so. Hidden files are left out: by
-// them those work who mount secrets.
+// filesAt returns the path, or the files in it with that suffix if it is a folder. It skips hidden files, which secret
+// mounts use.
 func filesAt(path string, endings ...string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -77,7 +77,7 @@ func readFile(path string) ([]byte, error) {
 	return readAll(path, f)
 }
 
-// readKeyFile reads a key that only its owner can read or replace through its name.
+// readKeyFile reads a key file that only its owner can read or replace.
 func readKeyFile(path string) ([]byte, error) {
 	named, err := os.Lstat(path)
 	if err != nil {

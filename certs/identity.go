@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Identity is who a verified certificate speaks for. It is comparable; only an [Identifier] makes one. The zero
-// Identity is nobody.
+// Identity is the principal that a verified certificate identifies. It is comparable. Only an [Identifier] makes one.
+// The zero Identity means none.
 type Identity struct {
 	// Name is the canonical name with the prefix of its kind, such as spiffe://example.org/alice or dns:alice.
 	Name string
@@ -17,31 +17,28 @@ type Identity struct {
 	Rule Rule
 }
 
-// Identifier finds the identity in a verified chain. It is immutable and may be used by many goroutines. The zero
-// Identifier knows SPIFFE IDs only.
+// Identifier finds the identity in a verified chain. It is immutable and safe for concurrent use. The zero Identifier
+// accepts SPIFFE IDs only.
 type Identifier struct {
 	rules       []Rule
-	authorities *TrustAnchors // nil if whoever verified the chain may certify any name
+	authorities *TrustAnchors // nil if every CA may certify every name
 	mapped      map[[sha256.Size]byte]string
 }
 
-// Under returns an Identifier that refuses a name which the CA at the end of the chain
-// may not certify.
+// Under returns an Identifier that rejects names which the CA at the end of the chain may not certify.
 func (id *Identifier) Under(a *TrustAnchors) *Identifier {
 	return &Identifier{rules: id.rules, authorities: a, mapped: id.mapped}
 }
 
-// Mapping returns an Identifier by which single certificates, by the SHA-256 of the whole, have
-// these names, with whatever is in them: no rule is asked, and no CA need be bound to
-// the name. A CA of clients must have issued them all the same, for clients. The map
-// belongs to the Identifier from now on.
+// Mapping returns an Identifier that gives single certificates, by the SHA-256 of the whole certificate, these names.
+// For them no rule and no CA binding applies. A client CA must still have issued them for clients. The Identifier owns
+// the map.
 func (id *Identifier) Mapping(names map[[sha256.Size]byte]string) *Identifier {
 	return &Identifier{rules: id.rules, authorities: id.authorities, mapped: names}
 }
 
-// NewIdentifier makes an Identifier that looks for a SPIFFE ID first and then asks the rules in their order.
-// [RuleSPIFFE] may be left out; if it is named it must be the first. A rule that is unknown, named twice or out of
-// place is a *[RuleError].
+// NewIdentifier returns an Identifier that looks for a SPIFFE ID first and then applies the rules in order.
+// [RuleSPIFFE] may be omitted; if present it must be first. An unknown, repeated or misplaced rule is a *[RuleError].
 func NewIdentifier(rules ...Rule) (*Identifier, error) {
 	if len(rules) > 0 && rules[0] == RuleSPIFFE {
 		rules = rules[1:]
@@ -60,21 +57,20 @@ func NewIdentifier(rules ...Rule) (*Identifier, error) {
 	return &Identifier{rules: slices.Clone(rules)}, nil
 }
 
-// Identify gives the identity of the leaf of chain, which must be one verified chain, leaf first, such as
-// VerifiedChains[0] of a [crypto/tls.ConnectionState]: Identify verifies no signature and no date. The chain is only
-// read.
+// Identify returns the identity of the leaf of a verified chain, leaf first, such as VerifiedChains[0] of a
+// [crypto/tls.ConnectionState]. It verifies no signature and no date. It does not change the chain.
 //
-// Whatever the rule, the leaf must be no CA, must be allowed to make digital signatures but not to sign
-// certificates or CRLs, and must name the extended key usage clientAuth. Then:
+// For every rule, the leaf must not be a CA, must allow digital signatures, must not allow signing certificates or
+// CRLs, and must have the extended key usage clientAuth. Then:
 //
-//   - If one of its URIs is a spiffe: one, it must be the only URI, in the canonical form of a SPIFFE ID, with a path.
-//     No other rule is asked.
-//   - Else the rules are asked in order. One that finds no value passes on to the next; one that finds several is
-//     refused, and so is a value that is malformed: a wildcard, a control character, an upper-case or non-ASCII host.
+//   - A spiffe: URI must be the only URI, in canonical form and with a path. No other rule applies.
+//   - Otherwise the rules apply in order. The first rule that finds a value decides. A rule that finds several values,
 //
-// At last the CA at the end of the chain must be one that may certify the name: see [Identifier.Under].
+// or a malformed one (a wildcard, a control character, an upper-case or non-ASCII host), rejects the leaf.
 //
-// Every error is an *[IdentityError], and comes with the zero Identity.
+// Finally, the CA at the end of the chain must be allowed to certify the name: see [Identifier.Under].
+//
+// Every error is an *[IdentityError] and comes with the zero Identity.
 func (id *Identifier) Identify(chain []*x509.Certificate) (Identity, error) {
 	found, err := id.find(chain)
 	if err == nil && id.authorities != nil && found.Rule != RuleMapped {
@@ -86,9 +82,9 @@ func (id *Identifier) Identify(chain []*x509.Certificate) (Identity, error) {
 	return found, nil
 }
 
-// Verify gives the first chain from a certificate to one of the CAs that the Identifier stands under, for a
-// client, at that moment: for certificates that no handshake has verified. given is the leaf and perhaps
-// intermediates, leaf first. Every error is an *[IdentityError]; without CAs all are refused.
+// Verify returns the first chain from a certificate to a trust anchor of the Identifier, for client authentication, at
+// that time. It is for certificates that no handshake has verified. given is the leaf and its intermediates, leaf
+// first. Every error is an *[IdentityError]. Without trust anchors it rejects all certificates.
 func (id *Identifier) Verify(given []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
 	leaf, err := leafOf(given)
 	if err != nil {
@@ -142,7 +138,7 @@ func (id *Identifier) find(chain []*x509.Certificate) (Identity, error) {
 		rulesTried(id.rules))
 }
 
-// identifyBy makes the identity of the one value that a rule has found.
+// identifyBy returns the identity of the single value that a rule has found.
 func identifyBy(rule Rule, values []string) (Identity, error) {
 	what := sources[rule].what
 	if len(values) > 1 {
@@ -175,7 +171,7 @@ func leafOf(chain []*x509.Certificate) (*x509.Certificate, error) {
 	return chain[0], nil
 }
 
-// checkUsage refuses a leaf that was not made to identify a client.
+// checkUsage rejects a leaf that may not identify a client.
 func checkUsage(leaf *x509.Certificate) error {
 	const signsOthers = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	switch {

@@ -8,12 +8,12 @@ import (
 	"fmt"
 )
 
-// ErrHalfPair is a certificate without its key, or a key without its certificate.
+// ErrHalfPair is wrapped for a certificate without its key, or a key without its certificate.
 var ErrHalfPair = errors.New("certs: a certificate and its key are needed together")
 
-// LoadKeyPair reads a certificate, perhaps followed by intermediate ones, and its private key. The key file must be a
-// plain file of mode 0600 or narrower. A file that is damaged, unsafe, or does not belong to the other is a
-// *[FileError]; a missing one is [io/fs.ErrNotExist]; an empty path is [ErrHalfPair]. The dates are not looked at.
+// LoadKeyPair reads a certificate, perhaps followed by intermediates, and its private key. The key file must be a
+// regular file with mode 0600 or narrower. A damaged, unsafe or mismatched file is a *[FileError], a missing one
+// [io/fs.ErrNotExist], an empty path [ErrHalfPair]. It does not check dates.
 func LoadKeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	if certFile == "" || keyFile == "" {
 		return tls.Certificate{}, fmt.Errorf("%w: name the file of each", ErrHalfPair)
@@ -37,7 +37,7 @@ func LoadKeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	return pair, nil
 }
 
-// parsePair parses certificates, the first of which belongs to the key.
+// parsePair parses certificates and the key of the first one.
 func parsePair(
 	certPath string, certPEM []byte, keyPath string, keyPEM []byte,
 ) ([]*x509.Certificate, crypto.Signer, error) {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// What can be wrong with a name; each text continues a sentence that began with the name.
+// Errors of names. Each text continues a sentence that begins with the name.
 var (
 	errEmpty         = errors.New("is empty")
 	errTooLong       = errors.New("is too long")
@@ -20,16 +20,16 @@ var (
 	errSpaceAtEdge   = errors.New("begins or ends with a space")
 )
 
-// maxHost and maxLabel are the greatest lengths of a DNS name and of one of its labels (RFC 1035, section 2.3.4);
-// maxName bounds every other name.
+// maxHost and maxLabel are the maximum lengths of a DNS name and of its labels (RFC 1035, section 2.3.4). maxName
+// bounds every other name.
 const (
 	maxHost  = 253
 	maxLabel = 63
 	maxName  = 2048
 )
 
-// CheckHost accepts a DNS name as [RuleDNS] does: labels of a-z, 0-9, - and _, joined by dots, none with - at an end. The
-// text of its error continues a sentence that began with the name.
+// CheckHost accepts a DNS name as [RuleDNS] does: labels of a-z, 0-9, - and _, joined by dots, without - at either end.
+// The text of its error continues a sentence that begins with the name.
 func CheckHost(host string) error {
 	if err := checkVisible(host); err != nil {
 		return err
@@ -54,8 +54,7 @@ func isLabel(label string) bool {
 		!strings.HasPrefix(label, "-") && !strings.HasSuffix(label, "-")
 }
 
-// checkEmail accepts local@host, where local is a dot-atom of RFC 5322 without the letters * and /, which are
-// syntax where principals are matched.
+// checkEmail accepts local@host, where local is a dot-atom of RFC 5322 without * and /, which are pattern syntax.
 func checkEmail(address string) error {
 	if err := checkVisible(address); err != nil {
 		return err
@@ -77,8 +76,7 @@ func isAtom(atom string) bool {
 	return atom != "" && strings.Trim(atom, letters) == ""
 }
 
-// checkURI accepts an absolute URI that is spelled as its parser would spell it; its host, if it has one, must be
-// acceptable to CheckHost.
+// checkURI accepts an absolute URI in the spelling of its parser, whose host, if any, passes CheckHost.
 func checkURI(text string) error {
 	if err := checkVisible(text); err != nil {
 		return err
@@ -95,7 +93,7 @@ func checkURI(text string) error {
 	return nil
 }
 
-// checkCommonName accepts printable ASCII, with spaces inside.
+// checkCommonName accepts printable ASCII with inner spaces.
 func checkCommonName(name string) error {
 	if strings.TrimSpace(name) != name {
 		return errSpaceAtEdge
@@ -103,10 +101,10 @@ func checkCommonName(name string) error {
 	return checkVisible(strings.ReplaceAll(name, " ", "_"))
 }
 
-// checkDigest accepts what it gets: a digest was computed here, not read.
+// checkDigest accepts everything, because the digest was computed here.
 func checkDigest(string) error { return nil }
 
-// checkVisible accepts one or more of the visible characters of ASCII, but for the wildcard.
+// checkVisible accepts one or more visible ASCII characters except the wildcard.
 func checkVisible(text string) error {
 	switch {
 	case text == "":

@@ -18,9 +18,8 @@ const (
 	blockRSAKey      = "RSA PRIVATE KEY"
 )
 
-// ParseCertificates parses data, which must be one or more PEM blocks of certificates and nothing else: text beside
-// the blocks, a damaged block or a block of another kind refuses the whole. The path is only named in errors. Every
-// error is a *[FileError] that is [ErrDamaged].
+// ParseCertificates parses one or more PEM certificates. It rejects text between blocks, damaged blocks and blocks of
+// another kind. The path is only used in errors. Every error is a *[FileError] that wraps [ErrDamaged].
 func ParseCertificates(path string, data []byte) ([]*x509.Certificate, error) {
 	blocks, err := decodeBlocks(path, data)
 	if err != nil {
@@ -65,9 +64,9 @@ func isCA(cert *x509.Certificate) bool {
 	return cert.IsCA && (cert.KeyUsage == 0 || cert.KeyUsage&x509.KeyUsageCertSign != 0)
 }
 
-// ParseKey parses data, which must be one PEM block of an unencrypted private key (PKCS #8, or the older forms of EC
-// and RSA keys) and nothing else. The path is only named in errors. Every error is a *[FileError] that is
-// [ErrDamaged], and shows nothing of the key.
+// ParseKey parses one PEM block of an unencrypted private key (PKCS #8, or the older forms of EC and RSA keys). It
+// rejects anything else. The path is only used in errors. Every error is a *[FileError] that wraps [ErrDamaged], and
+// contains nothing of the key.
 func ParseKey(path string, data []byte) (crypto.Signer, error) {
 	blocks, err := decodeBlocks(path, data)
 	if err != nil {
@@ -111,15 +110,15 @@ func parseKeyBlock(block *pem.Block) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// isOneValue tells whether der is one ASN.1 value with nothing behind it; the parsers of keys ignore what follows.
+// isOneValue reports whether der is one ASN.1 value without trailing bytes, which the key parsers ignore.
 func isOneValue(der []byte) bool {
 	var value asn1.RawValue
 	rest, err := asn1.Unmarshal(der, &value)
 	return err == nil && len(rest) == 0
 }
 
-// pemBegin stands before every block. The decoder skips what it cannot decode and goes on with the next block: so
-// decodeBlocks sees to it that each decoded block is the very next thing in the file.
+// pemBegin starts every block. The PEM decoder skips what it cannot decode, so decodeBlocks checks that each decoded
+// block is the next thing in the file.
 var pemBegin = []byte("-----BEGIN")
 
 func decodeBlocks(path string, data []byte) ([]*pem.Block, error) {

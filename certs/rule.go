@@ -9,52 +9,52 @@ import (
 	"fmt"
 )
 
-// ErrRule is what every [RuleError] is, by [errors.Is].
-var ErrRule = errors.New("certs: identity rule not usable")
+// ErrRule is wrapped by every [RuleError].
+var ErrRule = errors.New("certs: invalid identity rule")
 
-// Rule says where in a certificate an identity stands. Its text is also the prefix of the identity's name.
+// Rule selects the part of a certificate that identifies the client. Its text is also the prefix of the identity's
+// name.
 type Rule string
 
-// The rules that an [Identifier] knows.
+// The rules of an [Identifier].
 const (
-	// RuleSPIFFE takes the SPIFFE ID. It always comes first, whether it is named or not.
+	// RuleSPIFFE uses the SPIFFE ID. It always comes first.
 	RuleSPIFFE Rule = "spiffe"
-	// RuleDNS takes the one DNS name among the subject alternative names.
+	// RuleDNS uses the single DNS name among the subject alternative names.
 	RuleDNS Rule = "dns"
-	// RuleEmail takes the one mail address among the subject alternative names. The host part is lower case; the
-	// part before the @ is taken as it stands.
+	// RuleEmail uses the single mail address among the subject alternative names. The host part must be lower case; the
+	// local part is used unchanged.
 	RuleEmail Rule = "email"
-	// RuleURI takes the one URI among the subject alternative names. It never gives a spiffe: URI.
+	// RuleURI uses the single URI among the subject alternative names. It never returns a spiffe: URI.
 	RuleURI Rule = "uri"
-	// RuleSHA256 takes the SHA-256 fingerprint of the whole certificate, in lower-case hexadecimal. Every
-	// certificate has one, so that a rule after it is never asked.
+	// RuleSHA256 uses the SHA-256 fingerprint of the whole certificate, in lower-case hexadecimal. Every certificate
+	// has one, so later rules never apply.
 	RuleSHA256 Rule = "sha256"
-	// RuleSPKI takes the SHA-256 of the public key (SubjectPublicKeyInfo), in lower-case hexadecimal, which stays
-	// the same when the certificate is renewed with the same key. Every certificate has one.
+	// RuleSPKI uses the SHA-256 of the public key (SubjectPublicKeyInfo), in lower-case hexadecimal. It stays the same
+	// when the certificate is renewed with the same key. Every certificate has one.
 	RuleSPKI Rule = "spki"
-	// RuleCN takes the one common name of the subject, printable ASCII. TrustAnchors check a common name less than
-	// a subject alternative name: prefer the others.
+	// RuleCN uses the single common name of the subject, in printable ASCII. CAs check a common name less strictly than
+	// a subject alternative name, so prefer the other rules.
 	RuleCN Rule = "cn"
-	// RuleMapped found the certificate's fingerprint among those of [Identifier.Mapping]. It is not one of those that
-	// are asked in an order, and the name has whatever prefix it was given.
+	// RuleMapped marks an identity from [Identifier.Mapping]. It cannot be configured as a rule.
 	RuleMapped Rule = "mapped"
 )
 
-// RuleError names a rule that [NewIdentifier] does not take. It is [ErrRule].
+// RuleError names a rule that [NewIdentifier] rejects. It wraps [ErrRule].
 type RuleError struct {
 	Rule   Rule
 	Detail string
 }
 
-// Error names the rule and what is wrong with it.
+// Error names the rule and the problem.
 func (e *RuleError) Error() string {
 	return fmt.Sprintf("%v: %q %s", ErrRule, string(e.Rule), e.Detail)
 }
 
-// Unwrap gives [ErrRule].
+// Unwrap returns [ErrRule].
 func (e *RuleError) Unwrap() error { return ErrRule }
 
-// source says for one rule where its values stand in a leaf and what a value must look like.
+// source defines, for one rule, where its values are and what a valid value is.
 type source struct {
 	what   string
 	values func(leaf *x509.Certificate, uris []string) []string
@@ -88,12 +88,12 @@ func keyFingerprint(leaf *x509.Certificate, _ []string) []string {
 // oidCommonName is id-at-commonName of RFC 5280, appendix A.1.
 var oidCommonName = asn1.ObjectIdentifier{2, 5, 4, 3}
 
-// commonNames gives every common name; Subject.CommonName would give only the last of several.
+// commonNames returns every common name. Subject.CommonName has only the last of several.
 func commonNames(leaf *x509.Certificate, _ []string) []string {
 	var names []string
 	for _, attribute := range leaf.Subject.Names {
 		if attribute.Type.Equal(oidCommonName) {
-			text, _ := attribute.Value.(string) // what is no text becomes the empty name, which is malformed
+			text, _ := attribute.Value.(string) // a value that is not text becomes the empty name, which is malformed
 			names = append(names, text)
 		}
 	}

@@ -11,8 +11,8 @@ var oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 
 const tagURI = 6
 
-// uriNames gives the URIs of the leaf as they are spelled in it. leaf.URIs would not do: a parsed URL has forgotten
-// the case of its scheme and an empty fragment, so that two spellings could give one name.
+// uriNames returns the URIs of the leaf as written. leaf.URIs loses the case of the scheme and an empty fragment, so
+// two spellings could become one name.
 func uriNames(leaf *x509.Certificate) ([]string, error) {
 	var uris []string
 	for _, extension := range leaf.Extensions {
@@ -33,7 +33,7 @@ func uriNames(leaf *x509.Certificate) ([]string, error) {
 	return uris, nil
 }
 
-// parseURINames gives the URIs among the GeneralNames der.
+// parseURINames returns the URIs among the GeneralNames der.
 func parseURINames(der []byte) (uris []string, ok bool) {
 	var names asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &names); err != nil || len(rest) > 0 {

@@ -8,15 +8,15 @@ import (
 	"sync"
 )
 
-// Material is the credentials of a server and the trust anchors of its clients.
+// Material is the certificate of a server and the trust anchors of its clients.
 type Material struct {
-	// Certificate is the server's own, with its key. Without a certificate in it a source has none to give.
+	// Certificate is the server's certificate and key; zero if the source has none.
 	Certificate tls.Certificate
-	// TrustAnchors are those of clients, nil if the source has none to give.
+	// TrustAnchors are those of clients; nil if the source has none.
 	TrustAnchors *TrustAnchors
 }
 
-// Sum tells one material from another: the certificates in it, and what CAs may certify.
+// Sum is a hash of the certificates and of what the CAs may certify.
 func (m Material) Sum() [sha256.Size]byte {
 	h := sha256.New()
 	for _, der := range m.Certificate.Certificate {
@@ -31,21 +31,21 @@ func (m Material) Sum() [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// Source is where material comes from: files ([Files]), a Workload API (the package workload), or several ([Join]). It
-// is safe for concurrent use.
+// Source provides material: files ([Files]), a Workload API (package workload), or several sources ([Join]). It is safe
+// for concurrent use.
 type Source interface {
-	// Load gives what there is now, whole and checked, or an error that says what is wrong with it.
+	// Load returns the current material, checked, or an error that says what is wrong with it.
 	Load() (Material, error)
-	// Watch calls changed when it has begun, for what came before it would not see, and then when Load may give
-	// something else, perhaps for nothing, one call at a time, until ctx is done. What hinders it shows in Load.
+	// Watch calls changed once when it has started, and then whenever Load may return something else, one call at a
+	// time, until ctx is done. Problems of watching are errors of Load.
 	Watch(ctx context.Context, changed func())
 }
 
-// Files is the [Source] of PEM files. The zero value gives nothing.
+// Files is a [Source] of PEM files. The zero value has nothing.
 type Files struct {
 	// Certificate and Key are read by [LoadKeyPair]. Both may be empty.
 	Certificate, Key string
-	// TrustAnchors are read by [LoadTrustAnchors]. There may be none.
+	// TrustAnchors are read by [LoadTrustAnchors]; may be empty.
 	TrustAnchors []Binding
 }
 
@@ -76,7 +76,7 @@ func (f Files) Watch(ctx context.Context, changed func()) {
 	WatchFiles(ctx, paths, changed)
 }
 
-// Join gives the certificate of the first source that has one, and the CAs of all.
+// Join returns a source with the certificate of the first source that has one, and the trust anchors of all.
 func Join(sources ...Source) Source { return joined(sources) }
 
 type joined []Source
@@ -106,7 +106,7 @@ func (j joined) Watch(ctx context.Context, changed func()) {
 			source.Watch(ctx, func() {
 				select {
 				case wake <- struct{}{}:
-				default: // it will be looked at all the same
+				default: // a load is pending already
 				}
 			})
 		})

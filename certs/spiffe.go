@@ -7,20 +7,20 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
-// maxSPIFFEID and maxTrustDomain are the greatest lengths, in bytes, that the SPIFFE ID standard asks everyone to
-// support.
+// maxSPIFFEID and maxTrustDomain are the maximum lengths, in bytes, that the SPIFFE ID standard requires every
+// implementation to support.
 const (
 	maxSPIFFEID    = 2048
 	maxTrustDomain = 255
 )
 
-// isSPIFFE tells whether a URI is meant as a SPIFFE ID, in whatever spelling.
+// isSPIFFE reports whether a URI is meant as a SPIFFE ID, in any spelling.
 func isSPIFFE(uri string) bool {
 	scheme, _, _ := strings.Cut(uri, ":")
 	return strings.EqualFold(scheme, string(RuleSPIFFE))
 }
 
-// identifySPIFFE makes the identity of a leaf with these URIs, at least one of which is a SPIFFE ID.
+// identifySPIFFE returns the identity of a leaf with these URIs, at least one of which is a SPIFFE ID.
 func identifySPIFFE(uris []string) (Identity, error) {
 	if len(uris) > 1 {
 		return Identity{}, refuseSeveral(uris)
@@ -57,7 +57,7 @@ func ParseSPIFFEID(text string) (spiffeid.ID, error) {
 	return id, nil
 }
 
-// parseSPIFFE parses the SPIFFE ID of a client in its canonical form, and refuses every other text.
+// parseSPIFFE parses the SPIFFE ID of a client in canonical form.
 func parseSPIFFE(text string) (spiffeid.ID, *IdentityError) {
 	id, err := parseCanonical(text)
 	if err != nil {
@@ -72,7 +72,7 @@ func parseSPIFFE(text string) (spiffeid.ID, *IdentityError) {
 	return id, nil
 }
 
-// parseCanonical parses a SPIFFE ID that is spelled exactly as its parser would spell it.
+// parseCanonical parses a SPIFFE ID that has the spelling of its parser.
 func parseCanonical(text string) (spiffeid.ID, error) {
 	uri, err := url.Parse(text)
 	if err != nil {

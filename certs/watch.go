@@ -11,17 +11,16 @@ import (
 )
 
 const (
-	// settle is how long files are left alone after one has changed: whoever writes several does not write them at once.
+	// settle is how long files have to be unchanged before a load, because a rotation writes several files.
 	settle = 100 * time.Millisecond
-	// lookAgain is how often files are looked at that cannot be watched.
+	// lookAgain is the interval at which files are loaded that cannot be watched.
 	lookAgain = 5 * time.Second
 )
 
-// WatchFiles calls changed when it has begun to watch, for what came before it would not see, and then, a moment
-// after, when one of the files changes, or one in a folder among them, or a link leads elsewhere: the file, a folder
-// above it, or the link ..data beside it, which those turn who mount secrets. What cannot be watched (a folder that
-// is not there at the moment, say) is taken for changed every 5 seconds. Without paths it only waits. It returns when
-// ctx is done.
+// WatchFiles calls changed once when it has started. Then it calls changed shortly after one of the files changes, a
+// file in one of the folders changes, or a link leads elsewhere. It watches the file, the folders above it, and the
+// link ..data next to it that secret mounts use. If something cannot be watched, such as a missing folder, it calls
+// changed every 5 seconds. Without paths it only waits. It returns when ctx is done.
 func WatchFiles(ctx context.Context, paths []string, changed func()) {
 	for ctx.Err() == nil && len(paths) > 0 {
 		w := newWatch(paths)
@@ -32,12 +31,12 @@ func WatchFiles(ctx context.Context, paths []string, changed func()) {
 	<-ctx.Done()
 }
 
-// watch waits for one change. Each change has its own, since links may lead elsewhere by then.
+// watch waits for one change. It is made again after each change, because links may lead elsewhere by then.
 type watch struct {
-	watcher *fsnotify.Watcher // nil if there can be none
-	names   []string          // that matter
-	folders []string          // everything in which matters
-	blind   bool              // to some of it
+	watcher *fsnotify.Watcher // nil if the system has none
+	names   []string          // relevant names
+	folders []string          // folders in which every name is relevant
+	blind   bool              // something cannot be watched
 }
 
 func newWatch(paths []string) *watch {
@@ -53,7 +52,7 @@ func newWatch(paths []string) *watch {
 		}
 		w.follow(path)
 		if in, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-			w.follow(filepath.Join(in, filepath.Base(path))) // the name by which an event may come
+			w.follow(filepath.Join(in, filepath.Base(path))) // events can have this name
 		}
 		if leads, err := filepath.EvalSymlinks(path); err != nil {
 			w.blind = true
@@ -64,8 +63,7 @@ func newWatch(paths []string) *watch {
 	return w
 }
 
-// follow watches a name, what is in it if it is a folder, the link beside it that those turn who mount secrets, and the
-// folders above it, as far as they can be watched.
+// follow watches a name, the files in it if it is a folder, the link ..data next to it, and the folders above it.
 func (w *watch) follow(path string) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		w.add(path)
@@ -76,7 +74,7 @@ func (w *watch) follow(path string) {
 	w.names = append(w.names, path, filepath.Join(in, "..data"))
 	for above := filepath.Dir(in); above != in; in, above = above, filepath.Dir(above) {
 		w.names = append(w.names, in)
-		_ = w.watcher.Add(above) // it may be closed to us, and matters only when a folder is exchanged
+		_ = w.watcher.Add(above) // optional: it only matters if a folder is replaced
 	}
 }
 
@@ -91,7 +89,7 @@ func (w *watch) matters(name string) bool {
 	return slices.Contains(w.names, name) || slices.Contains(w.folders, filepath.Dir(name))
 }
 
-// await returns when something that matters has changed and settled, or ctx is done.
+// await returns when a watched name has changed and settled, or ctx is done.
 func (w *watch) await(ctx context.Context) {
 	var (
 		settled, again <-chan time.Time
@@ -116,7 +114,7 @@ func (w *watch) await(ctx context.Context) {
 			if settled == nil && w.matters(e.Name) {
 				settled = time.After(settle)
 			}
-		case err := <-errs: // events may have been lost: it is as if everything had changed
+		case err := <-errs: // events may be lost, so load again
 			if settled == nil && err != nil {
 				settled = time.After(settle)
 			}
@@ -126,6 +124,6 @@ func (w *watch) await(ctx context.Context) {
 
 func (w *watch) close() {
 	if w.watcher != nil {
-		_ = w.watcher.Close() // nothing is read from it any more
+		_ = w.watcher.Close() // it is not used afterwards
 	}
 }

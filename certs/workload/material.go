@@ -14,20 +14,20 @@ import (
 	"github.com/interlock-authz/interlock/certs"
 )
 
-// ErrUnusable is what is wrong with the newest answer of the Workload API.
-var ErrUnusable = errors.New("workload: what the Workload API gives cannot be used")
+// ErrUnusable is wrapped when the newest answer of the Workload API cannot be used.
+var ErrUnusable = errors.New("workload: unusable answer from the Workload API")
 
-// material checks a whole answer, as it is at this moment, and takes what counts.
+// material checks a whole answer at this time, and selects its parts.
 func (c choice) material(answer *workloadapi.X509Context) (certs.Material, error) {
 	svid, err := c.svid(answer)
 	if err != nil {
 		return certs.Material{}, err
 	}
 	if own, given := answer.Bundles.Get(svid.ID.TrustDomain()); !given || own.Empty() {
-		return certs.Material{}, fmt.Errorf("%w: %w: the bundle of %s is empty; see that the agent has one", ErrUnusable, certs.ErrNoTrustAnchors, svid.ID.TrustDomain())
+		return certs.Material{}, fmt.Errorf("%w: %w: the bundle of %s is empty; check the agent", ErrUnusable, certs.ErrNoTrustAnchors, svid.ID.TrustDomain())
 	}
 	if _, _, err := x509svid.Verify(svid.Certificates, answer.Bundles); err != nil {
-		return certs.Material{}, fmt.Errorf("%w: the SVID %s does not verify under the bundle of its trust domain: %w; see that the agent renews both and the clocks are right",
+		return certs.Material{}, fmt.Errorf("%w: the SVID %s does not verify under the bundle of its trust domain: %w; check that the agent renews both, and the clocks",
 			ErrUnusable, svid.ID, err)
 	}
 	authorities, err := c.authorities(answer)
@@ -37,14 +37,14 @@ func (c choice) material(answer *workloadapi.X509Context) (certs.Material, error
 	return certs.Material{Certificate: certificate(svid), TrustAnchors: authorities}, nil
 }
 
-// svid is the one by which the server is known.
+// svid selects the server's SVID.
 func (c choice) svid(answer *workloadapi.X509Context) (*x509svid.SVID, error) {
 	if c.id.IsZero() {
 		return answer.DefaultSVID(), nil
 	}
 	i := slices.IndexFunc(answer.SVIDs, func(s *x509svid.SVID) bool { return s.ID == c.id })
 	if i < 0 {
-		return nil, fmt.Errorf("%w: there is no SVID %s among the %d; register the workload for it, or name another",
+		return nil, fmt.Errorf("%w: no SVID %s among the %d; register the workload for it, or select another",
 			ErrUnusable, c.id, len(answer.SVIDs))
 	}
 	return answer.SVIDs[i], nil
@@ -58,7 +58,7 @@ func certificate(svid *x509svid.SVID) tls.Certificate {
 	return pair
 }
 
-// CAs binds those of each trust domain to it. An empty bundle is one that has been taken away.
+// CAs binds the CAs of each trust domain to it. An empty bundle means that it was removed.
 func (c choice) authorities(answer *workloadapi.X509Context) (*certs.TrustAnchors, error) {
 	var each []certs.Source
 	for _, bundle := range answer.Bundles.Bundles() {
@@ -72,7 +72,7 @@ func (c choice) authorities(answer *workloadapi.X509Context) (*certs.TrustAnchor
 		each = append(each, given{authorities: bound})
 	}
 	if len(each) == 0 {
-		return nil, fmt.Errorf("%w: %w: no bundle is left of %v; federate with one, or list another", ErrUnusable, certs.ErrNoTrustAnchors, c.domains)
+		return nil, fmt.Errorf("%w: %w: no bundle for %v; federate with one of them, or list another", ErrUnusable, certs.ErrNoTrustAnchors, c.domains)
 	}
 	all, err := certs.Join(each...).Load()
 	return all.TrustAnchors, err
@@ -82,7 +82,7 @@ func (c choice) counts(bundle *x509bundle.Bundle) bool {
 	return len(c.domains) == 0 || slices.Contains(c.domains, bundle.TrustDomain())
 }
 
-// missing are the trust domains that certify nobody, though they are named, here or in the answer.
+// missing returns the trust domains without CAs that the options or the answer name.
 func (c choice) missing(answer *workloadapi.X509Context) []spiffeid.TrustDomain {
 	var none []spiffeid.TrustDomain
 	for _, domain := range c.domains {
@@ -98,7 +98,7 @@ func (c choice) missing(answer *workloadapi.X509Context) []spiffeid.TrustDomain 
 	return none
 }
 
-// given is a source of CAs that are known already. Nobody watches it.
+// given is a source of fixed trust anchors.
 type given struct {
 	certs.Source
 	authorities *certs.TrustAnchors

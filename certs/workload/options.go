@@ -10,30 +10,30 @@ import (
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 )
 
-// ErrOptions is what is wrong with [Options].
-var ErrOptions = errors.New("workload: not a Workload API to ask")
+// ErrOptions is wrapped for invalid [Options].
+var ErrOptions = errors.New("workload: invalid options")
 
-// Options says whom [New] asks, and what of the answers counts.
+// Options of [New].
 type Options struct {
-	// Address is that of a Unix socket, such as unix:///run/spire/agent.sock. If it is empty, the environment variable
-	// SPIFFE_ENDPOINT_SOCKET has it.
+	// Address is a Unix socket, such as unix:///run/spire/agent.sock. Empty means the environment variable
+	// SPIFFE_ENDPOINT_SOCKET.
 	Address string
-	// SPIFFEID is of the SVID by which the server is known; empty is the Workload API's default, the first.
+	// SPIFFEID selects the SVID of the server. Empty means the default, the first.
 	SPIFFEID string
-	// TrustDomains are those whose CAs certify clients, such as example.org; empty is all that the Workload API
-	// gives. The server's own is not among them unless it is named.
+	// TrustDomains are those whose CAs certify clients, such as example.org. Empty means all that the Workload API has.
+	// The server's own is only included if it is listed.
 	TrustDomains []string
-	// Logger is told when the Workload API goes away and comes back, and of domains without CAs. Nil is nobody.
+	// Logger gets changes of reachability, and trust domains without CAs. Nil means none.
 	Logger *slog.Logger
 }
 
-// choice is what of the answers counts.
+// choice selects the parts of an answer.
 type choice struct {
 	id      spiffeid.ID            // zero for the default
 	domains []spiffeid.TrustDomain // empty for all
 }
 
-// address is where to ask.
+// address returns the socket to use.
 func (o Options) address() (string, error) {
 	address := o.Address
 	if address == "" {
@@ -41,9 +41,9 @@ func (o Options) address() (string, error) {
 	}
 	switch {
 	case address == "":
-		return "", fmt.Errorf("%w: name its socket, or set %s; write it as unix:///run/spire/agent.sock", ErrOptions, workloadapi.SocketEnv)
+		return "", fmt.Errorf("%w: no socket; set the address or %s, such as unix:///run/spire/agent.sock", ErrOptions, workloadapi.SocketEnv)
 	case !strings.HasPrefix(address, "unix:///"):
-		return "", fmt.Errorf("%w: %.120q is no Unix socket, and keys go over nothing else; write it as unix:///run/spire/agent.sock", ErrOptions, address)
+		return "", fmt.Errorf("%w: %.120q is not a Unix socket, such as unix:///run/spire/agent.sock", ErrOptions, address)
 	}
 	if err := workloadapi.ValidateAddress(address); err != nil {
 		return "", fmt.Errorf("%w: %.120q: %w", ErrOptions, address, err)
@@ -54,13 +54,13 @@ func (o Options) address() (string, error) {
 func (o Options) choice() (c choice, err error) {
 	if o.SPIFFEID != "" {
 		if c.id, err = spiffeid.FromString(o.SPIFFEID); err != nil {
-			return choice{}, fmt.Errorf("%w: %.120q is no SPIFFE ID (%w); write it as spiffe://example.org/server", ErrOptions, o.SPIFFEID, err)
+			return choice{}, fmt.Errorf("%w: %.120q is not a SPIFFE ID (%w), such as spiffe://example.org/server", ErrOptions, o.SPIFFEID, err)
 		}
 	}
 	for _, name := range o.TrustDomains {
 		domain, err := spiffeid.TrustDomainFromString(name)
 		if err != nil || domain.Name() != name {
-			return choice{}, fmt.Errorf("%w: %.120q is no trust domain; write one as example.org", ErrOptions, name)
+			return choice{}, fmt.Errorf("%w: %.120q is not a trust domain, such as example.org", ErrOptions, name)
 		}
 		c.domains = append(c.domains, domain)
 	}

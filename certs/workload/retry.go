@@ -8,8 +8,8 @@ import (
 	"google.golang.org/grpc/backoff"
 )
 
-// How long to wait before the next attempt: an attempt at a socket of this machine costs next to nothing, while gRPC's
-// own patience, of two minutes, would leave an agent unseen for as long after it has come back.
+// The waits before the next attempt. An attempt on a local socket costs little. With gRPC's own backoff of up to two
+// minutes, a restarted agent would be unseen for as long.
 const (
 	firstRetry = 200 * time.Millisecond
 	lastRetry  = 5 * time.Second
@@ -34,7 +34,7 @@ func (p *patience) Next() time.Duration {
 // Reset implements [workloadapi.Backoff].
 func (p *patience) Reset() { p.next = firstRetry }
 
-// reconnecting has gRPC wait no longer than we do.
+// reconnecting limits gRPC's backoff to ours.
 func reconnecting() grpc.DialOption {
 	return grpc.WithConnectParams(grpc.ConnectParams{
 		Backoff:           backoff.Config{BaseDelay: firstRetry, Multiplier: 2, Jitter: 0.2, MaxDelay: lastRetry},

@@ -18,30 +18,30 @@ import (
 	"github.com/interlock-authz/interlock/certs"
 )
 
-// ErrNoAnswer is a Workload API that has not answered yet.
-var ErrNoAnswer = errors.New("workload: the Workload API does not answer")
+// ErrNoAnswer is wrapped while a Workload API has not answered yet.
+var ErrNoAnswer = errors.New("workload: no answer from the Workload API")
 
-// Source follows what a Workload API gives. It is safe for concurrent use.
+// Source follows the answers of a Workload API. It is safe for concurrent use.
 type Source struct {
 	choice  choice
 	address string
 	log     *slog.Logger
 	client  *workloadapi.Client
 	close   func() error
-	ended   chan struct{} // closed when nobody follows any more
+	ended   chan struct{} // closed when the watch has ended
 
 	mu      sync.Mutex
-	answer  *workloadapi.X509Context // the newest that could be read
-	fault   error                    // why the answer is not what the Workload API says now
-	away    error                    // why the Workload API cannot be asked
-	missing []spiffeid.TrustDomain   // those that the log knows of
+	answer  *workloadapi.X509Context // the newest valid one
+	fault   error                    // why the newest answer is unusable
+	away    error                    // why the Workload API is unreachable
+	missing []spiffeid.TrustDomain   // logged already
 	changed chan struct{}            // closed at the next change
 }
 
-// New connects to a Workload API and waits, for as long as ctx allows, until [Source.Load] gives something: also for a
-// Workload API that is not there yet, and one that does not know us yet. It is [ErrOptions] if it cannot be asked;
-// if ctx ends first, the error is ctx's and says what was wrong last: [ErrNoAnswer] or [ErrUnusable]. Whoever has a
-// Source must close it.
+// New connects to a Workload API and waits until [Source.Load] has material, as long as ctx allows. It also waits for
+// an agent that is not running yet, or does not know this workload yet. The error is [ErrOptions] for invalid options.
+// If ctx ends first, the error is that of ctx and says what was wrong last: [ErrNoAnswer] or [ErrUnusable]. The caller
+// closes the Source.
 func New(ctx context.Context, o Options) (*Source, error) {
 	s := &Source{ended: make(chan struct{}), changed: make(chan struct{}), log: o.Logger}
 	if s.log == nil {
@@ -64,7 +64,7 @@ func New(ctx context.Context, o Options) (*Source, error) {
 	return s, nil
 }
 
-// follow begins to ask.
+// follow starts the watch.
 func (s *Source) follow() (err error) {
 	s.client, err = workloadapi.New(context.Background(), workloadapi.WithAddr(s.address),
 		workloadapi.WithBackoffStrategy(retrying{}), workloadapi.WithDialOptions(reconnecting()))
@@ -84,7 +84,7 @@ func (s *Source) follow() (err error) {
 	return nil
 }
 
-// await returns when there is something to load.
+// await returns when Load has material.
 func (s *Source) await(ctx context.Context) error {
 	for {
 		next, _ := s.next()
@@ -103,29 +103,29 @@ func (s *Source) await(ctx context.Context) error {
 	}
 }
 
-// Load gives the SVID, and the CAs of each trust domain, bound to it. It does not wait, and also works after
-// Close. [ErrUnusable] says what is wrong with the newest answer, or with the SVID since it has ended; an answer of
-// before is not given in its place.
+// Load returns the SVID and the CAs of each trust domain, bound to it. It does not block, and works after Close.
+// [ErrUnusable] says what is wrong with the newest answer, or that the SVID has expired. It never returns an earlier
+// answer instead.
 func (s *Source) Load() (certs.Material, error) {
 	s.mu.Lock()
 	answer, fault, away := s.answer, s.fault, s.away
 	s.mu.Unlock()
 	switch {
 	case answer == nil && away != nil:
-		return certs.Material{}, fmt.Errorf("%w: %w; see that an agent listens there and lets us connect", fault, away)
+		return certs.Material{}, fmt.Errorf("%w: %w; check that an agent listens there and accepts this process", fault, away)
 	case fault != nil:
 		return certs.Material{}, fault
 	}
 	return s.choice.material(answer)
 }
 
-// Watch calls changed once at the beginning, since there may have been a change before it, after each answer of the
-// Workload API, and when the SVID ends with none to follow it. It returns when ctx is done.
+// Watch calls changed once at the start, after each answer of the Workload API, and when the SVID expires without a
+// successor. It returns when ctx is done.
 func (s *Source) Watch(ctx context.Context, changed func()) {
 	for ctx.Err() == nil {
 		next, end := s.next()
 		changed()
-		var ends <-chan time.Time // never, if it has ended already
+		var ends <-chan time.Time // nil if it has expired already
 		if left := time.Until(end); left > 0 {
 			ends = time.After(left + time.Millisecond)
 		}
@@ -137,7 +137,7 @@ func (s *Source) Watch(ctx context.Context, changed func()) {
 	}
 }
 
-// next is closed at the next change, unless the SVID ends before.
+// next is closed at the next change.
 func (s *Source) next() (next <-chan struct{}, end time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,15 +149,15 @@ func (s *Source) next() (next <-chan struct{}, end time.Time) {
 	return s.changed, end
 }
 
-// Close ends the connection, and returns when nothing of it runs any more. It may be called again.
+// Close ends the connection and waits for its goroutines. It may be called again.
 func (s *Source) Close() error { return s.close() }
 
-// watch asks until ctx is done, or the Workload API does not take the question.
+// watch follows the API until ctx is done or the API rejects the request.
 func (s *Source) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := s.client.WatchX509Context(ctx, watcher{s, ctx})
 		if status.Code(err) == codes.InvalidArgument {
-			return // to be asked again would be no use, says the standard
+			return // the standard forbids another request
 		}
 		// An agent that is stopping says that the call is canceled, and go-spiffe takes it for our word.
 		select {
@@ -181,7 +181,7 @@ func (w watcher) OnX509ContextUpdate(answer *workloadapi.X509Context) {
 	w.answer, w.fault = answer, nil
 	missing := w.choice.missing(answer)
 	if len(missing) > 0 && !slices.Equal(missing, w.missing) {
-		w.log.Warn("the Workload API gives no CAs of trust domains, whose clients are refused", slog.Any("domains", missing))
+		w.log.Warn("the Workload API has no CAs for some trust domains; their clients are rejected", slog.Any("domains", missing))
 	}
 	w.missing = missing
 	w.change()
@@ -199,26 +199,26 @@ func (w watcher) OnX509ContextWatchError(err error) {
 		w.blame(fmt.Errorf("%w: %w; see the agent's log", ErrUnusable, err))
 	case code == codes.PermissionDenied:
 		w.back()
-		w.blame(fmt.Errorf("%w: it has no SVID for us: %w; register the workload", ErrUnusable, err))
+		w.blame(fmt.Errorf("%w: no SVID for this workload: %w; register it", ErrUnusable, err))
 	case code == codes.InvalidArgument:
 		w.back()
-		w.blame(fmt.Errorf("%w: it does not take the question, and is not asked again: %w; see that %s is a Workload API's, and start anew", ErrUnusable, err, w.address))
+		w.blame(fmt.Errorf("%w: request rejected, not repeated: %w; check that %s is a Workload API, and restart", ErrUnusable, err, w.address))
 	case w.away == nil:
 		w.away = err
-		w.log.Warn("the Workload API cannot be asked; what it gave last stays", slog.String("address", w.address), slog.Any("error", err))
+		w.log.Warn("the Workload API is unreachable; its last answer stays in use", slog.String("address", w.address), slog.Any("error", err))
 		w.change()
 	default:
 		w.away = err
 	}
 }
 
-// ofConnection tells the end of a stream from an answer that go-spiffe could not read.
+// ofConnection distinguishes the end of a stream from an answer that go-spiffe cannot parse.
 func ofConnection(err error) bool {
 	_, known := status.FromError(err)
 	return known || errors.Is(err, io.EOF)
 }
 
-// back is for whoever has heard of the Workload API. The caller has the lock.
+// back records that the API has answered. The caller holds the lock.
 func (s *Source) back() {
 	if s.away != nil {
 		s.log.Info("the Workload API answers again", slog.String("address", s.address))
@@ -226,7 +226,7 @@ func (s *Source) back() {
 	s.away = nil
 }
 
-// blame has Load give a fault. One that is repeated at each attempt is no change. The caller has the lock.
+// blame sets the error of Load. A repeated error is not a change. The caller holds the lock.
 func (s *Source) blame(fault error) {
 	if s.fault == nil || s.fault.Error() != fault.Error() {
 		s.fault = fault
@@ -234,7 +234,7 @@ func (s *Source) blame(fault error) {
 	}
 }
 
-// change wakes those who wait. The caller has the lock.
+// change wakes the waiting goroutines. The caller holds the lock.
 func (s *Source) change() {
 	close(s.changed)
 	s.changed = make(chan struct{})
