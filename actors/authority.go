@@ -13,7 +13,11 @@ import (
 type authority struct{ engine *Engine }
 
 func (a *authority) propose(p *oplog.Proposal) {
-	if err := a.engine.journal.Propose(p); err != nil {
+	err := a.engine.Failure()
+	if err == nil {
+		err = a.engine.journal.Propose(p)
+	}
+	if err != nil {
 		if reply := a.engine.callers.take(p.ID); reply != nil {
 			reply <- answer{err: err}
 		}
@@ -33,11 +37,14 @@ func (e *Engine) deliver(list []oplog.Outcome) {
 	for i := range list {
 		o := &list[i]
 		if e.delivery.ended {
-			return
+			if reply := e.callers.take(o.ID); reply != nil {
+				reply <- answer{err: oplog.ErrOutcomeUnknown}
+			}
+			continue
 		}
 		if err := e.checkOutcome(o); err != nil {
 			e.breach(err)
-			return
+			continue
 		}
 		e.carryOut(o)
 	}
