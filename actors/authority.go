@@ -14,7 +14,9 @@ type authority struct{ engine *Engine }
 
 func (a *authority) propose(p *oplog.Proposal) {
 	err := a.engine.Failure()
-	if err == nil {
+	if err != nil {
+		err = fmt.Errorf("%w: %w", oplog.ErrUnavailable, err)
+	} else {
 		err = a.engine.journal.Propose(p)
 	}
 	if err != nil {
