@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -245,14 +246,23 @@ func historyRolesOf(t *testing.T) []*policy.Role {
 	}
 }
 
-const histories = 1000
+// soak selects the long forms of tests.
+func soak() bool { return os.Getenv("INTERLOCK_SOAK") == "1" }
+
+// histories is how many seeds are tried.
+func histories() int {
+	if soak() {
+		return 10_000
+	}
+	return 300
+}
 
 // TestG1G2G4_Histories records and checks histories of the engine: whatever the clients
 // do, uses begin only when allowed, updates wait for what they forbid, and revisions
 // never go back.
 func TestG1G2G4_Histories(t *testing.T) {
 	const each = 50
-	for batch := range histories / each {
+	for batch := range histories() / each {
 		t.Run(fmt.Sprintf("seeds %d-%d", batch*each, (batch+1)*each-1), func(t *testing.T) {
 			t.Parallel()
 			e := newHistoryEngine(t, actors.Options{})
