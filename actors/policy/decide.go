@@ -95,7 +95,7 @@ func (t *Table) Decide(e *Effective, q *Query) Decision {
 }
 
 // Decision makes a decision of a verdict on the query. Its time is the caller's to set, by
-// [Decision.Concern].
+// [Decision.AttachRecord].
 func (t *Table) Decision(v Verdict, q *Query) Decision {
 	return Decision{
 		Allowed: v.Allowed(), Reason: v.reason, Revision: t.revision,
@@ -214,9 +214,9 @@ func (e *Effective) allowsRole(role int32, resource string) bool {
 	return false
 }
 
-// Concern completes a decision: when it was made, and the record of the principal that it
+// AttachRecord completes a decision: when it was made, and the record of the principal that it
 // was made for, so that an explanation can name the grant.
-func (d *Decision) Concern(record *Record, now int64) { d.record, d.Time = record, now }
+func (d *Decision) AttachRecord(record *Record, now int64) { d.record, d.Time = record, now }
 
 // Denied returns the decision that nobody had to look into a policy for.
 func Denied(reason Reason, who Principal, revision uint64, now int64) Decision {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -100,8 +101,9 @@ func (t *Table) path(from string, to int32) []string {
 		if t.numbers[s.name] == to {
 			var names []string
 			for ; s != nil; s = s.back {
-				names = append([]string{s.name}, names...)
+				names = append(names, s.name)
 			}
+			slices.Reverse(names)
 			return names
 		}
 		if role := t.Role(s.name); role != nil {

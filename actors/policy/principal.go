@@ -83,7 +83,7 @@ func (p Principal) MarshalText() ([]byte, error) { return []byte(p.id), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler] by [ParsePrincipal].
 func (p *Principal) UnmarshalText(b []byte) error {
-	parsed, err := ParsePrincipal(string(b))
+	parsed, err := principalOf(string(b))
 	if err != nil {
 		return err
 	}

@@ -118,7 +118,7 @@ func (q *question) offline(out io.Writer, asked *policy.Query) error {
 	}
 	now := time.Now().UnixNano()
 	d := table.Decide(table.Compile(table.Hold(asked.Principal, record, now)), asked)
-	d.Concern(record, now)
+	d.AttachRecord(record, now)
 	if q.explain {
 		return say(out, d.Allowed, d.Explain().String())
 	}

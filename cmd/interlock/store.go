@@ -11,6 +11,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 // defaultData is the folder of the store, unless the configuration names another.
@@ -91,7 +92,7 @@ func (s *store) begin(ctx context.Context, c *config, engine *actors.Engine, log
 	if err != nil {
 		return err
 	}
-	changes := policy.Diff(none[*policy.Role], none[policy.Grant], file)
+	changes := policyfile.Diff(none[*policy.Role], none[policy.Grant], file)
 	if len(changes) == 0 {
 		return hint(fmt.Errorf("%s holds no roles and no grants, so nobody could ever change anything", c.Policy),
 			"name the first administrator: --bootstrap-admin spiffe://trust-domain/name")
