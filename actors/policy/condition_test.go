@@ -123,3 +123,20 @@ func TestNowIsReadOnceAndOnlyWhenAskedFor(t *testing.T) {
 	require.Equal(t, 2, reads)
 	require.True(t, decideIf(t, "allow", "now.getFullYear() == 1", policy.Query{}).Allowed, "without a clock it is the zero time")
 }
+
+func TestExplainNamesTheMissingProperty(t *testing.T) {
+	d := decideIf(t, "allow", "resource.properties.amount < 1000 && context.flag", policy.Query{})
+	ex := d.Explain()
+	require.Equal(t, policy.ReasonConditionError, ex.Reason)
+	require.EqualError(t, ex.ConditionError, "no such property resource.properties.amount")
+	require.Contains(t, ex.String(), "; the condition failed: no such property resource.properties.amount")
+
+	d = decideIf(t, "allow", "resource.properties.a.b.c == 1 && context.flag", policy.Query{
+		Properties: &policy.Properties{Resource: map[string]any{"a": map[string]any{"b": map[string]any{}}}},
+	})
+	ex = d.Explain()
+	require.EqualError(t, ex.ConditionError, "no such property resource.properties.a.b.c")
+
+	d = decideIf(t, "allow", "true", policy.Query{})
+	require.NoError(t, d.Explain().ConditionError)
+}

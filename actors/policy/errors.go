@@ -7,8 +7,8 @@ import (
 
 // Sentinels of this package, for [errors.Is].
 var (
-	// ErrInvalid is wrapped by errors about values that are well formed and still make no
-	// sense where they stand.
+	// ErrInvalid is wrapped by errors about values that are well formed but not allowed
+	// where they stand.
 	ErrInvalid = errors.New("invalid")
 	// ErrUnknownRole is wrapped when a grant or a role names a role that does not exist.
 	ErrUnknownRole = errors.New("unknown role")

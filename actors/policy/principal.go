@@ -75,7 +75,7 @@ func MustPrincipal(s string) Principal {
 // String returns the identity's text; the zero Principal has none.
 func (p Principal) String() string { return p.id }
 
-// IsZero reports whether p is the zero Principal, which names nobody.
+// IsZero reports whether p is the zero Principal, which names no identity.
 func (p Principal) IsZero() bool { return p.id == "" }
 
 // MarshalText implements [encoding.TextMarshaler].

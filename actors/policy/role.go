@@ -122,7 +122,7 @@ type Grant struct {
 	Within []ResourcePattern
 	// Expires is the instant from which on the grant gives nothing; zero means never.
 	Expires time.Time
-	// Reason is for people: why it was given.
+	// Reason says why the grant was given. It is not evaluated.
 	Reason string
 }
 
@@ -137,8 +137,8 @@ func (g *Grant) Subject() string {
 // Exact reports whether the grant names one principal.
 func (g *Grant) Exact() bool { return !g.Principal.IsZero() }
 
-// ExpiredAt reports whether the grant gives nothing any more at the instant now, in
-// nanoseconds of Unix time.
+// ExpiredAt reports whether the grant has expired at the instant now, in nanoseconds of Unix
+// time.
 func (g *Grant) ExpiredAt(now int64) bool {
 	return !g.Expires.IsZero() && g.Expires.UnixNano() <= now
 }
@@ -225,8 +225,8 @@ func checkReason(reason string) *FieldError {
 	return nil
 }
 
-// checkExpiry refuses instants that do not fit into nanoseconds of Unix time, in which
-// [Grant.ExpiredAt] compares them: they would come round to another century.
+// checkExpiry rejects instants that overflow nanoseconds of Unix time, in which
+// [Grant.ExpiredAt] compares them.
 func checkExpiry(t time.Time) error {
 	if year := t.UTC().Year(); year < 1970 || year > 2261 {
 		return fmt.Errorf("%w: the year %d is not between 1970 and 2261; leave expires out for a grant without end", ErrInvalid, year)
@@ -236,7 +236,7 @@ func checkExpiry(t time.Time) error {
 
 // Record is what the store keeps of one principal: its exact grants and the revision of
 // the last change to them. A principal whose last grant was taken keeps an empty record,
-// so that nobody mistakes it for one that never had any. Records are immutable.
+// so that it differs from a principal that never had any. Records are immutable.
 type Record struct {
 	Revision uint64
 	Grants   []Grant

@@ -89,8 +89,8 @@ func (t *Table) replaceRoles(changed map[string]*Role) {
 	t.index = newIndex(t.roles)
 }
 
-// place finds a number for a new role: one that a deleted role left, for nobody holds
-// that any more, or the next.
+// place finds a number for a new role: that of a deleted role, which no principal holds, or
+// the next.
 func (t *Table) place(role *Role) int32 {
 	if n := slices.Index(t.roles, nil); n >= 0 {
 		t.roles[n] = role

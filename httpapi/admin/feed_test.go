@@ -36,7 +36,7 @@ func newDurableStation(t testing.TB, keep journal.Keep, alter ...func(*admin.Opt
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, j.Close()) })
 	s := &durableStation{&adminStation{servertest.NewWith(t, j)}, j}
-	changes := policyfile.Diff(func(func(*policy.Role) bool) {}, func(func(policy.Grant) bool) {}, servertest.ReadPolicy(t, "admin-policy.yaml"))
+	changes := policyfile.Diff(nil, nil, servertest.ReadPolicy(t, "admin-policy.yaml"))
 	_, err = s.Engine.Update(context.Background(), actors.Update{Changes: changes})
 	require.NoError(t, err)
 	s.serveAdmin(append(alter, func(o *admin.Options) { o.Store = j })...)

@@ -9,11 +9,13 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// Diff returns the changes that make of a policy, given by all its roles and grants, what
-// the file says: none if it says the same. Certificates stay revoked. Applied to the
-// policy in their order, each is accepted by [policy.Draft.Apply]: first revocations, then roles
-// put with what they inherit before them, then grants, at last roles deleted with what
-// inherits them before them.
+// Diff returns the changes that turn a policy, given by all its roles and grants, into what
+// the file says: none if it says the same. A nil sequence is an empty one. Diff revokes no
+// certificates and restores none.
+//
+// [policy.Draft.Apply] accepts the changes in their order: revocations, then roles put with
+// what they inherit before them, then grants, then roles deleted with what inherits them
+// before them.
 func Diff(roles iter.Seq[*policy.Role], grants iter.Seq[policy.Grant], to *File) []policy.Change {
 	old := make(map[string]*policy.Role)
 	if roles != nil {
@@ -41,8 +43,8 @@ func Diff(roles iter.Seq[*policy.Role], grants iter.Seq[policy.Grant], to *File)
 	return changes
 }
 
-// grantDiff is how grants differ from those that are wanted. It keeps what differs, and of
-// what is the same a bit: two policies of a million grants are compared without a third.
+// grantDiff is how grants differ from those that are wanted. For grants that do not differ it
+// keeps one bit, so that comparing two policies of a million grants does not copy them.
 type grantDiff struct {
 	wanted  []policy.Grant
 	gone    []policy.Grant          // what is not wanted

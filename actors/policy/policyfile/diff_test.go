@@ -72,3 +72,13 @@ func TestDiffIsSmallAndInOrder(t *testing.T) {
 		require.Equal(t, c.want, diffLines(t, c.from, c.to), c.name)
 	}
 }
+
+func TestDiffOfNothingIsThatOfAnEmptyPolicy(t *testing.T) {
+	file := policytest.ParseYAML(t, "roles: {a: {}}\ngrants: [{principal: 'user:x', role: a}]")
+	var lines []string
+	for _, c := range policyfile.Diff(nil, nil, file) {
+		lines = append(lines, c.String())
+	}
+	require.Equal(t, []string{"put-role a", "grant user:x a"}, lines)
+	require.Empty(t, policyfile.Diff(nil, nil, &policyfile.File{}))
+}

@@ -159,6 +159,7 @@ func TestErrorsOfLinesHaveTheirPlace(t *testing.T) {
 		fault{"15:53: grant.within[0]", policy.ErrMalformed},
 		fault{"15:59: grant.within[1]", policy.ErrInvalid},
 		fault{"16:52: grant.within", policy.ErrInvalid},
+		fault{"16:67: grant.expires", policy.ErrInvalid},
 		fault{"16:83: grant.reason", policy.ErrInvalid},
 		fault{"17:61: grant.within[2]", policy.ErrInvalid},
 		fault{"19:10: grant", policy.ErrInvalid},
