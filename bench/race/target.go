@@ -141,7 +141,7 @@ func LoadTarget(path string) (*Target, error) {
 		return nil, err
 	}
 	t := &Target{}
-	if err := strictyaml.Decode(text, t); err != nil {
+	if err := strictyaml.DecodeWithAliases(text, t); err != nil {
 		return nil, fmt.Errorf("%w: %s:%s", ErrTarget, path, strings.ReplaceAll(err.Error(), "\n", "\n"+path+":"))
 	}
 	t.resolve(filepath.Dir(path))

@@ -23,12 +23,24 @@ import (
 // Every error is an [*Error]. A text that is not well formed has one; of all others Decode
 // returns all together, by [errors.Join], in the order of lines. An empty text is
 // [ErrEmpty].
-func Decode(text []byte, into any) error {
+func Decode(text []byte, into any) error { return (&decoder{}).decode(text, into) }
+
+// DecodeWithAliases is [Decode] for files that may have anchors and aliases. It rejects merge
+// keys too.
+func DecodeWithAliases(text []byte, into any) error {
+	return (&decoder{aliases: true}).decode(text, into)
+}
+
+type decoder struct {
+	aliases bool
+	errs    []*Error
+}
+
+func (d *decoder) decode(text []byte, into any) error {
 	root, err := Parse(text)
 	if err != nil {
 		return err
 	}
-	d := &decoder{}
 	d.value(root, "", reflect.ValueOf(into).Elem())
 	slices.SortStableFunc(d.errs, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
@@ -40,14 +52,15 @@ func Decode(text []byte, into any) error {
 	return errors.Join(errs...)
 }
 
-type decoder struct{ errs []*Error }
-
 func (d *decoder) fail(n *yaml.Node, path, format string, args ...any) {
 	d.errs = append(d.errs, &Error{Line: n.Line, Column: n.Column, Field: path, Err: fmt.Errorf(format, args...)})
 }
 
 func (d *decoder) value(n *yaml.Node, path string, v reflect.Value) {
-	if why := Refused(n); why != "" {
+	if d.aliases && n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if why := d.refused(n); why != "" {
 		d.fail(n, path, "%w: %s", ErrSyntax, why)
 		return
 	}
@@ -74,6 +87,13 @@ func (d *decoder) value(n *yaml.Node, path string, v reflect.Value) {
 	default:
 		d.scalar(n, path, v)
 	}
+}
+
+func (d *decoder) refused(n *yaml.Node) (why string) {
+	if d.aliases && n.Anchor != "" {
+		return ""
+	}
+	return Refused(n)
 }
 
 func (d *decoder) list(n *yaml.Node, path string, v reflect.Value) {

@@ -76,6 +76,16 @@ data: [1]
 `), err.Error())
 }
 
+func TestDecodeWithAliases(t *testing.T) {
+	const text = "keep: &k {count: 3}\nlist: [*k, {count: 4}]\n"
+	var s settings
+	require.NoError(t, strictyaml.DecodeWithAliases([]byte(text), &s))
+	require.Equal(t, []inner{{Count: 3}, {Count: 4}}, s.List)
+	require.ErrorIs(t, strictyaml.Decode([]byte(text), &s), strictyaml.ErrSyntax)
+	require.ErrorIs(t, strictyaml.DecodeWithAliases([]byte("keep: {<<: {count: 3}}"), &s), strictyaml.ErrSyntax)
+	require.Error(t, strictyaml.DecodeWithAliases([]byte("list: &l [*l]"), &s), "an alias of the list in itself ends")
+}
+
 func TestParseRejects(t *testing.T) {
 	for text, want := range map[string]string{
 		"a: 1\n---\nb: 2\n":      "2:1: syntax error: a file has one document",
