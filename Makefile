@@ -8,7 +8,7 @@ LINT     = $(GO) tool -modfile=.ci/lint/go.mod
 # Each fuzz target, with its package; FUZZTIME is for each.
 FUZZTIME ?= 20s
 FUZZ = actors/policy:FuzzPolicyPattern actors/policy:FuzzPolicyPrincipal \
-       actors/policy:FuzzPolicyFileYAML actors/policy:FuzzPolicyFileJSON actors/policy:FuzzPolicyLines \
+       actors/policy/policyfile:FuzzPolicyFileYAML actors/policy/policyfile:FuzzPolicyFileJSON actors/policy/policyfile:FuzzPolicyLines \
        certs:FuzzCertsIdentifyURI certs:FuzzCertsParsePEM certs:FuzzCertsRevocationList \
        httpapi/authzen:FuzzHTTPAPIEvaluationBody \
        httpapi/forwarded:FuzzForwardedByteSequence httpapi/forwarded:FuzzForwardedPEM httpapi/forwarded:FuzzForwardedXFCC

@@ -10,6 +10,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 const examplePolicy = `
@@ -25,7 +26,7 @@ grants:
 
 // exampleEngine starts an engine on the policy above.
 func exampleEngine() (*actors.Engine, error) {
-	file, err := policy.ParseFile("policy.yaml", []byte(examplePolicy))
+	file, err := policyfile.Parse("policy.yaml", []byte(examplePolicy))
 	if err != nil {
 		return nil, err
 	}

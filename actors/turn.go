@@ -63,7 +63,7 @@ func (h *holder) decision(v policy.Verdict, at *moment, req *Request) policy.Dec
 	var q policy.Query
 	h.ask(&q, req)
 	d := h.table.Decision(v, &q)
-	d.Concern(h.record, at.now)
+	d.AttachRecord(h.record, at.now)
 	return d
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/client"
@@ -82,8 +83,8 @@ func TestProblemOfErrors(t *testing.T) {
 		{policy.ErrInvalid, 422, "invalid"},
 		{policy.ErrUnknownRole, 422, "unknown-role"},
 		{policy.ErrCondition, 422, "condition"},
-		{policy.ErrSyntax, 422, "syntax"},
-		{policy.ErrTooLarge, 413, "too-large"},
+		{policyfile.ErrSyntax, 422, "syntax"},
+		{policyfile.ErrTooLarge, 413, "too-large"},
 		{policy.ErrRoleInUse, 409, "role-in-use"},
 		{&policy.CycleError{Roles: []string{"a", "b"}}, 422, "cycle"},
 		{secret, 500, "internal"},
@@ -114,7 +115,7 @@ func TestProblemNamesTheReasonOfACredentialOnly(t *testing.T) {
 func TestProblemListsTheFields(t *testing.T) {
 	_, doc := answerOf(t, http.MethodPut, errors.Join(
 		&policy.FieldError{Field: "changes[0].role", Err: policy.ErrUnknownRole},
-		&policy.FileError{File: "p.yaml", Line: 3, Column: 5, Field: "roles.x", Err: policy.ErrInvalid},
+		&policyfile.Error{File: "p.yaml", Line: 3, Column: 5, Field: "roles.x", Err: policy.ErrInvalid},
 		fmt.Errorf("more: %w", &policy.FieldError{Field: "within[1]", Err: policy.ErrMalformed}),
 	))
 	require.EqualValues(t, 422, doc["status"])

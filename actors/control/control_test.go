@@ -13,6 +13,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/control"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 const sample = `
@@ -42,7 +43,7 @@ var now = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newSample(t *testing.T) *oplog.Memory {
 	t.Helper()
-	file, err := policy.ParseFile("sample.yaml", []byte(sample))
+	file, err := policyfile.Parse("sample.yaml", []byte(sample))
 	require.NoError(t, err)
 	m, err := oplog.NewMemoryWith(slices.Collect(maps.Values(file.Roles)), file.Grants)
 	require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 // state writes a view as text, for comparison.
@@ -31,7 +32,7 @@ func state(v policy.View) string {
 			}
 		}
 	}
-	return string(policy.FormatYAML(slices.Values(roles), slices.Values(grants)))
+	return string(policyfile.FormatYAML(slices.Values(roles), slices.Values(grants)))
 }
 
 func pattern(t testing.TB, text, role string) policy.Grant {

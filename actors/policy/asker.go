@@ -59,6 +59,6 @@ func (a *Asker) Ask(q *Query) Decision {
 	own := *q
 	own.Principal = a.who
 	d := a.table.Decide(a.held, &own)
-	d.Concern(a.record, a.now)
+	d.AttachRecord(a.record, a.now)
 	return d
 }

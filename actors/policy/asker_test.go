@@ -8,21 +8,22 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/internal/policytest"
 )
 
 // An asker decides as an engine does that has published the view.
 func TestAnAskerDecidesAsTheTableDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f, p := genFile(t), genProperties(t)
-		v, who := newView(f), policy.MustPrincipal(p.who)
-		asker := policy.NewAsker(v, who, p.now.UnixNano())
+		f, p := policytest.GenFile(t), policytest.GenProperties(t)
+		v, who := policytest.NewView(f), policy.MustPrincipal(p.Who)
+		asker := policy.NewAsker(v, who, p.Now.UnixNano())
 		table, err := f.Table(v.Revision())
 		require.NoError(t, err)
-		held := table.Compile(table.Hold(who, v.Record(who), p.now.UnixNano()))
+		held := table.Compile(table.Hold(who, v.Record(who), p.Now.UnixNano()))
 		for range 5 {
 			q := &policy.Query{
-				Action:   rapid.SampledFrom(someActions).Draw(t, "action"),
-				Resource: rapid.SampledFrom(someResources).Draw(t, "resource"), Now: func() time.Time { return p.now },
+				Action:   rapid.SampledFrom(policytest.Actions).Draw(t, "action"),
+				Resource: rapid.SampledFrom(policytest.Resources).Draw(t, "resource"), Now: func() time.Time { return p.Now },
 			}
 			got := asker.Ask(q)
 			require.True(t, q.Principal.IsZero(), "the query is the caller's")

@@ -31,7 +31,7 @@ type Change struct {
 	Name string
 	// Certificate is the certificate that is revoked.
 	Certificate CertificateID
-	// Reason is for people; that of a grant stands in the grant.
+	// Reason says why. For a grant it is the same as Grant.Reason.
 	Reason string
 }
 
@@ -45,12 +45,12 @@ func RevokeRole(g Grant) Change { return Change{Op: OpRevoke, Grant: g, Reason: 
 // PutRole is the change that adds a role or replaces the one of its name.
 func PutRole(r *Role, reason string) Change { return Change{Op: OpPutRole, Role: r, Reason: reason} }
 
-// DeleteRole is the change that removes a role that nobody holds or inherits.
+// DeleteRole is the change that removes a role that no grant names and no role inherits.
 func DeleteRole(name, reason string) Change {
 	return Change{Op: OpDeleteRole, Name: name, Reason: reason}
 }
 
-// RevokeCertificate is the change that ends a certificate, for good.
+// RevokeCertificate is the change that revokes a certificate. It cannot be undone.
 func RevokeCertificate(id CertificateID, reason string) Change {
 	return Change{Op: OpRevokeCertificate, Certificate: id, Reason: reason}
 }

@@ -9,6 +9,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/internal/policytest"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 func decodeChange(text string) (policy.ChangeSpec, error) {
@@ -88,8 +90,8 @@ func TestChangesThatAreNotTheirShape(t *testing.T) {
 
 func TestSpecsOfAnyChange(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		from, to := genFile(t), genFile(t)
-		for _, c := range policy.Diff(from.AllRoles(), from.AllGrants(), to) {
+		from, to := policytest.GenFile(t), policytest.GenFile(t)
+		for _, c := range policyfile.Diff(from.AllRoles(), from.AllGrants(), to) {
 			text, err := json.Marshal(policy.SpecOfChange(c))
 			require.NoError(t, err)
 			spec, err := decodeChange(string(text))

@@ -94,8 +94,8 @@ func (c *Condition) String() string {
 
 // Properties are the values that conditions see beside the names: of the principal, the
 // action and the resource, and the context of the request. The maps hold what
-// encoding/json makes of an object. They must not be changed while a decision, or an
-// operation that was admitted with them, is under way.
+// encoding/json makes of an object. The caller must not change them while it uses a decision
+// that was made with them, or an operation that was admitted with them.
 type Properties struct {
 	Principal map[string]any
 	Action    map[string]any

@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/internal/policytest"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 func TestConditionsThatAreRefused(t *testing.T) {
@@ -32,14 +34,14 @@ func decideIf(t *testing.T, effect, when string, q policy.Query) policy.Decision
 	t.Helper()
 	spec := policy.RoleSpec{Permissions: []policy.PermissionSpec{{Effect: effect, Actions: []string{"a"}, Resources: []string{"**"}, When: when}}}
 	if effect == "deny" {
-		spec.Permissions = append(spec.Permissions, allow("a", "**"))
+		spec.Permissions = append(spec.Permissions, policytest.Allow("a", "**"))
 	}
 	q.Principal, q.Action, q.Resource = policy.MustPrincipal("user:alice"), "a", "orders/1"
-	f := &policy.File{
-		Roles:  map[string]*policy.Role{"r": mustRole(t, "r", spec)},
-		Grants: []policy.Grant{mustGrant(t, policy.GrantSpec{Principal: "user:alice", Role: "r"})},
+	f := &policyfile.File{
+		Roles:  map[string]*policy.Role{"r": policytest.MustRole(t, "r", spec)},
+		Grants: []policy.Grant{policytest.MustGrant(t, policy.GrantSpec{Principal: "user:alice", Role: "r"})},
 	}
-	return decideIn(t, f, &q, time.Unix(1, 0))
+	return policytest.DecideIn(t, f, &q, time.Unix(1, 0))
 }
 
 func TestConditionsOverJSONValues(t *testing.T) {
@@ -92,7 +94,7 @@ func TestG6_ADenyWhoseConditionErrsDenies(t *testing.T) {
 		d := decideIf(t, "deny", when, policy.Query{Properties: &policy.Properties{Context: map[string]any{"flag": true, "text": "true"}}})
 		require.Equal(t, want, d.Reason, when)
 	}
-	require.Equal(t, policy.ReasonConditionError, decideIf(t, "deny", "context.flag", policy.Query{}).Reason, "no properties at all")
+	require.Equal(t, policy.ReasonConditionError, decideIf(t, "deny", "context.flag", policy.Query{}).Reason, "no policytest.Properties at all")
 }
 
 func TestG6_AConditionThatCostsTooMuchDenies(t *testing.T) {
@@ -112,7 +114,7 @@ func TestG6_AConditionThatCostsTooMuchDenies(t *testing.T) {
 
 func TestNowIsReadOnceAndOnlyWhenAskedFor(t *testing.T) {
 	reads := 0
-	q := policy.Query{Now: func() time.Time { reads++; return instant("2030-01-01T00:00:00Z") }}
+	q := policy.Query{Now: func() time.Time { reads++; return policytest.Instant("2030-01-01T00:00:00Z") }}
 	require.True(t, decideIf(t, "allow", "now == timestamp('2030-01-01T00:00:00Z') && now < timestamp('2031-01-01T00:00:00Z')", q).Allowed)
 	require.Equal(t, 1, reads)
 	require.True(t, decideIf(t, "allow", "now.getFullYear() == 2030", q).Allowed)
@@ -120,4 +122,21 @@ func TestNowIsReadOnceAndOnlyWhenAskedFor(t *testing.T) {
 	require.True(t, decideIf(t, "allow", "action.name == 'a'", q).Allowed)
 	require.Equal(t, 2, reads)
 	require.True(t, decideIf(t, "allow", "now.getFullYear() == 1", policy.Query{}).Allowed, "without a clock it is the zero time")
+}
+
+func TestExplainNamesTheMissingProperty(t *testing.T) {
+	d := decideIf(t, "allow", "resource.properties.amount < 1000 && context.flag", policy.Query{})
+	ex := d.Explain()
+	require.Equal(t, policy.ReasonConditionError, ex.Reason)
+	require.EqualError(t, ex.ConditionError, "no such property resource.properties.amount")
+	require.Contains(t, ex.String(), "; the condition failed: no such property resource.properties.amount")
+
+	d = decideIf(t, "allow", "resource.properties.a.b.c == 1 && context.flag", policy.Query{
+		Properties: &policy.Properties{Resource: map[string]any{"a": map[string]any{"b": map[string]any{}}}},
+	})
+	ex = d.Explain()
+	require.EqualError(t, ex.ConditionError, "no such property resource.properties.a.b.c")
+
+	d = decideIf(t, "allow", "true", policy.Query{})
+	require.NoError(t, d.Explain().ConditionError)
 }

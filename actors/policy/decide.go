@@ -22,7 +22,7 @@ type Reason uint8
 
 // The reasons. All but ReasonAllowed deny.
 const (
-	ReasonUnset             Reason = iota // nobody decided
+	ReasonUnset             Reason = iota // no decision was made
 	ReasonAllowed                         // a permission allows it
 	ReasonNoPermission                    // no permission of the principal allows it
 	ReasonDeniedByRule                    // a permission with effect deny matches
@@ -34,7 +34,7 @@ const (
 	ReasonCredentialRevoked               // the credential was revoked
 	ReasonOverloaded                      // too many requests wait for the principal
 	ReasonClosed                          // the engine is shutting down
-	ReasonFault                           // the engine could not tell
+	ReasonFault                           // the engine failed to decide
 )
 
 var reasonNames = [...]string{
@@ -55,7 +55,8 @@ func (r Reason) String() string {
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // Decision is the answer to a query. Its zero value denies. It refers to immutable parts
-// of the policy that it was made by, so that [Decision.Explain] can be asked at any time.
+// of the policy that it was made by, so [Decision.Explain] can be called at any time. A
+// decision with [ReasonConditionError] refers to the query's properties too.
 type Decision struct {
 	Allowed bool
 	Reason  Reason
@@ -72,6 +73,7 @@ type Decision struct {
 	record *Record
 	who    Principal
 	what   string // the resource
+	failed *Query // whose condition could not be evaluated, without Now; else nil
 }
 
 // Verdict is the answer alone, without what an explanation needs. Its zero value denies.
@@ -86,7 +88,7 @@ type Verdict struct {
 // Allowed reports whether the verdict allows.
 func (v Verdict) Allowed() bool { return v.reason == ReasonAllowed }
 
-// Refuse returns the verdict of somebody who did not have to look into a policy.
+// Refuse returns a verdict that does not depend on the policy.
 func Refuse(reason Reason) Verdict { return Verdict{reason: reason} }
 
 // Decide answers the query for the holder of e.
@@ -95,12 +97,18 @@ func (t *Table) Decide(e *Effective, q *Query) Decision {
 }
 
 // Decision makes a decision of a verdict on the query. Its time is the caller's to set, by
-// [Decision.Concern].
+// [Decision.AttachRecord].
 func (t *Table) Decision(v Verdict, q *Query) Decision {
-	return Decision{
+	d := Decision{
 		Allowed: v.Allowed(), Reason: v.reason, Revision: t.revision,
 		role: v.role, at: v.at, perm: v.perm, table: t, who: q.Principal, what: q.Resource,
 	}
+	if v.reason == ReasonConditionError {
+		failed := *q
+		failed.Now = nil // the explanation uses the decision's time
+		d.failed = &failed
+	}
+	return d
 }
 
 // Judge answers the query for the holder of e. It allocates nothing unless a condition has
@@ -214,11 +222,11 @@ func (e *Effective) allowsRole(role int32, resource string) bool {
 	return false
 }
 
-// Concern completes a decision: when it was made, and the record of the principal that it
-// was made for, so that an explanation can name the grant.
-func (d *Decision) Concern(record *Record, now int64) { d.record, d.Time = record, now }
+// AttachRecord completes a decision: when it was made, and the record of the principal that it
+// was made for, so that [Decision.Explain] can name the grant.
+func (d *Decision) AttachRecord(record *Record, now int64) { d.record, d.Time = record, now }
 
-// Denied returns the decision that nobody had to look into a policy for.
+// Denied returns a decision that does not depend on the policy.
 func Denied(reason Reason, who Principal, revision uint64, now int64) Decision {
 	return Decision{Reason: reason, Revision: revision, Time: now, who: who}
 }

@@ -12,6 +12,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/internal/policytest"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 func TestG6_ZeroDecisionDenies(t *testing.T) {
@@ -23,7 +25,7 @@ func TestG6_ZeroDecisionDenies(t *testing.T) {
 	require.Equal(t, "denied (unset)", ex.String())
 
 	var e policy.Effective
-	table, err := policy.NewTable(3, []*policy.Role{mustRole(t, "r", policy.RoleSpec{Permissions: []policy.PermissionSpec{allow("**", "**")}})}, nil)
+	table, err := policy.NewTable(3, []*policy.Role{policytest.MustRole(t, "r", policy.RoleSpec{Permissions: []policy.PermissionSpec{policytest.Allow("**", "**")}})}, nil)
 	require.NoError(t, err)
 	d = table.Decide(&e, &policy.Query{Action: "a", Resource: "b"})
 	require.False(t, d.Allowed, "who holds nothing may nothing")
@@ -50,7 +52,7 @@ func TestG6_EveryReasonHasItsName(t *testing.T) {
 }
 
 func TestG6_MalformedAndUnknownRequestsAreDenied(t *testing.T) {
-	f := parseYAML(t, "roles: {r: {permissions: [{actions: ['**'], resources: ['**']}]}, s: {permissions: [{actions: ['interlock:x'], resources: [a]}]}}\ngrants: [{principal: 'user:a', role: r}]")
+	f := policytest.ParseYAML(t, "roles: {r: {permissions: [{actions: ['**'], resources: ['**']}]}, s: {permissions: [{actions: ['interlock:x'], resources: [a]}]}}\ngrants: [{principal: 'user:a', role: r}]")
 	for _, c := range []struct {
 		action, resource string
 		want             policy.Reason
@@ -62,18 +64,18 @@ func TestG6_MalformedAndUnknownRequestsAreDenied(t *testing.T) {
 		{"interlock:y", "r", policy.ReasonUnknownAction}, {"interlock:x", "a", policy.ReasonNoPermission},
 		{"interlock:x", "b", policy.ReasonNoPermission},
 	} {
-		d := decideIn(t, f, &policy.Query{Principal: policy.MustPrincipal("user:a"), Action: c.action, Resource: c.resource}, time.Unix(1, 0))
+		d := policytest.DecideIn(t, f, &policy.Query{Principal: policy.MustPrincipal("user:a"), Action: c.action, Resource: c.resource}, time.Unix(1, 0))
 		require.Equal(t, c.want, d.Reason, "%.40s on %.40s", c.action, c.resource)
 		require.Equal(t, c.want == policy.ReasonAllowed, d.Allowed)
 	}
 }
 
 // oracle decides in the plainest way: over all grants, roles and permissions.
-func oracle(f *policy.File, p properties, resource string) policy.Reason {
+func oracle(f *policyfile.File, p policytest.Properties, resource string) policy.Reason {
 	known := false
 	for _, r := range f.Roles {
 		for _, perm := range r.Permissions() {
-			known = known || slices.ContainsFunc(perm.Actions, func(a policy.ActionPattern) bool { return actionOracle(a.String(), p.action) })
+			known = known || slices.ContainsFunc(perm.Actions, func(a policy.ActionPattern) bool { return actionOracle(a.String(), p.Action) })
 		}
 	}
 	if !known {
@@ -81,12 +83,12 @@ func oracle(f *policy.File, p properties, resource string) policy.Reason {
 	}
 	var o oracleTally
 	for _, g := range f.Grants {
-		if g.ExpiredAt(p.now.UnixNano()) || !subjectOracle(&g, p.who) {
+		if g.ExpiredAt(p.Now.UnixNano()) || !subjectOracle(&g, p.Who) {
 			continue
 		}
 		within := len(g.Within) == 0 || matchesAny(g.Within, resource)
 		for _, perm := range reachable(f, g.Role) {
-			if !slices.ContainsFunc(perm.Actions, func(a policy.ActionPattern) bool { return actionOracle(a.String(), p.action) }) ||
+			if !slices.ContainsFunc(perm.Actions, func(a policy.ActionPattern) bool { return actionOracle(a.String(), p.Action) }) ||
 				!matchesAny(perm.Resources, resource) || (perm.Effect == policy.Allow && !within) {
 				continue
 			}
@@ -98,8 +100,8 @@ func oracle(f *policy.File, p properties, resource string) policy.Reason {
 
 type oracleTally struct{ allowed, failed, denied, deniedIf, denyFailed bool }
 
-func (o *oracleTally) count(perm policy.Permission, p properties) {
-	value, ok := conditionOf(perm.When.String()).mean(p)
+func (o *oracleTally) count(perm policy.Permission, p policytest.Properties) {
+	value, ok := policytest.ConditionOf(perm.When.String()).Mean(p)
 	switch {
 	case perm.Effect == policy.Allow:
 		o.allowed = o.allowed || (ok && value)
@@ -143,7 +145,7 @@ func subjectOracle(g *policy.Grant, who string) bool {
 	return pk == k && matchOracle(pn, n, "/")
 }
 
-func reachable(f *policy.File, role string) []policy.Permission {
+func reachable(f *policyfile.File, role string) []policy.Permission {
 	perms := slices.Clone(f.Roles[role].Permissions())
 	for _, parent := range f.Roles[role].Inherits() {
 		perms = append(perms, reachable(f, parent)...)
@@ -152,11 +154,11 @@ func reachable(f *policy.File, role string) []policy.Permission {
 }
 
 // checkDecision compares one decision with the oracle's, and its explanation with the file.
-func checkDecision(t *rapid.T, f *policy.File, table *policy.Table, e *policy.Effective, p properties, resource string) {
-	who := policy.MustPrincipal(p.who)
+func checkDecision(t *rapid.T, f *policyfile.File, table *policy.Table, e *policy.Effective, p policytest.Properties, resource string) {
+	who := policy.MustPrincipal(p.Who)
 	q := &policy.Query{
-		Principal: who, Action: p.action, Resource: resource, Properties: p.query(),
-		Now: func() time.Time { return p.now },
+		Principal: who, Action: p.Action, Resource: resource, Properties: p.Query(),
+		Now: func() time.Time { return p.Now },
 	}
 	d := table.Decide(e, q)
 	want := oracle(f, p, resource)
@@ -164,13 +166,13 @@ func checkDecision(t *rapid.T, f *policy.File, table *policy.Table, e *policy.Ef
 		want = d.Reason
 		require.False(t, d.Allowed)
 	}
-	require.Equal(t, want, d.Reason, "%v on %s\n%s", p, resource, policy.FormatYAML(f.AllRoles(), f.AllGrants()))
+	require.Equal(t, want, d.Reason, "%v on %s\n%s", p, resource, policyfile.FormatYAML(f.AllRoles(), f.AllGrants()))
 	require.Equal(t, want == policy.ReasonAllowed, d.Allowed)
-	d.Concern(newView(f).Record(who), p.now.UnixNano())
+	d.AttachRecord(policytest.NewView(f).Record(who), p.Now.UnixNano())
 	checkExplanation(t, f, &d, p, resource)
 }
 
-func checkExplanation(t *rapid.T, f *policy.File, d *policy.Decision, p properties, resource string) {
+func checkExplanation(t *rapid.T, f *policyfile.File, d *policy.Decision, p policytest.Properties, resource string) {
 	ex := d.Explain()
 	require.Equal(t, d.Allowed, ex.Allowed)
 	if ex.Permission == nil {
@@ -182,8 +184,8 @@ func checkExplanation(t *rapid.T, f *policy.File, d *policy.Decision, p properti
 	require.True(t, matchesAny(ex.Permission.Resources, resource))
 	require.Equal(t, ex.Allowed, ex.Permission.Effect == policy.Allow && d.Reason == policy.ReasonAllowed)
 	require.NotNil(t, ex.Grant)
-	require.True(t, subjectOracle(ex.Grant, p.who))
-	require.False(t, ex.Grant.ExpiredAt(p.now.UnixNano()))
+	require.True(t, subjectOracle(ex.Grant, p.Who))
+	require.False(t, ex.Grant.ExpiredAt(p.Now.UnixNano()))
 	if ex.Permission.Effect == policy.Allow && len(ex.Grant.Within) > 0 {
 		require.True(t, matchesAny(ex.Grant.Within, resource), "granted within %v, asked for %s", ex.Grant.Within, resource)
 	}
@@ -196,28 +198,28 @@ func checkExplanation(t *rapid.T, f *policy.File, d *policy.Decision, p properti
 
 func TestDecisionsAgainstTheOracle(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := genFile(t)
+		f := policytest.GenFile(t)
 		table, err := f.Table(1)
 		require.NoError(t, err)
-		view := newView(f)
+		view := policytest.NewView(f)
 		for range 10 {
-			p := genProperties(t)
-			who := policy.MustPrincipal(p.who)
-			e := table.Compile(table.Hold(who, view.Record(who), p.now.UnixNano()))
-			checkDecision(t, f, table, e, p, rapid.SampledFrom(someResources).Draw(t, "resource"))
+			p := policytest.GenProperties(t)
+			who := policy.MustPrincipal(p.Who)
+			e := table.Compile(table.Hold(who, view.Record(who), p.Now.UnixNano()))
+			checkDecision(t, f, table, e, p, rapid.SampledFrom(policytest.Resources).Draw(t, "resource"))
 		}
 	})
 }
 
 // patternsOf returns the grants to patterns.
-func patternsOf(f *policy.File) []policy.Grant {
+func patternsOf(f *policyfile.File) []policy.Grant {
 	return slices.DeleteFunc(slices.Clone(f.Grants), func(g policy.Grant) bool { return g.Exact() })
 }
 
 // changedRoles are the roles in which two files differ, nil for those that are gone.
-func changedRoles(from, to *policy.File) map[string]*policy.Role {
+func changedRoles(from, to *policyfile.File) map[string]*policy.Role {
 	changed := map[string]*policy.Role{}
-	for _, c := range policy.Diff(from.AllRoles(), from.AllGrants(), to) {
+	for _, c := range policyfile.Diff(from.AllRoles(), from.AllGrants(), to) {
 		switch c.Op {
 		case policy.OpPutRole:
 			changed[c.Role.Name()] = c.Role
@@ -229,27 +231,27 @@ func changedRoles(from, to *policy.File) map[string]*policy.Role {
 }
 
 // heldBy are the grants that give a principal something, as text.
-func heldBy(f *policy.File, who string) string {
-	mine := &policy.File{Roles: f.Roles}
+func heldBy(f *policyfile.File, who string) string {
+	mine := &policyfile.File{Roles: f.Roles}
 	for _, g := range f.Grants {
 		if subjectOracle(&g, who) {
 			mine.Grants = append(mine.Grants, g)
 		}
 	}
-	return string(policy.FormatYAML(maps.Values(map[string]*policy.Role{}), mine.AllGrants()))
+	return string(policyfile.FormatYAML(maps.Values(map[string]*policy.Role{}), mine.AllGrants()))
 }
 
 // Tables that descend from each other decide as fresh ones do, though numbers of deleted
 // roles are used again; and what a principal held stays right until a change concerns it.
 func TestDescendantsOfATableAgainstTheOracle(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := genFile(t)
+		f := policytest.GenFile(t)
 		table, err := f.Table(1)
 		require.NoError(t, err)
-		now := instant("2029-01-01T00:00:00Z")
+		now := policytest.Instant("2029-01-01T00:00:00Z")
 		compiled := map[string]*policy.Effective{}
 		for revision := range rapid.IntRange(1, 5).Draw(t, "steps") {
-			next := genFile(t)
+			next := policytest.GenFile(t)
 			changed := changedRoles(f, next)
 			for who, e := range compiled {
 				if e.Holds(table, changed) || heldBy(f, who) != heldBy(next, who) {
@@ -259,15 +261,15 @@ func TestDescendantsOfATableAgainstTheOracle(t *testing.T) {
 			patterns := patternsOf(next)
 			table, f = table.Next(uint64(revision+2), changed, &patterns), next
 			require.EqualValues(t, revision+2, table.Revision())
-			view := newView(f)
-			for _, id := range somePrincipals {
-				p := genProperties(t)
-				p.who, p.now = id, now
+			view := policytest.NewView(f)
+			for _, id := range policytest.Principals {
+				p := policytest.GenProperties(t)
+				p.Who, p.Now = id, now
 				who := policy.MustPrincipal(id)
 				if compiled[id] == nil {
 					compiled[id] = table.Compile(table.Hold(who, view.Record(who), now.UnixNano()))
 				}
-				checkDecision(t, f, table, compiled[id], p, rapid.SampledFrom(someResources).Draw(t, "resource"))
+				checkDecision(t, f, table, compiled[id], p, rapid.SampledFrom(policytest.Resources).Draw(t, "resource"))
 			}
 		}
 	})
@@ -275,29 +277,29 @@ func TestDescendantsOfATableAgainstTheOracle(t *testing.T) {
 
 func TestHeldKeysAreEqualForEqualHoldings(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := genFile(t)
+		f := policytest.GenFile(t)
 		table, err := f.Table(1)
 		require.NoError(t, err)
-		view := newView(f)
-		p := genProperties(t)
+		view := policytest.NewView(f)
+		p := policytest.GenProperties(t)
 		byKey := map[string]*policy.Effective{}
-		for _, id := range somePrincipals {
-			p.who = id
+		for _, id := range policytest.Principals {
+			p.Who = id
 			who := policy.MustPrincipal(id)
-			h := table.Hold(who, view.Record(who), p.now.UnixNano())
+			h := table.Hold(who, view.Record(who), p.Now.UnixNano())
 			require.Equal(t, slices.ContainsFunc(f.Grants, func(g policy.Grant) bool { return subjectOracle(&g, id) }), h.Any)
-			require.Equal(t, nextExpiryOracle(f, id, p.now), h.NextExpiry)
+			require.Equal(t, nextExpiryOracle(f, id, p.Now), h.NextExpiry)
 			e, ok := byKey[h.Key]
 			if !ok {
 				e = table.Compile(h)
 				byKey[h.Key] = e
 			}
-			checkDecision(t, f, table, e, p, rapid.SampledFrom(someResources).Draw(t, "resource"))
+			checkDecision(t, f, table, e, p, rapid.SampledFrom(policytest.Resources).Draw(t, "resource"))
 		}
 	})
 }
 
-func nextExpiryOracle(f *policy.File, who string, now time.Time) int64 {
+func nextExpiryOracle(f *policyfile.File, who string, now time.Time) int64 {
 	next := int64(0)
 	for _, g := range f.Grants {
 		if at := g.Expires.UnixNano(); subjectOracle(&g, who) && g.Expires.After(now) && (next == 0 || at < next) {
@@ -308,11 +310,11 @@ func nextExpiryOracle(f *policy.File, who string, now time.Time) int64 {
 }
 
 func TestDecideAllocatesNothing(t *testing.T) {
-	f := parseYAML(t, seedYAML)
+	f := policytest.ParseYAML(t, policytest.SeedYAML)
 	table, err := f.Table(1)
 	require.NoError(t, err)
 	who := policy.MustPrincipal("spiffe://interlock.test/alice")
-	e := table.Compile(table.Hold(who, newView(f).Record(who), 0))
+	e := table.Compile(table.Hold(who, policytest.NewView(f).Record(who), 0))
 	for _, resource := range []string{"orders/eu/1", "orders/us/1", "orders/frozen/x", "orders/eu/1/2/3/4/5/6", "none"} {
 		q := &policy.Query{Principal: who, Action: "orders:read", Resource: resource}
 		require.Zero(t, testing.AllocsPerRun(200, func() { table.Decide(e, q) }), resource)
@@ -325,25 +327,25 @@ func TestDeepNamesAndManyMatches(t *testing.T) {
 	const depth = 20
 	var perms []policy.PermissionSpec
 	for i := range depth {
-		perms = append(perms, allow("a", strings.Repeat("s/", i)+"**"), allow("b", strings.Repeat("*/", i)+"**"))
+		perms = append(perms, policytest.Allow("a", strings.Repeat("s/", i)+"**"), policytest.Allow("b", strings.Repeat("*/", i)+"**"))
 	}
-	perms = append(perms, deny("a", strings.Repeat("s/", depth)+"*"), deny("b", strings.Repeat("*/", depth)+"x"))
-	f := &policy.File{
-		Roles:  map[string]*policy.Role{"r": mustRole(t, "r", policy.RoleSpec{Permissions: perms})},
-		Grants: []policy.Grant{mustGrant(t, policy.GrantSpec{Principals: "user:**", Role: "r"})},
+	perms = append(perms, policytest.Deny("a", strings.Repeat("s/", depth)+"*"), policytest.Deny("b", strings.Repeat("*/", depth)+"x"))
+	f := &policyfile.File{
+		Roles:  map[string]*policy.Role{"r": policytest.MustRole(t, "r", policy.RoleSpec{Permissions: perms})},
+		Grants: []policy.Grant{policytest.MustGrant(t, policy.GrantSpec{Principals: "user:**", Role: "r"})},
 	}
 	for resource, want := range map[string]bool{
 		strings.Repeat("s/", depth-1) + "x": true, strings.Repeat("s/", depth) + "x": false, strings.Repeat("s/", depth+1) + "x": true,
 	} {
 		for _, action := range []string{"a", "b"} {
 			q := &policy.Query{Principal: policy.MustPrincipal("user:" + strings.Repeat("p/", depth) + "q"), Action: action, Resource: resource}
-			require.Equal(t, want, decideIn(t, f, q, time.Unix(1, 0)).Allowed, "%s %s", action, resource)
+			require.Equal(t, want, policytest.DecideIn(t, f, q, time.Unix(1, 0)).Allowed, "%s %s", action, resource)
 		}
 	}
 }
 
 func TestTablesTellWhatRolesReach(t *testing.T) {
-	f := parseYAML(t, "roles: {a: {inherits: [b]}, b: {inherits: [c]}, c: {}, d: {}}")
+	f := policytest.ParseYAML(t, "roles: {a: {inherits: [b]}, b: {inherits: [c]}, c: {}, d: {}}")
 	table, err := f.Table(4)
 	require.NoError(t, err)
 	for _, c := range []struct {
@@ -368,15 +370,15 @@ func TestTablesRefuseWhatIsInconsistent(t *testing.T) {
 	require.NoError(t, err)
 	_, err = policy.NewTable(1, nil, []policy.Grant{{Principals: pattern, Role: "r"}})
 	require.ErrorIs(t, err, policy.ErrUnknownRole)
-	_, err = policy.NewTable(1, []*policy.Role{mustRole(t, "r", policy.RoleSpec{Inherits: []string{"s"}})}, nil)
+	_, err = policy.NewTable(1, []*policy.Role{policytest.MustRole(t, "r", policy.RoleSpec{Inherits: []string{"s"}})}, nil)
 	require.ErrorIs(t, err, policy.ErrUnknownRole)
-	_, err = policy.NewTable(1, []*policy.Role{mustRole(t, "r", policy.RoleSpec{Inherits: []string{"r"}})}, nil)
+	_, err = policy.NewTable(1, []*policy.Role{policytest.MustRole(t, "r", policy.RoleSpec{Inherits: []string{"r"}})}, nil)
 	var cycle *policy.CycleError
 	require.ErrorAs(t, err, &cycle)
 	require.Equal(t, []string{"r"}, cycle.Roles)
 	require.Contains(t, err.Error(), "r → r")
 
-	table, err := policy.NewTable(1, []*policy.Role{mustRole(t, "r", policy.RoleSpec{}), mustRole(t, "a", policy.RoleSpec{})}, []policy.Grant{{Principals: pattern, Role: "r"}})
+	table, err := policy.NewTable(1, []*policy.Role{policytest.MustRole(t, "r", policy.RoleSpec{}), policytest.MustRole(t, "a", policy.RoleSpec{})}, []policy.Grant{{Principals: pattern, Role: "r"}})
 	require.NoError(t, err)
 	require.Nil(t, table.Role("s"))
 	require.Equal(t, "r", table.Role("r").Name())

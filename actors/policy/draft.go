@@ -83,7 +83,7 @@ func (d *Draft) Apply(c Change) error {
 }
 
 func (d *Draft) grant(g Grant) error {
-	if err := g.check(); err != nil {
+	if err := g.Check(); err != nil {
 		return err
 	}
 	if d.Role(g.Role) == nil {
@@ -109,7 +109,7 @@ func (d *Draft) grant(g Grant) error {
 }
 
 func (d *Draft) revoke(g Grant) error {
-	if err := g.check(); err != nil {
+	if err := g.Check(); err != nil {
 		return err
 	}
 	if d.Role(g.Role) == nil {
@@ -131,7 +131,7 @@ func (d *Draft) revoke(g Grant) error {
 
 // revokes reports whether the revocation of g takes h.
 func (g *Grant) revokes(h Grant) bool {
-	return h.holding() == g.holding() && (len(g.Within) == 0 || sameWithin(h.Within, g.Within))
+	return h.Holding() == g.Holding() && (len(g.Within) == 0 || sameWithin(h.Within, g.Within))
 }
 
 // ownRecord returns a record that the draft may change: that of an earlier change, or a
@@ -185,7 +185,7 @@ func (d *Draft) putRole(r *Role) error {
 	if r == nil {
 		return &FieldError{Field: "role", Err: fmt.Errorf("%w: no role to put", ErrInvalid)}
 	}
-	if err := checkInheritance(r, d.Role); err != nil {
+	if err := checkPut(r, d.Role); err != nil {
 		return err
 	}
 	d.setRole(r.name, r)

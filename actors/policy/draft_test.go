@@ -10,15 +10,13 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/internal/policytest"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
-func grantOf(principal, role string, within ...string) policy.GrantSpec {
-	return policy.GrantSpec{Principal: principal, Role: role, Within: within}
-}
-
 // baseView has role a, role b that inherits it, and three grants of b to alice.
-func baseView(t *testing.T) *memView {
-	return newView(parseYAML(t, `
+func baseView(t *testing.T) *policytest.View {
+	return policytest.NewView(policytest.ParseYAML(t, `
 roles:
   a: {}
   b: {inherits: [a]}
@@ -35,24 +33,24 @@ grants:
 
 func TestDraftsDoNotChangeTheirView(t *testing.T) {
 	v := baseView(t)
-	before := v.lines()
+	before := v.Lines()
 	d := policy.NewDraft(v, 9)
 	cert, err := policy.ByFingerprint(strings.Repeat("AB:", 31) + "ab")
 	require.NoError(t, err)
 	for _, c := range []policy.Change{
-		policy.PutRole(mustRole(t, "c", policy.RoleSpec{Inherits: []string{"b"}}), "why"),
-		policy.GrantRole(mustGrant(t, grantOf("user:alice", "c"))),
-		policy.GrantRole(mustGrant(t, grantOf("user:bob", "a"))),
-		policy.GrantRole(mustGrant(t, policy.GrantSpec{Principals: "user:**", Role: "b"})),
-		policy.RevokeRole(mustGrant(t, policy.GrantSpec{Principals: "user:*", Role: "a"})),
-		policy.RevokeRole(mustGrant(t, grantOf("user:alice", "b"))),
+		policy.PutRole(policytest.MustRole(t, "c", policy.RoleSpec{Inherits: []string{"b"}}), "why"),
+		policy.GrantRole(policytest.MustGrant(t, policytest.GrantOf("user:alice", "c"))),
+		policy.GrantRole(policytest.MustGrant(t, policytest.GrantOf("user:bob", "a"))),
+		policy.GrantRole(policytest.MustGrant(t, policy.GrantSpec{Principals: "user:**", Role: "b"})),
+		policy.RevokeRole(policytest.MustGrant(t, policy.GrantSpec{Principals: "user:*", Role: "a"})),
+		policy.RevokeRole(policytest.MustGrant(t, policytest.GrantOf("user:alice", "b"))),
 		policy.DeleteRole("free", ""),
 		policy.RevokeCertificate(cert, "lost"),
 		policy.RevokeCertificate(cert, "lost again"),
 	} {
 		require.NoError(t, d.Apply(c), c.String())
 	}
-	require.Equal(t, before, v.lines())
+	require.Equal(t, before, v.Lines())
 	require.EqualValues(t, 9, d.Revision())
 	require.True(t, d.Revoked(cert))
 	require.Len(t, d.Certificates, 1)
@@ -61,7 +59,7 @@ func TestDraftsDoNotChangeTheirView(t *testing.T) {
 	require.Equal(t, []policy.Principal{policy.MustPrincipal("user:bob")}, slices.Collect(d.Holders("a")))
 	require.Empty(t, slices.Collect(d.Holders("b")))
 
-	next := v.commit(d)
+	next := v.Commit(d)
 	require.Equal(t, `roles:
   a: {}
   b:
@@ -78,7 +76,7 @@ grants:
     role: a
   - principals: user:**
     role: b
-`, next.lines())
+`, next.Lines())
 	require.False(t, policy.NewDraft(next, 10).Revoked(policy.CertificateID{Serial: "1", Issuer: "2"}))
 	require.NoError(t, policy.NewDraft(next, 10).Apply(policy.RevokeCertificate(cert, "")))
 }
@@ -87,20 +85,20 @@ func TestRevocationWithLimitsTakesOnlyThat(t *testing.T) {
 	v := baseView(t)
 	alice := policy.MustPrincipal("user:alice")
 	d := policy.NewDraft(v, 2)
-	require.NoError(t, d.Apply(policy.RevokeRole(mustGrant(t, grantOf("user:alice", "b", "y", "x")))))
+	require.NoError(t, d.Apply(policy.RevokeRole(policytest.MustGrant(t, policytest.GrantOf("user:alice", "b", "y", "x")))))
 	require.Len(t, d.Record(alice).Grants, 2)
-	require.NoError(t, d.Apply(policy.RevokeRole(mustGrant(t, grantOf("user:alice", "b", "x")))), "what is not there is gone")
+	require.NoError(t, d.Apply(policy.RevokeRole(policytest.MustGrant(t, policytest.GrantOf("user:alice", "b", "x")))), "what is not there is gone")
 	require.Len(t, d.Record(alice).Grants, 2)
-	require.NoError(t, d.Apply(policy.RevokeRole(mustGrant(t, grantOf("user:alice", "b")))))
+	require.NoError(t, d.Apply(policy.RevokeRole(policytest.MustGrant(t, policytest.GrantOf("user:alice", "b")))))
 	require.NotNil(t, d.Record(alice))
 	require.Empty(t, d.Record(alice).Grants)
 }
 
 func TestAGrantAgainReplacesExpiryAndReason(t *testing.T) {
 	d := policy.NewDraft(baseView(t), 2)
-	spec := grantOf("user:alice", "b", "y", "x")
+	spec := policytest.GrantOf("user:alice", "b", "y", "x")
 	spec.Reason, spec.Expires = "new", "2030-01-01T00:00:00Z"
-	require.NoError(t, d.Apply(policy.GrantRole(mustGrant(t, spec))))
+	require.NoError(t, d.Apply(policy.GrantRole(policytest.MustGrant(t, spec))))
 	grants := d.Record(policy.MustPrincipal("user:alice")).Grants
 	require.Len(t, grants, 3)
 	require.Equal(t, "new", grants[1].Reason)
@@ -108,22 +106,22 @@ func TestAGrantAgainReplacesExpiryAndReason(t *testing.T) {
 }
 
 func TestChangesThatADraftRefuses(t *testing.T) {
-	self := mustRole(t, "a", policy.RoleSpec{Inherits: []string{"b"}})
+	self := policytest.MustRole(t, "a", policy.RoleSpec{Inherits: []string{"b"}})
 	for _, c := range []struct {
 		change policy.Change
 		field  string
 		cause  error
 	}{
-		{policy.GrantRole(mustGrant(t, grantOf("user:x", "none"))), "role", policy.ErrUnknownRole},
-		{policy.RevokeRole(mustGrant(t, grantOf("user:x", "none"))), "role", policy.ErrUnknownRole},
+		{policy.GrantRole(policytest.MustGrant(t, policytest.GrantOf("user:x", "none"))), "role", policy.ErrUnknownRole},
+		{policy.RevokeRole(policytest.MustGrant(t, policytest.GrantOf("user:x", "none"))), "role", policy.ErrUnknownRole},
 		{policy.GrantRole(policy.Grant{Role: "a"}), "principal", policy.ErrInvalid},
 		{policy.RevokeRole(policy.Grant{Role: "a"}), "principal", policy.ErrInvalid},
 		{policy.GrantRole(policy.Grant{Principal: policy.MustPrincipal("user:x"), Role: "no name"}), "role", policy.ErrMalformed},
-		{policy.GrantRole(policy.Grant{Principal: policy.MustPrincipal("user:x"), Role: "a", Expires: instant("9999-01-01T00:00:00Z")}), "expires", policy.ErrInvalid},
+		{policy.GrantRole(policy.Grant{Principal: policy.MustPrincipal("user:x"), Role: "a", Expires: policytest.Instant("9999-01-01T00:00:00Z")}), "expires", policy.ErrInvalid},
 		{policy.GrantRole(policy.Grant{Principal: policy.MustPrincipal("user:x"), Role: "a", Reason: "\xff"}), "reason", policy.ErrInvalid},
 		{policy.PutRole(nil, ""), "role", policy.ErrInvalid},
 		{policy.PutRole(self, ""), "inherits", policy.ErrCycle},
-		{policy.PutRole(mustRole(t, "n", policy.RoleSpec{Inherits: []string{"a", "none"}}), ""), "inherits[1]", policy.ErrUnknownRole},
+		{policy.PutRole(policytest.MustRole(t, "n", policy.RoleSpec{Inherits: []string{"a", "none"}}), ""), "inherits[1]", policy.ErrUnknownRole},
 		{policy.DeleteRole("none", ""), "role", policy.ErrUnknownRole},
 		{policy.DeleteRole("b", ""), "role", policy.ErrRoleInUse},
 		{policy.DeleteRole("a", ""), "role", policy.ErrRoleInUse},
@@ -165,9 +163,9 @@ func TestChangesOnOneLine(t *testing.T) {
 		change policy.Change
 		want   string
 	}{
-		{policy.GrantRole(mustGrant(t, grantOf("user:x", "a", "y/*", "z"))), "grant user:x a within y/*, z"},
-		{policy.RevokeRole(mustGrant(t, policy.GrantSpec{Principals: "user:*", Role: "a"})), "revoke user:* a"},
-		{policy.PutRole(mustRole(t, "r", policy.RoleSpec{}), ""), "put-role r"},
+		{policy.GrantRole(policytest.MustGrant(t, policytest.GrantOf("user:x", "a", "y/*", "z"))), "grant user:x a within y/*, z"},
+		{policy.RevokeRole(policytest.MustGrant(t, policy.GrantSpec{Principals: "user:*", Role: "a"})), "revoke user:* a"},
+		{policy.PutRole(policytest.MustRole(t, "r", policy.RoleSpec{}), ""), "put-role r"},
 		{policy.DeleteRole("r", ""), "delete-role r"},
 		{policy.RevokeCertificate(policy.CertificateID{SHA256: "ab"}, ""), "revoke-certificate ab"},
 		{policy.Change{Op: "x"}, "unknown change x"},
@@ -178,17 +176,17 @@ func TestChangesOnOneLine(t *testing.T) {
 
 // genChange draws a change of the small world, of those that a draft may well accept.
 func genChange(t *rapid.T) policy.Change {
-	role := rapid.SampledFrom(someRoles).Draw(t, "role")
+	role := rapid.SampledFrom(policytest.Roles).Draw(t, "role")
 	switch rapid.IntRange(0, 9).Draw(t, "op") {
 	case 0, 1:
-		spec := policy.RoleSpec{Inherits: genSubset(someRoles, 2).Draw(t, "inherits")}
+		spec := policy.RoleSpec{Inherits: policytest.GenSubset(policytest.Roles, 2).Draw(t, "inherits")}
 		r, err := spec.Role(role)
 		require.NoError(t, err)
 		return policy.PutRole(r, "")
 	case 2:
 		return policy.DeleteRole(role, "")
 	}
-	spec := genGrant(t, role)
+	spec := policytest.GenGrant(t, role)
 	revokes := rapid.Bool().Draw(t, "revokes")
 	if revokes && rapid.Bool().Draw(t, "all") {
 		spec.Within = nil
@@ -204,8 +202,8 @@ func genChange(t *rapid.T) policy.Change {
 // Many changes in one draft come to what they come to one by one, and are refused alike.
 func TestADraftOfManyChangesIsThatOfEach(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		v := newView(genFile(t))
-		before, step := v.lines(), v
+		v := policytest.NewView(policytest.GenFile(t))
+		before, step := v.Lines(), v
 		d := policy.NewDraft(v, 100)
 		for i := range rapid.IntRange(1, 30).Draw(t, "changes") {
 			c := genChange(t)
@@ -213,23 +211,23 @@ func TestADraftOfManyChangesIsThatOfEach(t *testing.T) {
 			want, err := one.Apply(c), d.Apply(c)
 			require.Equal(t, want, err, c.String())
 			if err != nil {
-				require.Equal(t, before, v.lines())
+				require.Equal(t, before, v.Lines())
 				return
 			}
-			step = step.commit(one)
+			step = step.Commit(one)
 			requireSameView(t, step, d)
 		}
-		require.Equal(t, step.lines(), v.commit(d).lines())
-		require.Equal(t, before, v.lines(), "the view stays as it was")
+		require.Equal(t, step.Lines(), v.Commit(d).Lines())
+		require.Equal(t, before, v.Lines(), "the view stays as it was")
 	})
 }
 
-func requireSameView(t *rapid.T, want *memView, d *policy.Draft) {
+func requireSameView(t *rapid.T, want *policytest.View, d *policy.Draft) {
 	require.ElementsMatch(t, texts(want.Patterns()), texts(d.Patterns()))
-	for _, name := range someRoles {
+	for _, name := range policytest.Roles {
 		require.ElementsMatch(t, slices.Collect(want.Holders(name)), slices.Collect(d.Holders(name)), name)
 	}
-	for _, p := range somePrincipals {
+	for _, p := range policytest.Principals {
 		who := policy.MustPrincipal(p)
 		a, b := want.Record(who), d.Record(who)
 		require.Equal(t, a == nil, b == nil)
@@ -251,16 +249,16 @@ func texts(grants []policy.Grant) []policy.GrantSpec {
 // take minutes.
 func TestADraftOfVeryManyChanges(t *testing.T) {
 	const many = 20_000
-	v := newView(&policy.File{Roles: map[string]*policy.Role{"r": mustRole(t, "r", policy.RoleSpec{})}})
+	v := policytest.NewView(&policyfile.File{Roles: map[string]*policy.Role{"r": policytest.MustRole(t, "r", policy.RoleSpec{})}})
 	var changes []policy.Change
 	for i := range many {
 		name := fmt.Sprintf("r%d", i)
-		changes = append(changes, policy.PutRole(mustRole(t, name, policy.RoleSpec{}), ""),
-			policy.GrantRole(mustGrant(t, policy.GrantSpec{Principals: fmt.Sprintf("user:%d/*", i), Role: "r"})),
-			policy.GrantRole(mustGrant(t, grantOf(fmt.Sprintf("user:%d", i), "r"))))
+		changes = append(changes, policy.PutRole(policytest.MustRole(t, name, policy.RoleSpec{}), ""),
+			policy.GrantRole(policytest.MustGrant(t, policy.GrantSpec{Principals: fmt.Sprintf("user:%d/*", i), Role: "r"})),
+			policy.GrantRole(policytest.MustGrant(t, policytest.GrantOf(fmt.Sprintf("user:%d", i), "r"))))
 	}
 	for i := range many {
-		changes = append(changes, policy.RevokeRole(mustGrant(t, policy.GrantSpec{Principals: fmt.Sprintf("user:%d/*", i), Role: "r"})))
+		changes = append(changes, policy.RevokeRole(policytest.MustGrant(t, policy.GrantSpec{Principals: fmt.Sprintf("user:%d/*", i), Role: "r"})))
 	}
 	for i := range many {
 		changes = append(changes, policy.DeleteRole(fmt.Sprintf("r%d", i), ""))

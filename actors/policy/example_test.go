@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 const examplePolicy = `
@@ -24,14 +25,14 @@ grants:
     role: order-writer
 `
 
-func ExampleParseFile() {
-	file, err := policy.ParseFile("policy.yaml", []byte(examplePolicy))
+func ExampleFile() {
+	file, err := policyfile.Parse("policy.yaml", []byte(examplePolicy))
 	if err != nil {
 		panic(err)
 	}
 	fmt.Println(len(file.Roles), "roles,", len(file.Grants), "grant")
 
-	_, err = policy.ParseFile("policy.yaml", []byte("roles:\n  a:\n    inherits: [b]\n"))
+	_, err = policyfile.Parse("policy.yaml", []byte("roles:\n  a:\n    inherits: [b]\n"))
 	fmt.Println(err)
 	// Output:
 	// 2 roles, 1 grant
@@ -39,7 +40,7 @@ func ExampleParseFile() {
 }
 
 func ExampleTable_Decide() {
-	file, _ := policy.ParseFile("policy.yaml", []byte(examplePolicy))
+	file, _ := policyfile.Parse("policy.yaml", []byte(examplePolicy))
 	table, _ := file.Table(1)
 	who := policy.MustPrincipal("spiffe://interlock.test/ns/shop/sa/web")
 	holds := table.Compile(table.Hold(who, nil, time.Now().UnixNano()))
@@ -57,7 +58,7 @@ func ExampleTable_Decide() {
 }
 
 func ExampleDecision_Explain() {
-	file, _ := policy.ParseFile("policy.yaml", []byte(examplePolicy))
+	file, _ := policyfile.Parse("policy.yaml", []byte(examplePolicy))
 	table, _ := file.Table(1)
 	who := policy.MustPrincipal("spiffe://interlock.test/ns/shop/sa/web")
 	holds := table.Compile(table.Hold(who, nil, time.Now().UnixNano()))

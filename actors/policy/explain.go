@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,10 +25,13 @@ type Explanation struct {
 	// role, from 0.
 	Permission *Permission
 	Number     int
+	// ConditionError is why the condition of Permission could not be evaluated, such as
+	// "no such property resource.properties.amount". It is nil unless Reason is [ReasonConditionError].
+	ConditionError error
 }
 
 // Explain says which role, by which grant and inheritance, and which permission decided.
-// It costs a search that is no matter for a hot path.
+// It searches the policy and may evaluate a condition again, which is too slow for a hot path.
 func (d *Decision) Explain() Explanation {
 	ex := Explanation{Allowed: d.Allowed, Reason: d.Reason, Revision: d.Revision}
 	if d.at == nil {
@@ -39,11 +45,62 @@ func (d *Decision) Explain() Explanation {
 			break
 		}
 	}
+	if d.failed != nil {
+		ex.ConditionError = d.conditionError()
+	}
 	ex.Grant = d.grant()
 	if ex.Grant != nil {
 		ex.Path = d.table.path(ex.Grant.Role, d.role)
 	}
 	return ex
+}
+
+// conditionError evaluates the condition again, at the time of the decision, so that a
+// decision does not have to keep the error.
+func (d *Decision) conditionError() error {
+	q := *d.failed
+	q.Now = func() time.Time { return time.Unix(0, d.Time).UTC() }
+	_, err := d.perm.When.eval(&conditionInput{query: &q})
+	if err == nil {
+		return nil
+	}
+	if missing := missingProperty(d.perm.When.text, q.Properties); missing != "" && strings.HasPrefix(err.Error(), "no such key: ") {
+		return fmt.Errorf("no such property %s", missing)
+	}
+	return err
+}
+
+var propertyPath = regexp.MustCompile(`\b(?:(?:principal|action|resource)\.properties|context)(?:\.\w+)+`)
+
+// missingProperty returns the first path to a property in the text that leads nowhere, up to
+// what is missing, such as "resource.properties.amount"; "" if there is none.
+func missingProperty(text string, p *Properties) string {
+	if p == nil {
+		p = &Properties{}
+	}
+	roots := map[string]map[string]any{
+		"principal.properties": p.Principal, "action.properties": p.Action, "resource.properties": p.Resource, "context": p.Context,
+	}
+	for _, path := range propertyPath.FindAllString(text, -1) {
+		for root, properties := range roots {
+			rest, ok := strings.CutPrefix(path, root+".")
+			if !ok {
+				continue
+			}
+			at := root
+			for step := range strings.SplitSeq(rest, ".") {
+				at += "." + step
+				value, known := properties[step]
+				if !known {
+					return at
+				}
+				if properties, ok = value.(map[string]any); !ok {
+					break
+				}
+			}
+		}
+	}
+	return ""
 }
 
 func (d *Decision) decidedBy(p *Permission) bool {
@@ -100,8 +157,9 @@ func (t *Table) path(from string, to int32) []string {
 		if t.numbers[s.name] == to {
 			var names []string
 			for ; s != nil; s = s.back {
-				names = append([]string{s.name}, names...)
+				names = append(names, s.name)
 			}
+			slices.Reverse(names)
 			return names
 		}
 		if role := t.Role(s.name); role != nil {
@@ -126,6 +184,9 @@ func (ex Explanation) String() string {
 	}
 	if ex.Permission != nil {
 		b.WriteString(" by role " + ex.Role + ", permission " + ex.Permission.String())
+	}
+	if ex.ConditionError != nil {
+		b.WriteString("; the condition failed: " + ex.ConditionError.Error())
 	}
 	if ex.Grant != nil {
 		b.WriteString("; granted to " + ex.Grant.Subject() + " as " + strings.Join(ex.Path, " → "))

@@ -86,7 +86,7 @@ func (p ResourcePattern) String() string { return p.text }
 // String returns the pattern's text; the zero pattern has none.
 func (p PrincipalPattern) String() string { return p.text }
 
-// IsZero reports whether p is the zero pattern, which matches nobody.
+// IsZero reports whether p is the zero pattern, which matches no principal.
 func (p PrincipalPattern) IsZero() bool { return p.text == "" }
 
 // Matches reports whether the pattern matches the action.

@@ -1,7 +1,6 @@
 package policy_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -9,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/internal/policytest"
 )
 
 // matchOracle says by recursion what a pattern matches.
@@ -33,36 +33,10 @@ func actionOracle(pattern, action string) bool {
 	return strings.HasPrefix(pattern, control) == strings.HasPrefix(action, control) && matchOracle(pattern, action, ":")
 }
 
-// names are all names of up to so many segments; alphabet and one that no pattern holds.
-func names(sep string, most int, alphabet ...string) []string {
-	alphabet = append(slices.Clone(alphabet), "other")
-	all, longest := alphabet, alphabet
-	for range most - 1 {
-		var longer []string
-		for _, head := range longest {
-			for _, seg := range alphabet {
-				longer = append(longer, head+sep+seg)
-			}
-		}
-		all, longest = append(slices.Clone(all), longer...), longer
-	}
-	return all
-}
-
-func genPattern(sep string, alphabet ...string) *rapid.Generator[string] {
-	return rapid.Custom(func(t *rapid.T) string {
-		segs := rapid.SliceOfN(rapid.SampledFrom(append(slices.Clone(alphabet), "*")), 0, 3).Draw(t, "segments")
-		if len(segs) == 0 || rapid.IntRange(0, 2).Draw(t, "rest") == 0 {
-			segs = append(segs, "**")
-		}
-		return strings.Join(segs, sep)
-	})
-}
-
 func TestResourcePatternsAgainstAllNames(t *testing.T) {
-	all := names("/", 5, "a", "b")
+	all := policytest.Names("/", 5, "a", "b")
 	rapid.Check(t, func(t *rapid.T) {
-		gen := genPattern("/", "a", "b")
+		gen := policytest.GenPattern("/", "a", "b")
 		p, err := policy.ParseResourcePattern(gen.Draw(t, "p"))
 		require.NoError(t, err)
 		q, err := policy.ParseResourcePattern(gen.Draw(t, "q"))
@@ -80,9 +54,9 @@ func TestResourcePatternsAgainstAllNames(t *testing.T) {
 }
 
 func TestActionPatternsAgainstAllNames(t *testing.T) {
-	all := names(":", 5, "interlock", "a")
+	all := policytest.Names(":", 5, "interlock", "a")
 	rapid.Check(t, func(t *rapid.T) {
-		gen := genPattern(":", "interlock", "a")
+		gen := policytest.GenPattern(":", "interlock", "a")
 		p, err := policy.ParseActionPattern(gen.Draw(t, "p"))
 		require.NoError(t, err)
 		q, err := policy.ParseActionPattern(gen.Draw(t, "q"))

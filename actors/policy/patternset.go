@@ -6,14 +6,14 @@ import "slices"
 // look through all for each. Their order means nothing.
 type patternSet struct {
 	grants []Grant
-	at     map[holding][]int32 // positions in grants
+	at     map[Holding][]int32 // positions in grants
 }
 
 // newPatternSet copies the grants.
 func newPatternSet(grants []Grant) *patternSet {
-	s := &patternSet{grants: slices.Clone(grants), at: make(map[holding][]int32, len(grants))}
+	s := &patternSet{grants: slices.Clone(grants), at: make(map[Holding][]int32, len(grants))}
 	for i := range s.grants {
-		h := s.grants[i].holding()
+		h := s.grants[i].Holding()
 		s.at[h] = append(s.at[h], int32(i))
 	}
 	return s
@@ -21,7 +21,7 @@ func newPatternSet(grants []Grant) *patternSet {
 
 // put adds a grant, or replaces the same one.
 func (s *patternSet) put(g *Grant) {
-	h := g.holding()
+	h := g.Holding()
 	for _, i := range s.at[h] {
 		if s.grants[i].Same(g) {
 			s.grants[i] = *g
@@ -35,11 +35,11 @@ func (s *patternSet) put(g *Grant) {
 // take removes what the revocation takes.
 func (s *patternSet) take(revocation *Grant) {
 	for {
-		i := slices.IndexFunc(s.at[revocation.holding()], func(i int32) bool { return revocation.revokes(s.grants[i]) })
+		i := slices.IndexFunc(s.at[revocation.Holding()], func(i int32) bool { return revocation.revokes(s.grants[i]) })
 		if i < 0 {
 			return
 		}
-		s.remove(s.at[revocation.holding()][i])
+		s.remove(s.at[revocation.Holding()][i])
 	}
 }
 
@@ -48,7 +48,7 @@ func (s *patternSet) remove(i int32) {
 	last := int32(len(s.grants) - 1)
 	s.forget(i)
 	if i != last {
-		moved := s.grants[last].holding()
+		moved := s.grants[last].Holding()
 		s.at[moved][slices.Index(s.at[moved], last)] = i
 		s.grants[i] = s.grants[last]
 	}
@@ -58,7 +58,7 @@ func (s *patternSet) remove(i int32) {
 
 // forget takes a position out of the index.
 func (s *patternSet) forget(i int32) {
-	h := s.grants[i].holding()
+	h := s.grants[i].Holding()
 	left := slices.DeleteFunc(s.at[h], func(j int32) bool { return j == i })
 	if len(left) == 0 {
 		delete(s.at, h)

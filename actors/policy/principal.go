@@ -75,7 +75,7 @@ func MustPrincipal(s string) Principal {
 // String returns the identity's text; the zero Principal has none.
 func (p Principal) String() string { return p.id }
 
-// IsZero reports whether p is the zero Principal, which names nobody.
+// IsZero reports whether p is the zero Principal, which names no identity.
 func (p Principal) IsZero() bool { return p.id == "" }
 
 // MarshalText implements [encoding.TextMarshaler].
@@ -83,7 +83,7 @@ func (p Principal) MarshalText() ([]byte, error) { return []byte(p.id), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler] by [ParsePrincipal].
 func (p *Principal) UnmarshalText(b []byte) error {
-	parsed, err := ParsePrincipal(string(b))
+	parsed, err := principalOf(string(b))
 	if err != nil {
 		return err
 	}

@@ -45,36 +45,51 @@ type Role struct {
 	permissions []Permission
 }
 
-// NewRole checks and copies its arguments. Inherited roles are named, not resolved: that
-// they exist, and that no cycle comes of them, is checked where the role is put.
+// NewRole checks and copies its arguments. Inherited roles are names only: that they exist
+// and form no cycle is checked where the role is put into a policy. Every error but that of
+// the name is a [*FieldError]; errors wrap [ErrMalformed] or [ErrInvalid].
 func NewRole(name string, inherits []string, permissions []Permission) (*Role, error) {
 	if err := CheckRoleName(name); err != nil {
 		return nil, err
 	}
+	var f faults
+	checkInherits(inherits, &f)
 	r := &Role{name: name, inherits: slices.Clone(inherits), permissions: slices.Clone(permissions)}
-	for i, parent := range r.inherits {
-		if err := CheckRoleName(parent); err != nil {
-			return nil, &FieldError{Field: fmt.Sprintf("inherits[%d]", i), Err: err}
-		}
-		if slices.Contains(r.inherits[:i], parent) {
-			return nil, &FieldError{Field: fmt.Sprintf("inherits[%d]", i), Err: fmt.Errorf("%w: role %q is inherited twice", ErrInvalid, parent)}
-		}
-	}
 	for i := range r.permissions {
 		p := &r.permissions[i]
-		field := fmt.Sprintf("permissions[%d]", i)
-		if p.Effect != Allow && p.Effect != Deny {
-			return nil, &FieldError{Field: field + ".effect", Err: fmt.Errorf("%w: effect %d is neither allow nor deny", ErrInvalid, p.Effect)}
-		}
-		if len(p.Actions) == 0 {
-			return nil, &FieldError{Field: field + ".actions", Err: fmt.Errorf("%w: a permission needs at least one action pattern", ErrInvalid)}
-		}
-		if len(p.Resources) == 0 {
-			return nil, &FieldError{Field: field + ".resources", Err: fmt.Errorf("%w: a permission needs at least one resource pattern", ErrInvalid)}
-		}
+		p.check(fmt.Sprintf("permissions[%d].", i), &f)
 		p.Actions, p.Resources = slices.Clone(p.Actions), slices.Clone(p.Resources)
 	}
+	if len(f) > 0 {
+		return nil, f.first()
+	}
 	return r, nil
+}
+
+// checkInherits rejects names that are malformed or stand twice.
+func checkInherits(inherits []string, f *faults) {
+	seen := make(map[string]bool, len(inherits))
+	for i, parent := range inherits {
+		if err := CheckRoleName(parent); err != nil {
+			f.add(fmt.Sprintf("inherits[%d]", i), err)
+		} else if seen[parent] {
+			f.addf(fmt.Sprintf("inherits[%d]", i), "role %q is inherited twice", parent)
+		}
+		seen[parent] = true
+	}
+}
+
+// check rejects an unknown effect and empty lists of patterns.
+func (p *Permission) check(at string, f *faults) {
+	if p.Effect != Allow && p.Effect != Deny {
+		f.addf(at+"effect", "effect %d is neither allow nor deny", p.Effect)
+	}
+	if len(p.Actions) == 0 {
+		f.addf(at+"actions", "a permission needs at least one action pattern")
+	}
+	if len(p.Resources) == 0 {
+		f.addf(at+"resources", "a permission needs at least one resource pattern")
+	}
 }
 
 // CheckRoleName says whether s can name a role: 1 to [MaxRoleName] of [A-Za-z0-9_.-].
@@ -107,7 +122,7 @@ type Grant struct {
 	Within []ResourcePattern
 	// Expires is the instant from which on the grant gives nothing; zero means never.
 	Expires time.Time
-	// Reason is for people: why it was given.
+	// Reason says why the grant was given. It is not evaluated.
 	Reason string
 }
 
@@ -122,8 +137,8 @@ func (g *Grant) Subject() string {
 // Exact reports whether the grant names one principal.
 func (g *Grant) Exact() bool { return !g.Principal.IsZero() }
 
-// ExpiredAt reports whether the grant gives nothing any more at the instant now, in
-// nanoseconds of Unix time.
+// ExpiredAt reports whether the grant has expired at the instant now, in nanoseconds of Unix
+// time.
 func (g *Grant) ExpiredAt(now int64) bool {
 	return !g.Expires.IsZero() && g.Expires.UnixNano() <= now
 }
@@ -139,47 +154,79 @@ func (g *Grant) Equal(h *Grant) bool {
 	return g.Same(h) && g.Expires.Equal(h.Expires) && g.Reason == h.Reason
 }
 
+// fewLimits is up to how many limits of a grant comparing each with each is cheapest.
+const fewLimits = 8
+
+// sameWithin reports whether both have the same limits, in any order. Neither has one twice.
 func sameWithin(a, b []ResourcePattern) bool {
 	if len(a) != len(b) {
 		return false
 	}
+	if len(a) <= fewLimits {
+		for _, p := range a {
+			if !slices.Contains(b, p) {
+				return false
+			}
+		}
+		return true
+	}
+	in := make(map[ResourcePattern]bool, len(b))
+	for _, p := range b {
+		in[p] = true
+	}
 	for _, p := range a {
-		if !slices.Contains(b, p) {
+		if !in[p] {
 			return false
 		}
 	}
 	return true
 }
 
-func (g *Grant) check() error {
+// Check rejects a grant that no policy may have. It does not check that the role exists.
+// The error is a [*FieldError] and wraps [ErrInvalid] or [ErrMalformed].
+func (g *Grant) Check() error { return g.problems().first() }
+
+func (g *Grant) problems() (f faults) {
 	if g.Principal.IsZero() == g.Principals.IsZero() {
-		return &FieldError{Field: "principal", Err: fmt.Errorf("%w: a grant needs either principal or principals", ErrInvalid)}
+		f.addf("principal", "a grant needs either principal or principals")
 	}
-	if err := CheckRoleName(g.Role); err != nil {
-		return &FieldError{Field: "role", Err: err}
-	}
-	for i, w := range g.Within {
-		if slices.Contains(g.Within[:i], w) {
-			return &FieldError{Field: fmt.Sprintf("within[%d]", i), Err: fmt.Errorf("%w: %q stands there twice", ErrInvalid, w)}
-		}
-	}
+	f.add("role", CheckRoleName(g.Role))
+	checkLimits(g.Within, &f)
 	if !g.Expires.IsZero() {
-		if err := checkExpiry(g.Expires); err != nil {
-			return &FieldError{Field: "expires", Err: err}
-		}
+		f.add("expires", checkExpiry(g.Expires))
 	}
-	return checkReason(g.Reason)
+	if err := checkReason(g.Reason); err != nil {
+		f = append(f, err)
+	}
+	return f
 }
 
-func checkReason(reason string) error {
+// checkLimits rejects limits that stand twice. A zero pattern is one that did not parse.
+func checkLimits(within []ResourcePattern, f *faults) {
+	var seen map[ResourcePattern]bool
+	if len(within) > fewLimits {
+		seen = make(map[ResourcePattern]bool, len(within))
+	}
+	for i, w := range within {
+		twice := seen[w] || seen == nil && slices.Contains(within[:i], w)
+		if twice && w.text != "" {
+			f.addf(fmt.Sprintf("within[%d]", i), "%q stands twice", w)
+		}
+		if seen != nil {
+			seen[w] = true
+		}
+	}
+}
+
+func checkReason(reason string) *FieldError {
 	if len(reason) > MaxReason || !utf8.ValidString(reason) {
 		return &FieldError{Field: "reason", Err: fmt.Errorf("%w: a reason is valid UTF-8 of at most %d bytes", ErrInvalid, MaxReason)}
 	}
 	return nil
 }
 
-// checkExpiry refuses instants that do not fit into nanoseconds of Unix time, in which
-// [Grant.ExpiredAt] compares them: they would come round to another century.
+// checkExpiry rejects instants that overflow nanoseconds of Unix time, in which
+// [Grant.ExpiredAt] compares them.
 func checkExpiry(t time.Time) error {
 	if year := t.UTC().Year(); year < 1970 || year > 2261 {
 		return fmt.Errorf("%w: the year %d is not between 1970 and 2261; leave expires out for a grant without end", ErrInvalid, year)
@@ -189,7 +236,7 @@ func checkExpiry(t time.Time) error {
 
 // Record is what the store keeps of one principal: its exact grants and the revision of
 // the last change to them. A principal whose last grant was taken keeps an empty record,
-// so that nobody mistakes it for one that never had any. Records are immutable.
+// so that it differs from a principal that never had any. Records are immutable.
 type Record struct {
 	Revision uint64
 	Grants   []Grant

@@ -10,6 +10,8 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/internal/policytest"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 // TestScenarios runs testdata/*.txt; -rewrite writes the expected output anew. The
@@ -25,7 +27,7 @@ func TestScenarios(t *testing.T) {
 		if !strings.HasSuffix(path, ".txt") {
 			return
 		}
-		s := &scenario{view: newView(&policy.File{})}
+		s := &scenario{view: policytest.NewView(&policyfile.File{})}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "policy":
@@ -35,7 +37,7 @@ func TestScenarios(t *testing.T) {
 			case "apply":
 				return s.apply(t, d)
 			case "export":
-				return s.view.lines()
+				return s.view.Lines()
 			}
 			t.Fatalf("unknown command %q", d.Cmd)
 			return ""
@@ -43,19 +45,15 @@ func TestScenarios(t *testing.T) {
 	})
 }
 
-type scenario struct{ view *memView }
+type scenario struct{ view *policytest.View }
 
 func (s *scenario) load(d *datadriven.TestData) string {
-	f, err := policy.ParseFile("policy.yaml", []byte(d.Input))
+	f, err := policyfile.Parse("policy.yaml", []byte(d.Input))
 	if err != nil {
 		return err.Error()
 	}
-	s.view = newView(f)
+	s.view = policytest.NewView(f)
 	return fmt.Sprintf("%d roles, %d grants", len(f.Roles), len(f.Grants))
-}
-
-func (s *scenario) file() *policy.File {
-	return &policy.File{Roles: s.view.roles, Grants: s.view.grants()}
 }
 
 func (s *scenario) decide(t *testing.T, d *datadriven.TestData) string {
@@ -67,7 +65,7 @@ func (s *scenario) decide(t *testing.T, d *datadriven.TestData) string {
 	d.MaybeScanArgs(t, "now", &now)
 	q := &policy.Query{
 		Principal: policy.MustPrincipal(principal), Action: action, Resource: resource,
-		Now: func() time.Time { return instant(now) },
+		Now: func() time.Time { return policytest.Instant(now) },
 	}
 	if d.Input != "" {
 		q.Properties = &policy.Properties{}
@@ -75,7 +73,7 @@ func (s *scenario) decide(t *testing.T, d *datadriven.TestData) string {
 			t.Fatal(err)
 		}
 	}
-	decision := decideIn(t, s.file(), q, instant(now))
+	decision := policytest.DecideIn(t, s.view.File(), q, policytest.Instant(now))
 	ex := decision.Explain()
 	out := ex.String()
 	if ex.Permission != nil {
@@ -85,7 +83,7 @@ func (s *scenario) decide(t *testing.T, d *datadriven.TestData) string {
 }
 
 func (s *scenario) apply(t *testing.T, d *datadriven.TestData) string {
-	draft := policy.NewDraft(s.view, s.view.revision+1)
+	draft := policy.NewDraft(s.view, s.view.Revision()+1)
 	for line := range strings.SplitSeq(d.Input, "\n") {
 		spec, err := decodeChange(line)
 		if err != nil {
@@ -99,6 +97,6 @@ func (s *scenario) apply(t *testing.T, d *datadriven.TestData) string {
 			return "refused: " + err.Error()
 		}
 	}
-	s.view = s.view.commit(draft)
-	return fmt.Sprintf("revision %d", s.view.revision)
+	s.view = s.view.Commit(draft)
+	return fmt.Sprintf("revision %d", s.view.Revision())
 }

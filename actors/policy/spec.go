@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,20 +39,16 @@ type GrantSpec struct {
 // faults collects the errors of one role or one grant, each with its field.
 type faults []*FieldError
 
+// add adds an error in field, or below it if the error names a field itself.
 func (f *faults) add(field string, err error) {
 	if err != nil {
-		e, _ := At(field, err).(*FieldError)
-		*f = append(*f, e)
+		*f = append(*f, At(field, err))
 	}
 }
 
-// addField adds an error that names its field already, or lies in field.
-func (f *faults) addField(field string, err error) {
-	if e, ok := err.(*FieldError); ok {
-		*f = append(*f, e)
-		return
-	}
-	f.add(field, err)
+// addf adds an error that wraps [ErrInvalid].
+func (f *faults) addf(field, format string, args ...any) {
+	f.add(field, fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...)))
 }
 
 // first returns the first of the errors, nil if there is none.
@@ -62,21 +59,23 @@ func (f faults) first() error {
 	return f[0]
 }
 
-// Role checks the specification and makes the role of that name; s.Name has to be empty
-// or the same. Every error is a [*FieldError] with a path such as
-// "permissions[1].actions[0]", and wraps [ErrInvalid], [ErrMalformed] or [ErrCondition].
+// Role checks the specification and makes the role of that name. s.Name must be empty or
+// the same. Every error is a [*FieldError] with a path such as "permissions[1].actions[0]",
+// and wraps [ErrInvalid], [ErrMalformed] or [ErrCondition]. Role returns the first error;
+// [RoleSpec.Build] returns all of them.
 func (s RoleSpec) Role(name string) (*Role, error) {
-	r, f := s.build(name)
-	return r, f.first()
+	r, f := s.Build(name)
+	return r, faults(f).first()
 }
 
-func (s RoleSpec) build(name string) (*Role, faults) {
+// Build is [RoleSpec.Role] with all errors. The role is nil if there is any.
+func (s RoleSpec) Build(name string) (*Role, []*FieldError) {
 	var f faults
 	if s.Name != "" && s.Name != name {
-		f.add("name", fmt.Errorf("%w: role %q is called %q inside", ErrInvalid, name, s.Name))
+		f.addf("name", "role %q has the name %q inside", name, s.Name)
 	}
-	_, err := NewRole(name, s.Inherits, nil)
-	f.addField("name", err)
+	f.add("name", CheckRoleName(name))
+	checkInherits(s.Inherits, &f)
 	permissions := make([]Permission, len(s.Permissions))
 	for i := range s.Permissions {
 		permissions[i] = s.Permissions[i].build(fmt.Sprintf("permissions[%d].", i), &f)
@@ -84,9 +83,7 @@ func (s RoleSpec) build(name string) (*Role, faults) {
 	if len(f) > 0 {
 		return nil, f
 	}
-	r, err := NewRole(name, s.Inherits, permissions)
-	f.addField("name", err)
-	return r, f
+	return &Role{name: name, inherits: slices.Clone(s.Inherits), permissions: permissions}, nil
 }
 
 func (s *PermissionSpec) build(at string, f *faults) Permission {
@@ -96,16 +93,11 @@ func (s *PermissionSpec) build(at string, f *faults) Permission {
 	case "deny":
 		p.Effect = Deny
 	default:
-		f.add(at+"effect", fmt.Errorf("%w: %q is neither allow nor deny", ErrInvalid, s.Effect))
+		f.addf(at+"effect", "%q is neither allow nor deny", s.Effect)
 	}
 	p.Actions = parseAll(s.Actions, at+"actions", ParseActionPattern, f)
 	p.Resources = parseAll(s.Resources, at+"resources", ParseResourcePattern, f)
-	if len(s.Actions) == 0 {
-		f.add(at+"actions", fmt.Errorf("%w: a permission needs at least one action pattern", ErrInvalid))
-	}
-	if len(s.Resources) == 0 {
-		f.add(at+"resources", fmt.Errorf("%w: a permission needs at least one resource pattern", ErrInvalid))
-	}
+	p.check(at, f)
 	if s.When != "" {
 		when, err := ParseCondition(s.When)
 		f.add(at+"when", err)
@@ -128,24 +120,22 @@ func parseAll[T any](texts []string, field string, parse func(string) (T, error)
 	return parsed
 }
 
-// Grant checks the specification and makes the grant. That its role exists is checked
-// where the grant is put. Every error is a [*FieldError], and wraps [ErrInvalid] or
-// [ErrMalformed].
+// Grant checks the specification and makes the grant. It does not check that the role
+// exists. Every error is a [*FieldError], and wraps [ErrInvalid] or [ErrMalformed]. Grant
+// returns the first error; [GrantSpec.Build] returns all of them.
 func (s GrantSpec) Grant() (Grant, error) {
-	g, f := s.build()
-	if len(f) > 0 {
-		return Grant{}, f.first()
-	}
-	return g, nil
+	g, f := s.Build()
+	return g, faults(f).first()
 }
 
-func (s *GrantSpec) build() (Grant, faults) {
+// Build is [GrantSpec.Grant] with all errors. The grant is zero if there is any.
+func (s GrantSpec) Build() (Grant, []*FieldError) {
 	var f faults
-	var err error
 	g := Grant{Role: s.Role, Reason: s.Reason}
+	var err error
 	switch {
 	case s.Principal != "" && s.Principals != "":
-		f.add("principals", fmt.Errorf("%w: a grant has principal or principals, not both", ErrInvalid))
+		f.addf("principals", "a grant has principal or principals, not both")
 	case s.Principals != "":
 		g.Principals, err = ParsePrincipalPattern(s.Principals)
 		f.add("principals", err)
@@ -153,28 +143,35 @@ func (s *GrantSpec) build() (Grant, faults) {
 		g.Principal, err = ParsePrincipal(s.Principal)
 		f.add("principal", err)
 	}
-	if s.Role != "" {
-		f.add("role", CheckRoleName(s.Role))
-	}
+	named := len(f) == 0
 	g.Within = parseAll(s.Within, "within", ParseResourcePattern, &f)
 	if s.Expires != "" {
-		g.Expires, err = parseExpiry(s.Expires)
+		g.Expires, err = ParseExpiry(s.Expires)
 		f.add("expires", err)
 	}
-	if len(f) == 0 {
-		f.addField("role", g.check())
+	for _, e := range g.problems() {
+		if named || e.Field != "principal" {
+			f = append(f, e)
+		}
 	}
-	return g, f
+	if len(f) > 0 {
+		return Grant{}, f
+	}
+	return g, nil
 }
 
-// parseExpiry reads an instant of RFC 3339, to the letter: package time lets pass an hour
-// of one digit and a comma before the fraction.
-func parseExpiry(text string) (time.Time, error) {
+// ParseExpiry reads the expiry of a grant, an instant of RFC 3339 in the years 1970 to 2261,
+// and returns it in UTC. It is stricter than package time, which accepts an hour of one
+// digit and a comma before the fraction. The error wraps [ErrInvalid].
+func ParseExpiry(text string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil || text[len("2027-01-01T00")] != ':' || strings.Contains(text, ",") {
-		return time.Time{}, fmt.Errorf("%w: %q is no instant such as 2027-01-01T00:00:00Z", ErrInvalid, text)
+		return time.Time{}, fmt.Errorf("%w: %q is not an instant such as 2027-01-01T00:00:00Z", ErrInvalid, text)
 	}
-	return t.UTC(), checkExpiry(t)
+	if err := checkExpiry(t); err != nil {
+		return time.Time{}, err
+	}
+	return t.UTC(), nil
 }
 
 // SpecOfRole writes the role as a specification with its name.

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/internal/policytest"
 )
 
 func requireField(t *testing.T, err error, field string, cause error) {
@@ -19,7 +20,7 @@ func requireField(t *testing.T, err error, field string, cause error) {
 }
 
 func TestRoleSpecsThatAreRefused(t *testing.T) {
-	good := allow("a", "b")
+	good := policytest.Allow("a", "b")
 	for _, c := range []struct {
 		name  string
 		spec  policy.RoleSpec
@@ -31,9 +32,9 @@ func TestRoleSpecsThatAreRefused(t *testing.T) {
 		{"r", policy.RoleSpec{Name: "s"}, "name", policy.ErrInvalid},
 		{"r", policy.RoleSpec{Inherits: []string{"a", ""}}, "inherits[1]", policy.ErrMalformed},
 		{"r", policy.RoleSpec{Inherits: []string{"a", "a"}}, "inherits[1]", policy.ErrInvalid},
-		{"r", policy.RoleSpec{Permissions: []policy.PermissionSpec{good, allow("a *b", "c")}}, "permissions[1].actions[1]", policy.ErrMalformed},
-		{"r", policy.RoleSpec{Permissions: []policy.PermissionSpec{allow("a", "")}}, "permissions[0].resources", policy.ErrInvalid},
-		{"r", policy.RoleSpec{Permissions: []policy.PermissionSpec{allow("", "a")}}, "permissions[0].actions", policy.ErrInvalid},
+		{"r", policy.RoleSpec{Permissions: []policy.PermissionSpec{good, policytest.Allow("a *b", "c")}}, "permissions[1].actions[1]", policy.ErrMalformed},
+		{"r", policy.RoleSpec{Permissions: []policy.PermissionSpec{policytest.Allow("a", "")}}, "permissions[0].resources", policy.ErrInvalid},
+		{"r", policy.RoleSpec{Permissions: []policy.PermissionSpec{policytest.Allow("", "a")}}, "permissions[0].actions", policy.ErrInvalid},
 		{"r", policy.RoleSpec{Permissions: []policy.PermissionSpec{{Effect: "Allow", Actions: []string{"a"}, Resources: []string{"a"}}}}, "permissions[0].effect", policy.ErrInvalid},
 		{"r", policy.RoleSpec{Permissions: []policy.PermissionSpec{{When: "1", Actions: []string{"a"}, Resources: []string{"a"}}}}, "permissions[0].when", policy.ErrCondition},
 	} {
@@ -92,11 +93,11 @@ func TestGrantSpecsThatAreRefused(t *testing.T) {
 }
 
 func TestGrantsExpireAtTheInstant(t *testing.T) {
-	g := mustGrant(t, policy.GrantSpec{Principal: "user:a", Role: "r", Expires: "2027-01-01T01:00:00.5+01:00"})
+	g := policytest.MustGrant(t, policy.GrantSpec{Principal: "user:a", Role: "r", Expires: "2027-01-01T01:00:00.5+01:00"})
 	require.Equal(t, "2027-01-01T00:00:00.5Z", policy.SpecOfGrant(&g).Expires)
 	require.False(t, g.ExpiredAt(g.Expires.UnixNano()-1))
 	require.True(t, g.ExpiredAt(g.Expires.UnixNano()))
-	last := mustGrant(t, policy.GrantSpec{Principal: "user:a", Role: "r", Expires: "2261-12-31T23:59:59Z"})
+	last := policytest.MustGrant(t, policy.GrantSpec{Principal: "user:a", Role: "r", Expires: "2261-12-31T23:59:59Z"})
 	require.False(t, last.ExpiredAt(g.Expires.UnixNano()))
 	g.Expires = last.Expires
 	require.True(t, g.Same(&last))
@@ -105,7 +106,7 @@ func TestGrantsExpireAtTheInstant(t *testing.T) {
 
 func TestSpecsOfAnyRoleAndGrant(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := genFile(t)
+		f := policytest.GenFile(t)
 		for name, r := range f.Roles {
 			again, err := policy.SpecOfRole(r).Role(name)
 			require.NoError(t, err)

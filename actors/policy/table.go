@@ -85,17 +85,12 @@ func (t *Table) replaceRoles(changed map[string]*Role) {
 			numbers[name] = t.place(role)
 		}
 	}
-	t.reach = make([]roleSet, len(t.roles))
-	for n, role := range t.roles {
-		if role != nil {
-			t.close(int32(n))
-		}
-	}
+	t.close()
 	t.index = newIndex(t.roles)
 }
 
-// place finds a number for a new role: one that a deleted role left, for nobody holds
-// that any more, or the next.
+// place finds a number for a new role: that of a deleted role, which no principal holds, or
+// the next.
 func (t *Table) place(role *Role) int32 {
 	if n := slices.Index(t.roles, nil); n >= 0 {
 		t.roles[n] = role
@@ -105,19 +100,27 @@ func (t *Table) place(role *Role) int32 {
 	return int32(len(t.roles) - 1)
 }
 
-// close computes what role n reaches. Roles have no cycles, so the recursion ends.
-func (t *Table) close(n int32) roleSet {
-	if t.reach[n] != nil {
-		return t.reach[n]
-	}
-	set := roleSet{}.with(n)
-	for _, parent := range t.roles[n].inherits {
-		if p, ok := t.numbers[parent]; ok {
-			set = set.union(t.close(p))
+// close computes what each role reaches. Roles have no cycles.
+func (t *Table) close() {
+	t.reach = make([]roleSet, len(t.roles))
+	w := Inheritance{Parents: parentsIn(t.Role), Visit: func(name string) {
+		n, known := t.numbers[name]
+		if !known {
+			return
+		}
+		set := roleSet{}.with(n)
+		for _, parent := range t.roles[n].inherits {
+			if p, ok := t.numbers[parent]; ok {
+				set = set.union(t.reach[p])
+			}
+		}
+		t.reach[n] = set
+	}}
+	for _, role := range t.roles {
+		if role != nil {
+			w.Walk(role.name)
 		}
 	}
-	t.reach[n] = set
-	return set
 }
 
 // Revision returns the revision that the table was made for.
@@ -164,60 +167,6 @@ func (t *Table) HasPatternGrant(p Principal) bool {
 	found := false
 	t.matcher.match(p, func(*Grant) { found = true })
 	return found
-}
-
-// CheckRoles refuses roles that inherit what does not exist, or each other in a cycle:
-// the error wraps [ErrUnknownRole] or is a [*CycleError], within a [*FieldError].
-func CheckRoles(roles map[string]*Role) error {
-	names := make([]string, 0, len(roles))
-	for name := range roles {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	lookup := func(name string) *Role { return roles[name] }
-	for _, name := range names {
-		if err := checkInheritance(roles[name], lookup); err != nil {
-			return At("roles."+name, err)
-		}
-	}
-	return nil
-}
-
-// checkInheritance walks all that role inherits.
-func checkInheritance(role *Role, lookup func(string) *Role) error {
-	for i, parent := range role.inherits {
-		if lookup(parent) == nil && parent != role.name {
-			return &FieldError{Field: fmt.Sprintf("inherits[%d]", i), Err: fmt.Errorf("%w %q", ErrUnknownRole, parent)}
-		}
-	}
-	done := map[string]bool{}
-	var path []string
-	var visit func(name string) error
-	visit = func(name string) error {
-		if name == role.name && len(path) > 0 {
-			return &FieldError{Field: "inherits", Err: &CycleError{Roles: slices.Clone(path)}}
-		}
-		if done[name] {
-			return nil
-		}
-		done[name] = true
-		r := lookup(name)
-		if name == role.name {
-			r = role
-		}
-		if r == nil {
-			return nil
-		}
-		path = append(path, name)
-		for _, parent := range r.inherits {
-			if err := visit(parent); err != nil {
-				return err
-			}
-		}
-		path = path[:len(path)-1]
-		return nil
-	}
-	return visit(role.name)
 }
 
 // patternMatcher finds the grants whose pattern matches a principal, by a trie.

@@ -1,7 +1,6 @@
 package race
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -11,7 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/interlock-authz/interlock/internal/strictyaml"
 )
 
 // ErrTarget is wrapped by what is wrong with a target.
@@ -140,23 +141,14 @@ func LoadTarget(path string) (*Target, error) {
 		return nil, err
 	}
 	t := &Target{}
-	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(t); err != nil {
-		return nil, fmt.Errorf("%w: %s", ErrTarget, located(path, err))
+	if err := strictyaml.DecodeWithAliases(text, t); err != nil {
+		return nil, fmt.Errorf("%w: %s:%s", ErrTarget, path, strings.ReplaceAll(err.Error(), "\n", "\n"+path+":"))
 	}
 	t.resolve(filepath.Dir(path))
 	if err := t.Check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return t, nil
-}
-
-// located says where in a file an error of the decoder stands.
-func located(path string, err error) string {
-	if at, ok := errors.AsType[yaml.Error](err); ok && at.GetToken() != nil {
-		p := at.GetToken().Position
-		return fmt.Sprintf("%s:%d:%d: %s", path, p.Line, p.Column, at.GetMessage())
-	}
-	return path + ": " + err.Error()
 }
 
 // Write writes the target into a file, as [LoadTarget] reads it. Names of files are

@@ -17,7 +17,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/oplog"
-	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -107,7 +107,7 @@ func openEngine(dir string, log *slog.Logger) (*actors.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := policy.ParseFile(path, text)
+	file, err := policyfile.Parse(path, text)
 	if err != nil {
 		return nil, err
 	}

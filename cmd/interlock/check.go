@@ -110,15 +110,10 @@ func (q *question) offline(out io.Writer, asked *policy.Query) error {
 	if err != nil {
 		return err
 	}
-	record := &policy.Record{}
-	for _, g := range file.Grants {
-		if g.Principal == asked.Principal {
-			record.Grants = append(record.Grants, g)
-		}
-	}
+	record := file.View(0).Record(asked.Principal)
 	now := time.Now().UnixNano()
 	d := table.Decide(table.Compile(table.Hold(asked.Principal, record, now)), asked)
-	d.Concern(record, now)
+	d.AttachRecord(record, now)
 	if q.explain {
 		return say(out, d.Allowed, d.Explain().String())
 	}

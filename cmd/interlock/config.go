@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
@@ -10,14 +9,15 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
+	"github.com/interlock-authz/interlock/internal/strictyaml"
 )
 
 // config is the configuration file of serve; flags go over it.
@@ -217,22 +217,18 @@ log:
   format: text           # text, json
 `
 
-// load reads the file over the defaults. Unknown keys are errors with their line.
+// load reads the file over the defaults. It reports all errors, each with its place.
 func (c *config) load(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	err = yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c)
-	if err == nil || errors.Is(err, io.EOF) {
+	err = strictyaml.Decode(data, c)
+	if err == nil || errors.Is(err, strictyaml.ErrEmpty) {
 		return nil
 	}
-	place, text := path, err.Error()
-	if located, ok := errors.AsType[yaml.Error](err); ok && located.GetToken() != nil {
-		at := located.GetToken().Position
-		place, text = fmt.Sprintf("%s:%d:%d", path, at.Line, at.Column), located.GetMessage()
-	}
-	return hint(fmt.Errorf("%s: %s", place, text), "interlock serve --help shows a whole example")
+	text := path + ":" + strings.ReplaceAll(err.Error(), "\n", "\n"+path+":")
+	return hint(errors.New(text), "interlock serve --help shows a whole example")
 }
 
 // check rejects a server without a certificate, with two, or without CAs of clients.
@@ -294,7 +290,7 @@ func (c *config) logger(w io.Writer) *slog.Logger {
 }
 
 // startPolicy returns the roles and grants that a new store begins with.
-func (c *config) startPolicy() (*policy.File, error) {
+func (c *config) startPolicy() (*policyfile.File, error) {
 	switch {
 	case c.Policy != "":
 		return readPolicy(c.Policy)
@@ -305,16 +301,16 @@ func (c *config) startPolicy() (*policy.File, error) {
 		"name the first administrator: --bootstrap-admin spiffe://trust-domain/name")
 }
 
-func readPolicy(path string) (*policy.File, error) {
+func readPolicy(path string) (*policyfile.File, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return policy.ParseFile(path, data)
+	return policyfile.Parse(path, data)
 }
 
 // bootstrapPolicy gives one principal full rights, and nothing to anybody else.
-func bootstrapPolicy(id string) (*policy.File, error) {
+func bootstrapPolicy(id string) (*policyfile.File, error) {
 	who, err := policy.ParsePrincipal(id)
 	if err != nil {
 		return nil, fmt.Errorf("bootstrap-admin: %w", err)
@@ -325,7 +321,7 @@ func bootstrapPolicy(id string) (*policy.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &policy.File{
+	return &policyfile.File{
 		Roles:  map[string]*policy.Role{"admin": role},
 		Grants: []policy.Grant{{Principal: who, Role: "admin", Reason: "bootstrap"}},
 	}, nil

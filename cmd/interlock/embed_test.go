@@ -20,6 +20,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -28,7 +29,7 @@ import (
 // The functions down to the example are also in docs/embedding.md.
 
 func newEngine(policyText []byte, callers *httpapi.Connections) (*actors.Engine, error) {
-	file, err := policy.ParseFile("policy.yaml", policyText)
+	file, err := policyfile.Parse("policy.yaml", policyText)
 	if err != nil {
 		return nil, err
 	}
@@ -101,11 +102,11 @@ func firstPolicy(ctx context.Context, engine *actors.Engine, policyText []byte) 
 	if engine.Revision() > 0 {
 		return nil // the store has a policy
 	}
-	file, err := policy.ParseFile("policy.yaml", policyText)
+	file, err := policyfile.Parse("policy.yaml", policyText)
 	if err != nil {
 		return err
 	}
-	_, err = engine.Update(ctx, actors.Update{Changes: policy.Diff(nil, nil, file)})
+	_, err = engine.Update(ctx, actors.Update{Changes: policyfile.Diff(nil, nil, file)})
 	return err
 }
 

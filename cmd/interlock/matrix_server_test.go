@@ -20,12 +20,13 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -131,7 +132,7 @@ func (e *echo) serve(t testing.TB, c *config, alter []func(*tls.Config)) {
 
 func newEchoEngine(t testing.TB, lists actors.RevocationLists) *actors.Engine {
 	t.Helper()
-	file, err := policy.ParseFile("echo.yaml", []byte(echoPolicy))
+	file, err := policyfile.Parse("echo.yaml", []byte(echoPolicy))
 	require.NoError(t, err)
 	var roles []*policy.Role
 	for r := range file.AllRoles() {

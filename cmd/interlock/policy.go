@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
@@ -39,7 +40,7 @@ func validateCommand() *cobra.Command {
 }
 
 // loadPolicy reads a policy file. One in lines may be large: it is read as a stream.
-func loadPolicy(cmd *cobra.Command, path string) (*policy.File, error) {
+func loadPolicy(cmd *cobra.Command, path string) (*policyfile.File, error) {
 	if !inLines(path) {
 		return readPolicy(path)
 	}
@@ -50,11 +51,11 @@ func loadPolicy(cmd *cobra.Command, path string) (*policy.File, error) {
 	defer file.Close()
 	t := newTransfer(cmd.Context(), newProgress(cmd.ErrOrStderr(), "reading "+path, size), noTimeout)
 	defer t.end()
-	loaded, err := policy.ReadLines(path, io.TeeReader(file, t))
+	loaded, err := policyfile.ReadLines(path, io.TeeReader(file, t))
 	return loaded, t.explain(err)
 }
 
-func inLines(path string) bool { return strings.HasSuffix(path, policy.LinesSuffix) }
+func inLines(path string) bool { return strings.HasSuffix(path, policyfile.LinesSuffix) }
 
 func openFile(path string) (file *os.File, size int64, err error) {
 	if file, err = os.Open(path); err != nil {
@@ -173,7 +174,7 @@ func (e *export) lines(cmd *cobra.Command, w io.Writer) error {
 		return t.explain(hintFailure(err))
 	}
 	defer body.Close()
-	var tally policy.LineTally
+	var tally policyfile.LineTally
 	if _, err := io.Copy(io.MultiWriter(w, &tally, t), body); err != nil {
 		return t.explain(fmt.Errorf("the export broke off: %w", err))
 	}
@@ -218,7 +219,7 @@ func (a *apply) whole(cmd *cobra.Command, path string) (*client.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := policy.ParseFile(path, data); err != nil {
+	if _, err := policyfile.Parse(path, data); err != nil {
 		return nil, err
 	}
 	admin, err := a.client()
@@ -267,7 +268,7 @@ func (a *apply) lines(cmd *cobra.Command, path string) (*client.Result, error) {
 
 // checkWhole reads a file in lines for its end, and goes back to its beginning.
 func checkWhole(path string, file *os.File) error {
-	var tally policy.LineTally
+	var tally policyfile.LineTally
 	if _, err := io.Copy(&tally, file); err != nil {
 		return err
 	}
@@ -300,7 +301,7 @@ func diffCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			changes := policy.Diff(before.AllRoles(), before.AllGrants(), to)
+			changes := policyfile.Diff(before.AllRoles(), before.AllGrants(), to)
 			if err := printChanges(cmd.OutOrStdout(), changes); err != nil {
 				return err
 			}
@@ -315,7 +316,7 @@ func diffCommand() *cobra.Command {
 	return cmd
 }
 
-func diffBase(cmd *cobra.Command, c *connection, from string) (*policy.File, error) {
+func diffBase(cmd *cobra.Command, c *connection, from string) (*policyfile.File, error) {
 	if from != "" {
 		return loadPolicy(cmd, from)
 	}
@@ -326,7 +327,7 @@ func diffBase(cmd *cobra.Command, c *connection, from string) (*policy.File, err
 		return nil, t.explain(hintFailure(err))
 	}
 	defer body.Close()
-	file, err := policy.ReadLines("server"+policy.LinesSuffix, io.TeeReader(body, t))
+	file, err := policyfile.ReadLines("server"+policyfile.LinesSuffix, io.TeeReader(body, t))
 	if err != nil {
 		return nil, t.explain(errors.Join(errors.New("the server's policy cannot be read"), err))
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/actors/oplog"
-	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 // defaultData is the folder of the store, unless the configuration names another.
@@ -91,7 +91,7 @@ func (s *store) begin(ctx context.Context, c *config, engine *actors.Engine, log
 	if err != nil {
 		return err
 	}
-	changes := policy.Diff(none[*policy.Role], none[policy.Grant], file)
+	changes := policyfile.Diff(nil, nil, file)
 	if len(changes) == 0 {
 		return hint(fmt.Errorf("%s holds no roles and no grants, so nobody could ever change anything", c.Policy),
 			"name the first administrator: --bootstrap-admin spiffe://trust-domain/name")
@@ -99,8 +99,6 @@ func (s *store) begin(ctx context.Context, c *config, engine *actors.Engine, log
 	_, err = engine.Update(ctx, actors.Update{Changes: changes})
 	return err
 }
-
-func none[T any](func(T) bool) {}
 
 // damage returns what is wrong with the store, nil if nothing is known to be.
 func (s *store) damage() error {

@@ -18,6 +18,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/httpapi/admin"
 	"github.com/interlock-authz/interlock/httpapi/client"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
@@ -35,7 +36,7 @@ func newDurableStation(t testing.TB, keep journal.Keep, alter ...func(*admin.Opt
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, j.Close()) })
 	s := &durableStation{&adminStation{servertest.NewWith(t, j)}, j}
-	changes := policy.Diff(func(func(*policy.Role) bool) {}, func(func(policy.Grant) bool) {}, servertest.ReadPolicy(t, "admin-policy.yaml"))
+	changes := policyfile.Diff(nil, nil, servertest.ReadPolicy(t, "admin-policy.yaml"))
 	_, err = s.Engine.Update(context.Background(), actors.Update{Changes: changes})
 	require.NoError(t, err)
 	s.serveAdmin(append(alter, func(o *admin.Options) { o.Store = j })...)
@@ -290,7 +291,7 @@ func TestPolicyOfThePast(t *testing.T) {
 	then := s.get("auditor", "/v1/policy?at=1")
 	require.Equal(t, before, then.Text)
 	require.Contains(t, then.Header.Get("ETag"), ".1\"")
-	lines := s.get("auditor", "/v1/policy?at=1", "Accept", policy.LinesMedia)
+	lines := s.get("auditor", "/v1/policy?at=1", "Accept", policyfile.LinesMedia)
 	require.Contains(t, lines.Text, `"revision":1`)
 	require.NotContains(t, lines.Text, "carol")
 	s.get("auditor", "/v1/policy?at=3").RequireProblem(t, 404, "unknown-revision")

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/httpapi/client"
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
@@ -32,17 +32,17 @@ func (a *api) getLines(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("ETag", a.etag(p.revision))
 	w.Header().Set("Content-Type", client.MediaLines)
 	w.Header().Set("Vary", "Accept")
-	return policy.WriteLines(&pacedWriter{w, a.idle}, p.revision, slices.Values(p.roles), p.grants())
+	return policyfile.WriteLines(&pacedWriter{w, a.idle}, p.revision, slices.Values(p.roles), p.grants())
 }
 
 // readLines reads a policy in lines as it arrives. It has its own limit, and may take any time as
 // long as data arrives.
-func (a *api) readLines(w http.ResponseWriter, r *http.Request) (*policy.File, error) {
+func (a *api) readLines(w http.ResponseWriter, r *http.Request) (*policyfile.File, error) {
 	if err := web.RefuseAnnounced(r, a.linesLimit); err != nil {
 		return nil, err
 	}
 	body := &pacedReader{body: http.MaxBytesReader(w, r.Body, a.linesLimit), control: http.NewResponseController(w), idle: a.idle}
-	file, err := policy.ReadLines("policy"+policy.LinesSuffix, body)
+	file, err := policyfile.ReadLines("policy"+policyfile.LinesSuffix, body)
 	if err == nil {
 		return file, nil
 	}

@@ -16,12 +16,13 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/admin"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
-const lines = policy.LinesMedia
+const lines = policyfile.LinesMedia
 
 // wideStation has a policy that no buffer on its way takes in whole.
 func wideStation(t *testing.T, alter ...func(*admin.Options)) *adminStation {
@@ -29,7 +30,7 @@ func wideStation(t *testing.T, alter ...func(*admin.Options)) *adminStation {
 	return (&adminStation{servertest.NewOn(t, widePolicy(t))}).serveAdmin(alter...)
 }
 
-func widePolicy(t *testing.T) *policy.File {
+func widePolicy(t *testing.T) *policyfile.File {
 	t.Helper()
 	file := servertest.ReadPolicy(t, "admin-policy.yaml")
 	for i := range 5000 {
@@ -55,7 +56,7 @@ func (s *adminStation) export(c *http.Client) *http.Response {
 // requireCutOff reads an export that must neither end as if it was whole, nor be whole.
 func requireCutOff(t *testing.T, got *http.Response) {
 	t.Helper()
-	var tally policy.LineTally
+	var tally policyfile.LineTally
 	_, err := io.Copy(&tally, got.Body)
 	require.Error(t, err)
 	require.Error(t, tally.Check("export.ndjson"))
@@ -79,9 +80,9 @@ func TestPolicyIsGivenInLines(t *testing.T) {
 		text, err := io.ReadAll(got.Body)
 		require.NoError(t, err)
 		require.True(t, bytes.HasSuffix(text, fmt.Appendf(nil, "\n{\"end\":{\"roles\":%d,\"grants\":%d,\"revision\":1}}\n", len(want.Roles), len(want.Grants))))
-		file, err := policy.ReadLines("export.ndjson", bytes.NewReader(text))
+		file, err := policyfile.ReadLines("export.ndjson", bytes.NewReader(text))
 		require.NoError(t, err)
-		require.Empty(t, policy.Diff(want.AllRoles(), want.AllGrants(), file))
+		require.Empty(t, policyfile.Diff(want.AllRoles(), want.AllGrants(), file))
 	}
 	s.get("auditor", "/v1/policy?wait=1s", "Accept", lines).RequireProblem(t, 400, "malformed-request")
 	s.get("alice", "/v1/policy", "Accept", lines).RequireProblem(t, 403, "denied")
@@ -141,7 +142,7 @@ func TestAnExportTakesLongerThanAnAnswerMay(t *testing.T) {
 		s.Serve(admin.New(admin.Options{Engine: s.Engine, Identifier: s.Connections}), quickTimeouts)
 		got := s.export(s.Client(speaks, s.Issue("spiffe://interlock.test/auditor")))
 		await(t, time.After(beyond))
-		var tally policy.LineTally
+		var tally policyfile.LineTally
 		_, err := io.Copy(&tally, got.Body)
 		require.NoError(t, err)
 		require.NoError(t, tally.Check("export.ndjson"))

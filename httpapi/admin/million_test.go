@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
@@ -32,7 +33,7 @@ func largePolicy(t testing.TB, n int, reason string) []byte {
 		}
 	}
 	var text bytes.Buffer
-	require.NoError(t, policy.WriteLines(&text, 0, file.AllRoles(), iter.Seq[policy.Grant](grants)))
+	require.NoError(t, policyfile.WriteLines(&text, 0, file.AllRoles(), iter.Seq[policy.Grant](grants)))
 	return text.Bytes()
 }
 
@@ -47,7 +48,7 @@ func BenchmarkPutPolicy(b *testing.B) {
 				b.StopTimer()
 				s := newAdminStation(b)
 				r := s.Request(http.MethodPut, "/v1/policy", string(text))
-				r.Header.Set("Content-Type", policy.LinesMedia)
+				r.Header.Set("Content-Type", policyfile.LinesMedia)
 				r.Header.Set("If-Match", "*")
 				c := s.As("admin")
 				c.Timeout = time.Minute
@@ -61,13 +62,13 @@ func BenchmarkPutPolicy(b *testing.B) {
 func BenchmarkGetPolicy(b *testing.B) {
 	const n = 1_000_000
 	s := newAdminStation(b)
-	require.Equal(b, 200, s.put("admin", policy.LinesMedia, string(largePolicy(b, n, "")), "If-Match", "*").StatusCode)
+	require.Equal(b, 200, s.put("admin", policyfile.LinesMedia, string(largePolicy(b, n, "")), "If-Match", "*").StatusCode)
 	for _, speaks := range servertest.Wires {
 		c := s.Client(speaks, s.Issue("spiffe://interlock.test/admin"))
 		b.Run(string(speaks), func(b *testing.B) {
 			for b.Loop() {
 				r := s.Request(http.MethodGet, "/v1/policy", "")
-				r.Header.Set("Accept", policy.LinesMedia)
+				r.Header.Set("Accept", policyfile.LinesMedia)
 				got, err := c.Do(r)
 				require.NoError(b, err)
 				size, err := io.Copy(io.Discard, got.Body)

@@ -16,6 +16,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/control"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/httpapi/client"
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
@@ -107,9 +108,9 @@ func (a *api) getPolicy(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	format := policy.FormatJSON
+	format := policyfile.FormatJSON
 	if media == client.MediaYAML {
-		format = policy.FormatYAML
+		format = policyfile.FormatYAML
 	}
 	w.Header().Set("ETag", a.etag(p.revision))
 	w.Header().Set("Content-Type", media)
@@ -185,7 +186,7 @@ func (a *api) putPolicy(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	changes := policy.Diff(slices.Values(now.roles), now.grants(), file)
+	changes := policyfile.Diff(slices.Values(now.roles), now.grants(), file)
 	if len(changes) == 0 && !u.dry && u.key == nil {
 		return a.unchanged(w, r, now.revision, u)
 	}
@@ -237,10 +238,7 @@ func (a *api) unchanged(w http.ResponseWriter, r *http.Request, revision uint64,
 	return a.answerReceipt(w, receipt, err)
 }
 
-// maxYAML bounds a policy in YAML, in bytes: reading it takes about two hundred times its size.
-const maxYAML = 2 << 20
-
-func (a *api) readPolicy(w http.ResponseWriter, r *http.Request) (*policy.File, error) {
+func (a *api) readPolicy(w http.ResponseWriter, r *http.Request) (*policyfile.File, error) {
 	name, limit := "", a.limit
 	switch media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); {
 	case err == nil && media == client.MediaLines:
@@ -248,7 +246,7 @@ func (a *api) readPolicy(w http.ResponseWriter, r *http.Request) (*policy.File, 
 	case err == nil && media == client.MediaJSON:
 		name = "policy.json"
 	case err == nil && (media == client.MediaYAML || media == "text/yaml" || media == "application/x-yaml"):
-		name, limit = "policy.yaml", min(limit, maxYAML)
+		name, limit = "policy.yaml", min(limit, policyfile.MaxYAML)
 	default:
 		return nil, &web.MediaTypeError{Detail: "Send the policy as application/yaml, application/json or application/x-ndjson."}
 	}
@@ -256,7 +254,7 @@ func (a *api) readPolicy(w http.ResponseWriter, r *http.Request) (*policy.File, 
 	if err != nil {
 		return nil, err
 	}
-	file, err := policy.ParseFile(name, data)
+	file, err := policyfile.Parse(name, data)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errPolicyFile, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/httpapi/admin"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
@@ -29,11 +30,11 @@ func TestPolicyIsGivenAsTheClientAccepts(t *testing.T) {
 		require.Equal(t, media, got.Header.Get("Content-Type"), accept)
 		require.Equal(t, etag(s, 1), got.Header.Get("ETag"))
 		require.Equal(t, "Accept", got.Header.Get("Vary"))
-		file, err := policy.ParseFile("policy."+strings.TrimPrefix(media, "application/"), []byte(got.Text))
+		file, err := policyfile.Parse("policy."+strings.TrimPrefix(media, "application/"), []byte(got.Text))
 		require.NoError(t, err)
 		require.Len(t, file.Roles, len(want.Roles))
 		require.Len(t, file.Grants, len(want.Grants))
-		require.Empty(t, policy.Diff(want.AllRoles(), want.AllGrants(), file))
+		require.Empty(t, policyfile.Diff(want.AllRoles(), want.AllGrants(), file))
 	}
 }
 
@@ -46,9 +47,9 @@ func TestPolicyIsPutAsOneRevision(t *testing.T) {
 			"  - principal: spiffe://interlock.test/bob\n    role: reader\n"
 		text = strings.Replace(text, "roles:\n", "roles:\n  added: {}\n", 1)
 		if media == "application/json" {
-			file, err := policy.ParseFile("policy.yaml", []byte(text))
+			file, err := policyfile.Parse("policy.yaml", []byte(text))
 			require.NoError(t, err)
-			text = string(policy.FormatJSON(file.AllRoles(), file.AllGrants()))
+			text = string(policyfile.FormatJSON(file.AllRoles(), file.AllGrants()))
 		}
 		dry := s.sendWith("admin", http.MethodPut, "/v1/policy?dry-run=true", text, "Content-Type", media, "If-Match", tag)
 		require.Equal(t, 200, dry.StatusCode, dry.Text)

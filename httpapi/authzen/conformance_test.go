@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/httpapi/authzen"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
@@ -187,7 +188,7 @@ func TestConformanceTodo(t *testing.T) {
 
 // todoPolicy adds the scenario's users to the policy: the roles that they have, and for
 // who is an editor at least, a role that allows what is done to todos of his e-mail.
-func todoPolicy(t *testing.T, users map[string]todoUser) *policy.File {
+func todoPolicy(t *testing.T, users map[string]todoUser) *policyfile.File {
 	t.Helper()
 	file := servertest.ReadPolicy(t, "conformance-policy.yaml")
 	for _, id := range slices.Sorted(maps.Keys(users)) {
@@ -212,7 +213,7 @@ func todoPolicy(t *testing.T, users map[string]todoUser) *policy.File {
 }
 
 // isEditor reports whether one of the roles is editor or inherits it.
-func isEditor(file *policy.File, roles []string) bool {
+func isEditor(file *policyfile.File, roles []string) bool {
 	return slices.ContainsFunc(roles, func(name string) bool {
 		return name == "editor" || isEditor(file, file.Roles[name].Inherits())
 	})
@@ -236,7 +237,7 @@ func TestConformanceMetadata(t *testing.T) {
 	}
 }
 
-func newStationOn(t testing.TB, file *policy.File) *station {
+func newStationOn(t testing.TB, file *policyfile.File) *station {
 	t.Helper()
 	return &station{servertest.NewOn(t, file)}
 }

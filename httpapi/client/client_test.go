@@ -15,6 +15,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/admin"
 	"github.com/interlock-authz/interlock/httpapi/authzen"
@@ -32,7 +33,7 @@ func newServer(t *testing.T) *servertest.Server {
 	t.Cleanup(func() { require.NoError(t, j.Close()) })
 	s := servertest.NewWith(t, j)
 	none := func(func(*policy.Role) bool) {}
-	changes := policy.Diff(none, func(func(policy.Grant) bool) {}, servertest.ReadPolicy(t, "../../admin/testdata/admin-policy.yaml"))
+	changes := policyfile.Diff(none, func(func(policy.Grant) bool) {}, servertest.ReadPolicy(t, "../../admin/testdata/admin-policy.yaml"))
 	_, err = s.Engine.Update(t.Context(), actors.Update{Changes: changes})
 	require.NoError(t, err)
 	router := httpapi.NewRouter(nil)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 // Media types of a policy.
@@ -15,7 +16,7 @@ const (
 	MediaJSON = "application/json"
 	MediaYAML = "application/yaml"
 	// MediaLines is one JSON object a line. It is the form for policies of any size.
-	MediaLines = policy.LinesMedia
+	MediaLines = policyfile.LinesMedia
 )
 
 // Policy is the JSON form of a whole policy.
@@ -51,7 +52,7 @@ func (c *Client) Policy(ctx context.Context, o PolicyOptions) (*Policy, string, 
 
 // OpenPolicy reads the whole policy as a stream of the media type, [MediaJSON], [MediaYAML] or
 // [MediaLines], with the ETag of its revision. Only the context bounds it. The caller closes
-// the stream. In lines, policy.LineTally tells whether the stream was complete.
+// the stream. In lines, policyfile.LineTally tells whether the stream was complete.
 func (c *Client) OpenPolicy(ctx context.Context, media string, o PolicyOptions) (io.ReadCloser, string, error) {
 	resp, err := c.open(ctx, call{method: http.MethodGet, path: "/v1/policy", query: o.query(), header: http.Header{"Accept": {media}}})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
 )
@@ -25,7 +26,7 @@ const closeTimeout = 10 * time.Second
 // 10 s after the end.
 func NewEngine(t testing.TB, policyYAML string) *actors.Engine {
 	t.Helper()
-	file, err := policy.ParseFile("policy.yaml", []byte(policyYAML))
+	file, err := policyfile.Parse("policy.yaml", []byte(policyYAML))
 	if err != nil {
 		t.Fatalf("guardtest: %v", err)
 	}

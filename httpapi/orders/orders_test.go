@@ -20,6 +20,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -52,7 +53,7 @@ type shop struct {
 
 func newShop(t *testing.T) *shop {
 	t.Helper()
-	file, err := policy.ParseFile("policy.yaml", []byte(text))
+	file, err := policyfile.Parse("policy.yaml", []byte(text))
 	require.NoError(t, err)
 	memory, err := oplog.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
 	require.NoError(t, err)

@@ -32,7 +32,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/oplog"
-	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -77,11 +77,11 @@ func (l *Log) Logger() *slog.Logger {
 }
 
 // ReadPolicy reads a policy of testdata.
-func ReadPolicy(t testing.TB, name string) *policy.File {
+func ReadPolicy(t testing.TB, name string) *policyfile.File {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", name))
 	require.NoError(t, err)
-	file, err := policy.ParseFile(name, data)
+	file, err := policyfile.Parse(name, data)
 	require.NoError(t, err)
 	return file
 }
@@ -93,7 +93,7 @@ func New(t testing.TB, policyFile string) *Server {
 }
 
 // NewOn is New on a policy.
-func NewOn(t testing.TB, file *policy.File) *Server {
+func NewOn(t testing.TB, file *policyfile.File) *Server {
 	t.Helper()
 	memory, err := oplog.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
 	require.NoError(t, err)

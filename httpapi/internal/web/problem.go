@@ -12,6 +12,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/control"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
@@ -76,8 +77,8 @@ var rules = []rule{
 	{is(policy.ErrUnknownRole), 422, "unknown-role", "Unknown role", "", ownText},
 	{is(policy.ErrCycle), 422, "cycle", "Inheritance cycle", "", ownText},
 	{is(policy.ErrCondition), 422, "condition", "Bad condition", "", ownText},
-	{is(policy.ErrTooLarge), 413, "too-large", "Too large", "", ownText},
-	{is(policy.ErrSyntax), 422, "syntax", "Syntax error", "", ownText},
+	{is(policyfile.ErrTooLarge), 413, "too-large", "Too large", "", ownText},
+	{is(policyfile.ErrSyntax), 422, "syntax", "Syntax error", "", ownText},
 	{is(policy.ErrMalformed), 422, "malformed", "Malformed name", "", ownText},
 	{is(policy.ErrInvalid), 422, "invalid", "Invalid", "", ownText},
 
@@ -158,7 +159,7 @@ func fieldFaults(err error, found []client.Fault) []client.Fault {
 	case nil:
 	case *policy.FieldError:
 		return append(found, client.Fault{Field: e.Field, Detail: e.Err.Error()})
-	case *policy.FileError:
+	case *policyfile.Error:
 		return append(found, client.Fault{Field: e.Field, Line: e.Line, Column: e.Column, Detail: e.Err.Error()})
 	case interface{ Unwrap() []error }:
 		for _, inner := range e.Unwrap() {

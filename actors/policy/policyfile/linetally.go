@@ -1,4 +1,4 @@
-package policy
+package policyfile
 
 import (
 	"bytes"
@@ -27,7 +27,7 @@ func (t *LineTally) Write(p []byte) (int, error) {
 // Lines returns how many lines there were up to now.
 func (t *LineTally) Lines() uint64 { return t.lines }
 
-// Check says whether it was whole. The error is a [*FileError] of the file of that name, at
+// Check says whether it was whole. The error is a [*Error] of the file of that name, at
 // the line that should have been the end.
 func (t *LineTally) Check(name string) error {
 	last, whole := bytes.CutSuffix(t.tail, []byte{'\n'})

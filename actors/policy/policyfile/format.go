@@ -1,4 +1,4 @@
-package policy
+package policyfile
 
 import (
 	"cmp"
@@ -9,30 +9,32 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/interlock-authz/interlock/actors/policy"
 )
 
 // formatted is a policy in the shape and the order of a file.
 type formatted struct {
-	Roles  map[string]RoleSpec `json:"roles"`
-	Grants []GrantSpec         `json:"grants"`
+	Roles  map[string]policy.RoleSpec `json:"roles"`
+	Grants []policy.GrantSpec         `json:"grants"`
 	names  []string
 }
 
 // sorted brings roles into the order of their names, and grants into that of holders,
 // exact ones first, then of roles and limits.
-func sorted(roles iter.Seq[*Role], grants iter.Seq[Grant]) formatted {
-	f := formatted{Roles: map[string]RoleSpec{}, Grants: []GrantSpec{}}
+func sorted(roles iter.Seq[*policy.Role], grants iter.Seq[policy.Grant]) formatted {
+	f := formatted{Roles: map[string]policy.RoleSpec{}, Grants: []policy.GrantSpec{}}
 	for r := range roles {
-		spec := SpecOfRole(r)
+		spec := policy.SpecOfRole(r)
 		spec.Name = ""
-		f.Roles[r.name] = spec
-		f.names = append(f.names, r.name)
+		f.Roles[r.Name()] = spec
+		f.names = append(f.names, r.Name())
 	}
 	for g := range grants {
-		f.Grants = append(f.Grants, SpecOfGrant(&g))
+		f.Grants = append(f.Grants, policy.SpecOfGrant(&g))
 	}
 	slices.Sort(f.names)
-	slices.SortStableFunc(f.Grants, func(a, b GrantSpec) int {
+	slices.SortStableFunc(f.Grants, func(a, b policy.GrantSpec) int {
 		return cmp.Or(
 			cmp.Compare(a.Principals, b.Principals), cmp.Compare(a.Principal, b.Principal),
 			cmp.Compare(a.Role, b.Role), slices.Compare(a.Within, b.Within),
@@ -42,8 +44,8 @@ func sorted(roles iter.Seq[*Role], grants iter.Seq[Grant]) formatted {
 }
 
 // FormatJSON writes a policy as a file in JSON, in an order that depends on the policy
-// only. [ParseFile] of it gives the same roles and grants.
-func FormatJSON(roles iter.Seq[*Role], grants iter.Seq[Grant]) []byte {
+// only. [Parse] of it gives the same roles and grants.
+func FormatJSON(roles iter.Seq[*policy.Role], grants iter.Seq[policy.Grant]) []byte {
 	f := sorted(roles, grants)
 	data, err := json.Marshal(&f, json.Deterministic(true), jsontext.WithIndent("  "))
 	if err != nil {
@@ -53,8 +55,8 @@ func FormatJSON(roles iter.Seq[*Role], grants iter.Seq[Grant]) []byte {
 }
 
 // FormatYAML writes a policy as a file in YAML, in an order that depends on the policy
-// only. [ParseFile] of it gives the same roles and grants.
-func FormatYAML(roles iter.Seq[*Role], grants iter.Seq[Grant]) []byte {
+// only. [Parse] of it gives the same roles and grants.
+func FormatYAML(roles iter.Seq[*policy.Role], grants iter.Seq[policy.Grant]) []byte {
 	f := sorted(roles, grants)
 	w := &yamlWriter{}
 	w.roles(&f)
@@ -88,7 +90,7 @@ func (w *yamlWriter) roles(f *formatted) {
 	}
 }
 
-func (w *yamlWriter) permission(p *PermissionSpec) {
+func (w *yamlWriter) permission(p *policy.PermissionSpec) {
 	lead, more := "      - ", "        "
 	if p.Effect != "" {
 		w.text(lead, "effect", p.Effect)

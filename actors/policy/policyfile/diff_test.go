@@ -1,4 +1,4 @@
-package policy_test
+package policyfile_test
 
 import (
 	"testing"
@@ -7,29 +7,31 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/internal/policytest"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 // From any policy to any other: a draft accepts all changes, and what comes of them is
 // the other policy.
 func TestDiffLeadsFromOnePolicyToTheOther(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		from, to := genFile(t), genFile(t)
-		v := newView(from)
+		from, to := policytest.GenFile(t), policytest.GenFile(t)
+		v := policytest.NewView(from)
 		d := policy.NewDraft(v, 2)
-		for _, c := range policy.Diff(from.AllRoles(), from.AllGrants(), to) {
+		for _, c := range policyfile.Diff(from.AllRoles(), from.AllGrants(), to) {
 			require.NoError(t, d.Apply(c), c.String())
 		}
-		next := v.commit(d)
-		require.Equal(t, newView(to).lines(), next.lines())
-		require.Empty(t, policy.Diff(next.Roles(), to.AllGrants(), to))
+		next := v.Commit(d)
+		require.Equal(t, policytest.NewView(to).Lines(), next.Lines())
+		require.Empty(t, policyfile.Diff(next.Roles(), to.AllGrants(), to))
 	})
 }
 
 func diffLines(t *testing.T, from, to string) []string {
 	t.Helper()
-	a, b := parseYAML(t, from), parseYAML(t, to)
+	a, b := policytest.ParseYAML(t, from), policytest.ParseYAML(t, to)
 	lines := []string{}
-	for _, c := range policy.Diff(a.AllRoles(), a.AllGrants(), b) {
+	for _, c := range policyfile.Diff(a.AllRoles(), a.AllGrants(), b) {
 		lines = append(lines, c.String())
 	}
 	return lines
@@ -69,4 +71,14 @@ func TestDiffIsSmallAndInOrder(t *testing.T) {
 	} {
 		require.Equal(t, c.want, diffLines(t, c.from, c.to), c.name)
 	}
+}
+
+func TestDiffOfNothingIsThatOfAnEmptyPolicy(t *testing.T) {
+	file := policytest.ParseYAML(t, "roles: {a: {}}\ngrants: [{principal: 'user:x', role: a}]")
+	var lines []string
+	for _, c := range policyfile.Diff(nil, nil, file) {
+		lines = append(lines, c.String())
+	}
+	require.Equal(t, []string{"put-role a", "grant user:x a"}, lines)
+	require.Empty(t, policyfile.Diff(nil, nil, &policyfile.File{}))
 }

@@ -1,4 +1,4 @@
-package policy_test
+package policyfile_test
 
 import (
 	"bytes"
@@ -10,18 +10,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/internal/policytest"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 // fileErrors returns the errors that were joined. All have to be of files.
-func fileErrors(t testing.TB, err error) []*policy.FileError {
+func fileErrors(t testing.TB, err error) []*policyfile.Error {
 	t.Helper()
 	all := []error{err}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		all = joined.Unwrap()
 	}
-	found := make([]*policy.FileError, len(all))
+	found := make([]*policyfile.Error, len(all))
 	for i, e := range all {
-		f, ok := e.(*policy.FileError)
+		f, ok := e.(*policyfile.Error)
 		require.True(t, ok, "%T: %v", e, e)
 		require.NotNil(t, f.Err)
 		found[i] = f
@@ -36,7 +38,7 @@ type fault struct {
 
 func requireFaults(t *testing.T, name, text string, want ...fault) {
 	t.Helper()
-	file, err := policy.ParseFile(name, []byte(text))
+	file, err := policyfile.Parse(name, []byte(text))
 	require.Error(t, err)
 	require.Nil(t, file)
 	var got, wanted []string
@@ -108,16 +110,20 @@ extra: 1
 		fault{"7:18: roles.order-reader.permissions[1].actions", policy.ErrInvalid},
 		fault{"8:15: roles.order-reader.permissions[1].when", policy.ErrCondition},
 		fault{"10:16: roles.broken.inherits[0]", policy.ErrUnknownRole},
+		fault{"14:7: roles.ring-b.inherits[0]", policy.ErrCycle},
 		fault{"15:5: roles.ring-b.permissons", policy.ErrInvalid},
 		fault{"16:5: roles.ring-b.inherits", policy.ErrInvalid},
 		fault{"17:3: roles.bad name", policy.ErrMalformed},
 		fault{"22:9: roles.ring-d.inherits[0]", policy.ErrCycle},
 		fault{"24:16: grants[0].principal", policy.ErrMalformed},
 		fault{"27:17: grants[1].principals", policy.ErrInvalid},
+		fault{"29:34: grants[2].role", policy.ErrUnknownRole},
 		fault{"29:52: grants[2].expires", policy.ErrInvalid},
+		fault{"30:34: grants[3].role", policy.ErrUnknownRole},
 		fault{"30:52: grants[3].expires", policy.ErrInvalid},
 		fault{"31:34: grants[4].role", policy.ErrUnknownRole},
 		fault{"32:5: grants[5].principal", policy.ErrInvalid},
+		fault{"33:5: grants[6].role", policy.ErrMalformed},
 		fault{"34:20: grants[6].within[1]", policy.ErrMalformed},
 		fault{"38:5: grants[8]", policy.ErrInvalid},
 		fault{"42:16: grants[9].principal", policy.ErrInvalid},
@@ -144,6 +150,7 @@ func TestErrorsOfJSONHaveTheirPlace(t *testing.T) {
 		fault{"2:12: roles[0].name", policy.ErrMalformed},
 		fault{"4:23: roles[1].permissions[0].actions[1]", policy.ErrMalformed},
 		fault{"4:59: roles[1].permissions[0].when", policy.ErrCondition},
+		fault{"5:30: roles[2].inherits[0]", policy.ErrCycle},
 		fault{"6:12: roles[3]", policy.ErrInvalid},
 		fault{"7:3: roles[4]", policy.ErrInvalid},
 		fault{"8:12: roles[5].name", policy.ErrInvalid},
@@ -163,10 +170,11 @@ func TestErrorsOfJSONHaveTheirPlace(t *testing.T) {
 }
 
 func TestValuesThatAreMissing(t *testing.T) {
-	requireFaults(t, "policy.yaml", "roles:\ngrants:\n", fault{"1:6: roles", policy.ErrInvalid}, fault{"2:7: grants", policy.ErrInvalid})
+	requireFaults(t, "policy.yaml", "roles:\ngrants:\n", fault{"1:7: roles", policy.ErrInvalid}, fault{"2:8: grants", policy.ErrInvalid})
 	requireFaults(t, "policy.yaml", "roles:\n  a:\n  b: ~\n  c: []\ngrants:\n  -\n  - {}\n  - principal: ''\n    role: {}\n    reason: null\n    within: []",
-		fault{"2:4: roles.a", policy.ErrInvalid}, fault{"3:6: roles.b", policy.ErrInvalid}, fault{"4:6: roles.c", policy.ErrInvalid},
-		fault{"6:3: grants[0]", policy.ErrInvalid}, fault{"7:5: grants[1].principal", policy.ErrInvalid},
+		fault{"2:5: roles.a", policy.ErrInvalid}, fault{"3:6: roles.b", policy.ErrInvalid}, fault{"4:6: roles.c", policy.ErrInvalid},
+		fault{"6:4: grants[0]", policy.ErrInvalid}, fault{"7:5: grants[1].principal", policy.ErrInvalid},
+		fault{"7:5: grants[1].role", policy.ErrMalformed},
 		fault{"8:16: grants[2].principal", policy.ErrInvalid}, fault{"9:11: grants[2].role", policy.ErrInvalid},
 		fault{"10:13: grants[2].reason", policy.ErrInvalid},
 	)
@@ -194,70 +202,98 @@ func TestFilesThatAreNotWellFormed(t *testing.T) {
 		{"p.yaml", "roles:\n  a:\n    inherits: [**]\n", "3:16"},
 		{"p.yaml", "roles: !!map {}\n", "1:8"},
 		{"p.yaml", "%YAML 1.2\n---\n{}\n", "1:1"},
-		{"p.yaml", "? roles\n: {}\n", "1:1"},
-		{"p.yaml", "roles: {a: {}\n", "1:13"},
-		{"p.yaml", "roles: [a,, b]\n", "1:11"},
-		{"p.yaml", "roles: [a: b]\n", "1:10"},
-		{"p.yaml", "roles: {a}\n", "1:10"},
-		{"p.yaml", "roles: {a: [x:y]}\n", "1:14"},
+		{"p.yaml", "roles: {a: {}\n", "1:1"},
+		{"p.yaml", "roles: [a,, b]\n", "1:1"},
 		{"p.yaml", "roles:\n\ta: {}\n", "2:1"},
-		{"p.yaml", "roles: \"\t\"\n", "1:9"},
 		{"p.yaml", "roles: {1: {}}\n", "1:9"},
 		{"p.yaml", "1: {}\n", "1:1"},
-		{"p.yaml", "roles:\n  a: {}\n b: {}\n", "3:2"},
-		{"p.yaml", "roles:\n  a: {}\n    b: {}\n", "3:5"},
-		{"p.yaml", "roles: a: b\n", "1:9"},
-		{"p.yaml", "roles: - a\n", "1:8"},
+		{"p.yaml", "roles:\n  a: {}\n b: {}\n", "2:3"},
+		{"p.yaml", "roles:\n  a: {}\n    b: {}\n", "1:1"},
+		{"p.yaml", "roles: a: b\n", "1:1"},
+		{"p.yaml", "roles: - a\n", "1:1"},
 		{"p.yaml", "roles: {}\nroles\n", "2:1"},
-		{"p.yaml", "grants:\n  - a\n - b\n", "3:2"},
-		{"p.yaml", "grants:\n- \"a\"\n  - b\n", "3:3"},
-		{"p.yaml", "roles: {", "1:8"},
-		{"p.yaml", "roles: [", "1:8"},
+		{"p.yaml", "grants:\n  - a\n - b\n", "2:3"},
+		{"p.yaml", "grants:\n- \"a\"\n  - b\n", "2:1"},
+		{"p.yaml", "roles: {", "1:1"},
+		{"p.yaml", "roles: [", "1:1"},
 		{"p.yaml", "roles: {[]: 1}\n", "1:9"},
-		{"p.yaml", "roles: [\n[a, b],\n", "2:7"},
-		{"p.yaml", "roles: 'a\n", "1:8"},
-		{"p.yaml", "roles: @a\n", "1:8"},
-		{"p.yaml", "roles: {}]\n", "1:10"},
+		{"p.yaml", "roles: [\n[a, b],\n", "2:1"},
+		{"p.yaml", "roles: 'a\n", "2:1"},
+		{"p.yaml", "roles: @a\n", "1:1"},
+		{"p.yaml", "roles: {}]\n", "1:1"},
 	} {
-		_, err := policy.ParseFile(c.name, []byte(c.text))
-		var e *policy.FileError
+		_, err := policyfile.Parse(c.name, []byte(c.text))
+		var e *policyfile.Error
 		require.ErrorAs(t, err, &e, c.text)
-		require.ErrorIs(t, err, policy.ErrSyntax, c.text)
+		require.ErrorIs(t, err, policyfile.ErrSyntax, c.text)
 		require.Equal(t, c.at, fmt.Sprintf("%d:%d", e.Line, e.Column), "%s\n%v", c.text, err)
-		require.Empty(t, e.Field)
 	}
-	_, err := policy.ParseFile("p.yaml", []byte("roles: {} # \xff"))
-	require.ErrorIs(t, err, policy.ErrSyntax)
+	_, err := policyfile.Parse("p.yaml", []byte("roles: {} # \xff"))
+	require.ErrorIs(t, err, policyfile.ErrSyntax)
 	require.EqualError(t, err, "p.yaml: syntax error: the file is not valid UTF-8")
 }
 
 func TestTheTextOfAFileError(t *testing.T) {
-	_, err := policy.ParseFile("policy.yaml", []byte("roles:\n  a:\n    inherits: [b]\n"))
+	_, err := policyfile.Parse("policy.yaml", []byte("roles:\n  a:\n    inherits: [b]\n"))
 	require.EqualError(t, err, `policy.yaml:3:16: roles.a.inherits[0]: unknown role "b"`)
+}
+
+// What a policy file may not have does not keep Parse from reporting all other errors.
+func TestRefusedYAMLIsReportedWithAllOtherErrors(t *testing.T) {
+	requireFaults(t, "policy.yaml", `roles:
+  a: &all {inherits: [nobody]}
+  b:
+    <<: {}
+    inherits: !!seq [a]
+    permissions: 5
+    inherits: []
+  c: {inherits: [nobody], permissions: [{actions: [x], resources: ["y*"]}]}
+  1: {}
+grants:
+  - {principals: 7, role: zz, within: [a, a, "x*"], expires: never}
+`,
+		fault{"2:6: roles.a", policyfile.ErrSyntax},
+		fault{"4:5: roles.b.<<", policyfile.ErrSyntax},
+		fault{"5:15: roles.b.inherits", policyfile.ErrSyntax},
+		fault{"6:18: roles.b.permissions", policy.ErrInvalid},
+		fault{"7:5: roles.b.inherits", policy.ErrInvalid},
+		fault{"8:18: roles.c.inherits[0]", policy.ErrUnknownRole},
+		fault{"8:68: roles.c.permissions[0].resources[0]", policy.ErrMalformed},
+		fault{"9:3: roles.1", policyfile.ErrSyntax},
+		fault{"11:18: grants[0].principals", policy.ErrInvalid},
+		fault{"11:27: grants[0].role", policy.ErrUnknownRole},
+		fault{"11:43: grants[0].within[1]", policy.ErrInvalid},
+		fault{"11:46: grants[0].within[2]", policy.ErrMalformed},
+		fault{"11:62: grants[0].expires", policy.ErrInvalid},
+	)
 }
 
 // Hostile files are refused, fast and without much memory.
 func TestHostileFiles(t *testing.T) {
 	deep := map[string]string{
-		"flow.yaml":    strings.Repeat("[", 1<<20),
-		"maps.yaml":    strings.Repeat("{a: ", 1<<18),
-		"dashes.yaml":  strings.Repeat("- ", 1<<18),
-		"list.json":    strings.Repeat("[", 1<<20),
-		"objects.json": strings.Repeat(`{"a":`, 1<<20),
-		"marks.yaml":   strings.Repeat("[", 5<<20),
-		"values.json":  "[" + strings.Repeat("1,", 5<<20) + "1]",
-		"large.json":   strings.Repeat(" ", policy.MaxFile+1),
-		"large.yaml":   strings.Repeat(" ", policy.MaxFile+1),
-		"indents.yaml": indented(200),
-		"blank.yaml":   "a: |\n x" + strings.Repeat(" \n", 1<<20),
+		"flow.yaml":     strings.Repeat("[", 1<<20),
+		"maps.yaml":     strings.Repeat("{a: ", 1<<18),
+		"dashes.yaml":   strings.Repeat("- ", 1<<18),
+		"list.json":     strings.Repeat("[", 1<<20),
+		"objects.json":  strings.Repeat(`{"a":`, 1<<20),
+		"marks.yaml":    strings.Repeat("[", 5<<20),
+		"values.json":   "[" + strings.Repeat("1,", 5<<20) + "1]",
+		"large.json":    strings.Repeat(" ", policyfile.MaxSize+1),
+		"large.yaml":    strings.Repeat(" ", policyfile.MaxSize+1),
+		"indents.yaml":  indented(200),
+		"comments.yaml": strings.Repeat("# x\n", 1<<18) + strings.Repeat("[", 1<<15),
+		"keys.yaml":     strings.Repeat("? ", 1<<18),
+		"blanks2.yaml":  strings.Repeat("\n", 1<<20) + strings.Repeat("[", 1<<15),
 	}
 	for name, text := range deep {
 		data := []byte(text)
 		var before, after runtime.MemStats
+
 		runtime.ReadMemStats(&before)
-		_, err := policy.ParseFile(name, data)
+		_, err := policyfile.Parse(name, data)
 		runtime.ReadMemStats(&after)
-		require.ErrorIs(t, err, policy.ErrTooLarge, name)
+		require.ErrorIs(t, err, policyfile.ErrTooLarge, name)
+
 		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(2<<30), name)
 	}
 }
@@ -271,16 +307,16 @@ func indented(depth int) string {
 }
 
 func TestManyErrorsAreCutShort(t *testing.T) {
-	_, err := policy.ParseFile("p.json", []byte(`{"grants":[`+strings.Repeat("1,", 5000)+`1]}`))
+	_, err := policyfile.Parse("p.json", []byte(`{"grants":[`+strings.Repeat("1,", 5000)+`1]}`))
 	require.Len(t, fileErrors(t, err), 1000)
 }
 
 func TestShapesOfFiles(t *testing.T) {
-	want := policy.FormatYAML(parseYAML(t, seedYAML).AllRoles(), parseYAML(t, seedYAML).AllGrants())
+	want := policyfile.FormatYAML(policytest.ParseYAML(t, policytest.SeedYAML).AllRoles(), policytest.ParseYAML(t, policytest.SeedYAML).AllGrants())
 	for name, text := range map[string]string{
-		"crlf.yaml": strings.ReplaceAll(seedYAML, "\n", "\r\n"),
-		"bom.yaml":  "\ufeff" + seedYAML,
-		"doc.yaml":  "---\n" + seedYAML + "...\n",
+		"crlf.yaml": strings.ReplaceAll(policytest.SeedYAML, "\n", "\r\n"),
+		"bom.yaml":  "\ufeff" + policytest.SeedYAML,
+		"doc.yaml":  "---\n" + policytest.SeedYAML + "...\n",
 		"list.yaml": `grants:
 - principals: "spiffe://interlock.test/ns/*/sa/*"
   role: order-reader
@@ -306,8 +342,8 @@ roles:
   name: order-reader
 `,
 	} {
-		f, err := policy.ParseFile(name, []byte(text))
+		f, err := policyfile.Parse(name, []byte(text))
 		require.NoError(t, err, name)
-		require.Equal(t, string(want), string(policy.FormatYAML(f.AllRoles(), f.AllGrants())), name)
+		require.Equal(t, string(want), string(policyfile.FormatYAML(f.AllRoles(), f.AllGrants())), name)
 	}
 }

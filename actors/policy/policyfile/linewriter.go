@@ -1,4 +1,4 @@
-package policy
+package policyfile
 
 import (
 	"fmt"
@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/interlock-authz/interlock/actors/policy"
 )
 
 // lineBlock is how many bytes of lines are written at once.
@@ -19,8 +21,8 @@ const lineBlock = 64 << 10
 // larger line, between two writes. The revision is that of the policy, 0 if it has none.
 //
 // An error of w ends the writing and is returned as it is. A role or a grant that takes
-// more than [MaxLine] bytes is a [*FieldError] that wraps [ErrTooLarge].
-func WriteLines(w io.Writer, revision uint64, roles iter.Seq[*Role], grants iter.Seq[Grant]) error {
+// more than [MaxLine] bytes is a [*policy.FieldError] that wraps [ErrTooLarge].
+func WriteLines(w io.Writer, revision uint64, roles iter.Seq[*policy.Role], grants iter.Seq[policy.Grant]) error {
 	l := &lineWriter{w: w}
 	for r := range roles {
 		if err := l.role(r); err != nil {
@@ -43,27 +45,27 @@ type lineWriter struct {
 	roles, grants int
 }
 
-func (l *lineWriter) role(r *Role) error {
-	text, err := json.Marshal(SpecOfRole(r))
+func (l *lineWriter) role(r *policy.Role) error {
+	text, err := json.Marshal(policy.SpecOfRole(r))
 	if err != nil {
-		return At("role", err)
+		return policy.At("role", err)
 	}
 	l.roles++
 	l.begin = len(l.buf)
 	l.buf = append(append(append(l.buf, `{"role":`...), text...), "}\n"...)
-	return l.endLine("roles." + r.name)
+	return l.endLine("roles." + r.Name())
 }
 
-func (l *lineWriter) grant(g *Grant) error {
+func (l *lineWriter) grant(g *policy.Grant) error {
 	l.begin = len(l.buf)
 	l.buf = append(l.buf, `{"grant":{`...)
-	l.text(`"principal":`, g.Principal.id)
-	l.text(`"principals":`, g.Principals.text)
+	l.text(`"principal":`, g.Principal.String())
+	l.text(`"principals":`, g.Principals.String())
 	l.text(`,"role":`, g.Role)
 	if len(g.Within) > 0 {
 		lead := `,"within":[`
 		for _, w := range g.Within {
-			l.text(lead, w.text)
+			l.text(lead, w.String())
 			lead = ","
 		}
 		l.buf = append(l.buf, ']')
@@ -87,7 +89,7 @@ func (l *lineWriter) text(lead, text string) {
 
 func (l *lineWriter) endLine(field string) error {
 	if size := len(l.buf) - l.begin; size > MaxLine {
-		return &FieldError{Field: field, Err: fmt.Errorf("%w: a line of %d bytes", ErrTooLarge, size)}
+		return &policy.FieldError{Field: field, Err: fmt.Errorf("%w: a line of %d bytes", ErrTooLarge, size)}
 	}
 	if len(l.buf) < lineBlock {
 		return nil

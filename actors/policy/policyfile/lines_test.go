@@ -1,4 +1,4 @@
-package policy_test
+package policyfile_test
 
 import (
 	"bytes"
@@ -14,17 +14,19 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/internal/policytest"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 // linesOf writes a file in lines.
-func linesOf(t require.TestingT, f *policy.File) string {
+func linesOf(t require.TestingT, f *policyfile.File) string {
 	var text bytes.Buffer
-	require.NoError(t, policy.WriteLines(&text, 7, f.AllRoles(), f.AllGrants()))
+	require.NoError(t, policyfile.WriteLines(&text, 7, f.AllRoles(), f.AllGrants()))
 	return text.String()
 }
 
-func readLines(text string) (*policy.File, error) {
-	return policy.ReadLines("p.ndjson", strings.NewReader(text))
+func readLines(text string) (*policyfile.File, error) {
+	return policyfile.ReadLines("p.ndjson", strings.NewReader(text))
 }
 
 // lines puts an end under lines that are right in number.
@@ -52,29 +54,29 @@ func requireLineFaults(t *testing.T, text string, want ...fault) {
 }
 
 func TestLinesAreAsDocumented(t *testing.T) {
-	f := parseYAML(t, seedYAML)
+	f := policytest.ParseYAML(t, policytest.SeedYAML)
 	require.Equal(t, `{"role":{"name":"order-reader","permissions":[{"actions":["orders:read","orders:list"],"resources":["orders/**"]}]}}
 {"role":{"name":"order-writer","inherits":["order-reader"],"permissions":[{"actions":["orders:write"],"resources":["orders/**"],"when":"resource.properties.amount < 1000"},{"effect":"deny","actions":["orders:*"],"resources":["orders/frozen/**"]}]}}
 {"grant":{"principal":"spiffe://interlock.test/alice","role":"order-writer","within":["orders/eu/**"],"expires":"2027-01-01T00:00:00Z","reason":"on call in the winter"}}
 {"grant":{"principals":"spiffe://interlock.test/ns/*/sa/*","role":"order-reader"}}
 {"end":{"roles":2,"grants":2,"revision":7}}
 `, linesOf(t, f))
-	require.Equal(t, "{\"end\":{\"roles\":0,\"grants\":0,\"revision\":7}}\n", linesOf(t, &policy.File{}))
-	again, err := policy.ParseFile("p.ndjson", []byte(linesOf(t, f)))
+	require.Equal(t, "{\"end\":{\"roles\":0,\"grants\":0,\"revision\":7}}\n", linesOf(t, &policyfile.File{}))
+	again, err := policyfile.Parse("p.ndjson", []byte(linesOf(t, f)))
 	require.NoError(t, err)
 	requireSame(t, f, again)
 }
 
 func TestLinesThatAreWrittenAreReadAsTheSame(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := genFile(t)
+		f := policytest.GenFile(t)
 		for i := range f.Grants {
 			if rapid.Bool().Draw(t, "other") {
 				f.Grants[i].Reason = rapid.String().Draw(t, "reason")
 			}
 		}
 		text := linesOf(t, f)
-		again, err := policy.ReadLines("p.ndjson", iotest.OneByteReader(strings.NewReader(text)))
+		again, err := policyfile.ReadLines("p.ndjson", iotest.OneByteReader(strings.NewReader(text)))
 		require.NoError(t, err, "%s", text)
 		requireSame(t, f, again)
 		require.Equal(t, text, linesOf(t, again), "grants keep their order")
@@ -147,14 +149,17 @@ func TestErrorsOfLinesHaveTheirPlace(t *testing.T) {
 		fault{"4:17: role.name", policy.ErrMalformed},
 		fault{"5:9: role", policy.ErrInvalid},
 		fault{"6:9: role", policy.ErrInvalid},
+		fault{"8:33: role.inherits[0]", policy.ErrCycle},
 		fault{"8:38: role.inherits", policy.ErrInvalid},
 		fault{"10:23: grant.principal", policy.ErrMalformed},
 		fault{"11:39: grant.role", policy.ErrUnknownRole},
 		fault{"12:45: grant.principals", policy.ErrInvalid},
 		fault{"13:39: grant.role", policy.ErrInvalid},
 		fault{"14:10: grant.role", policy.ErrMalformed},
+		fault{"15:53: grant.within[0]", policy.ErrMalformed},
 		fault{"15:59: grant.within[1]", policy.ErrInvalid},
 		fault{"16:52: grant.within", policy.ErrInvalid},
+		fault{"16:67: grant.expires", policy.ErrInvalid},
 		fault{"16:83: grant.reason", policy.ErrInvalid},
 		fault{"17:61: grant.within[2]", policy.ErrInvalid},
 		fault{"19:10: grant", policy.ErrInvalid},
@@ -168,7 +173,7 @@ func TestErrorsOfLinesHaveTheirPlace(t *testing.T) {
 		fault{"27:1: ", policy.ErrInvalid},
 		fault{"28:17: end.roles", policy.ErrInvalid},
 		fault{"28:30: end.grants", policy.ErrInvalid},
-		fault{"29:1: ", policy.ErrSyntax},
+		fault{"29:1: ", policyfile.ErrSyntax},
 	)
 	requireLineFaults(t, lines(2, 0, `{"role":{"name":"a","inherits":["b"]}}`, `{"role":{"name":"b","inherits":["a"]}}`),
 		fault{"2:33: role.inherits[0]", policy.ErrCycle})
@@ -183,11 +188,11 @@ func TestLinesThatAreCutOffAreRefused(t *testing.T) {
 	for i := range len(whole) - 1 {
 		for _, text := range []string{whole[:i], whole[:i] + "\n"} {
 			_, err := readLines(text)
-			require.ErrorIs(t, err, policy.ErrSyntax, text)
+			require.ErrorIs(t, err, policyfile.ErrSyntax, text)
 			require.Len(t, fileErrors(t, err), 1, "what is not known yet is not held against it")
-			var tally policy.LineTally
+			var tally policyfile.LineTally
 			_, _ = tally.Write([]byte(text))
-			require.ErrorIs(t, tally.Check("p.ndjson"), policy.ErrSyntax, text)
+			require.ErrorIs(t, tally.Check("p.ndjson"), policyfile.ErrSyntax, text)
 		}
 	}
 	for _, c := range []struct{ text, want string }{
@@ -198,11 +203,11 @@ func TestLinesThatAreCutOffAreRefused(t *testing.T) {
 			`p.ndjson:3:28: end.grants: invalid: there have to be 2, and there are 1: the file is not whole`},
 		{lines(0, 0, lineA), `p.ndjson:2:17: end.roles: invalid: there have to be 0, and there are 1: the file is not whole`},
 		{lineA + "\n{\"end\":{\"roles\":1}}", `p.ndjson:2:8: end: invalid: has to tell how many roles and grants there are`},
-		{lineA + "\n{\"end\":7}", `p.ndjson:2:8: end: invalid: has to be an object, and is 7`},
+		{lineA + "\n{\"end\":7}", `p.ndjson:2:8: end: invalid: must be an object, not 7`},
 	} {
 		_, err := readLines(c.text)
 		require.EqualError(t, err, c.want)
-		var tally policy.LineTally
+		var tally policyfile.LineTally
 		_, _ = io.Copy(&tally, iotest.OneByteReader(strings.NewReader(c.text)))
 		require.Error(t, tally.Check("p.ndjson"), c.text)
 	}
@@ -223,7 +228,7 @@ func TestLinesThatAreNotWellFormed(t *testing.T) {
 		{lines(1, 0, lineA) + lines(0, 0)[1:], "3:1"},
 	} {
 		_, err := readLines(c.text)
-		require.ErrorIs(t, err, policy.ErrSyntax, c.text)
+		require.ErrorIs(t, err, policyfile.ErrSyntax, c.text)
 		e := fileErrors(t, err)[0]
 		require.Equal(t, c.at, fmt.Sprintf("%d:%d", e.Line, e.Column), "%s\n%v", c.text, err)
 		require.Empty(t, e.Field)
@@ -233,20 +238,20 @@ func TestLinesThatAreNotWellFormed(t *testing.T) {
 func TestErrorsOfTheReaderAreItsOwn(t *testing.T) {
 	broken := errors.New("the line is dead")
 	for _, more := range []string{"", lineB + "\n", lineB, strings.Repeat(" ", 1<<20)} {
-		_, err := policy.ReadLines("p.ndjson", io.MultiReader(strings.NewReader(lineA+"\n"+more), iotest.ErrReader(broken)))
+		_, err := policyfile.ReadLines("p.ndjson", io.MultiReader(strings.NewReader(lineA+"\n"+more), iotest.ErrReader(broken)))
 		require.ErrorIs(t, err, broken)
-		require.NotErrorIs(t, err, policy.ErrSyntax)
+		require.NotErrorIs(t, err, policyfile.ErrSyntax)
 	}
-	_, err := policy.ReadLines("p.ndjson", iotest.ErrReader(broken))
+	_, err := policyfile.ReadLines("p.ndjson", iotest.ErrReader(broken))
 	require.EqualError(t, err, "p.ndjson: after line 0: the line is dead")
 }
 
 func TestErrorsOfTheWriterEndTheWriting(t *testing.T) {
-	f := parseYAML(t, seedYAML)
+	f := policytest.ParseYAML(t, policytest.SeedYAML)
 	for room := range int64(len(linesOf(t, f))) {
 		broken := errors.New("the disk is full")
 		w := &shortWriter{room: room, err: broken}
-		require.ErrorIs(t, policy.WriteLines(w, 7, f.AllRoles(), f.AllGrants()), broken)
+		require.ErrorIs(t, policyfile.WriteLines(w, 7, f.AllRoles(), f.AllGrants()), broken)
 	}
 	// A large policy is not gathered first.
 	w := &shortWriter{room: 100 << 10, err: errors.New("enough")}
@@ -254,7 +259,7 @@ func TestErrorsOfTheWriterEndTheWriting(t *testing.T) {
 		for yield(f.Grants[0]) {
 		}
 	}
-	require.ErrorIs(t, policy.WriteLines(w, 7, f.AllRoles(), endless), w.err)
+	require.ErrorIs(t, policyfile.WriteLines(w, 7, f.AllRoles(), endless), w.err)
 }
 
 // shortWriter takes so many bytes.
@@ -272,28 +277,28 @@ func (w *shortWriter) Write(p []byte) (int, error) {
 
 func TestLinesBeyondALimit(t *testing.T) {
 	var roles strings.Builder
-	for i := range policy.MaxLineRoles + 1 {
+	for i := range policyfile.MaxLineRoles + 1 {
 		fmt.Fprintf(&roles, "{\"role\":{\"name\":\"r%d\"}}\n", i)
 	}
 	for name, c := range map[string]struct {
 		r    io.Reader
 		line int
 	}{
-		"a line":              {strings.NewReader(lineA + "\n" + strings.Repeat(" ", policy.MaxLine+1) + "\n"), 2},
+		"a line":              {strings.NewReader(lineA + "\n" + strings.Repeat(" ", policyfile.MaxLine+1) + "\n"), 2},
 		"a line that goes on": {io.MultiReader(strings.NewReader(lineA+"\n{\"role\":\""), endless("x")), 2},
 		"brackets":            {endless("["), 1},
 		"depth":               {strings.NewReader(strings.Repeat("[", 1000)), 1},
-		"roles":               {strings.NewReader(roles.String()), policy.MaxLineRoles + 1},
+		"roles":               {strings.NewReader(roles.String()), policyfile.MaxLineRoles + 1},
 	} {
-		_, err := policy.ReadLines("p.ndjson", c.r)
-		require.ErrorIs(t, err, policy.ErrTooLarge, name)
+		_, err := policyfile.ReadLines("p.ndjson", c.r)
+		require.ErrorIs(t, err, policyfile.ErrTooLarge, name)
 		require.Equal(t, c.line, fileErrors(t, err)[0].Line, name)
 	}
-	f := &policy.File{Roles: map[string]*policy.Role{"a": mustRole(t, "a", policy.RoleSpec{Permissions: []policy.PermissionSpec{
-		allow("x", strings.Repeat(strings.Repeat("y", policy.MaxResource)+" ", policy.MaxLine/policy.MaxResource)),
+	f := &policyfile.File{Roles: map[string]*policy.Role{"a": policytest.MustRole(t, "a", policy.RoleSpec{Permissions: []policy.PermissionSpec{
+		policytest.Allow("x", strings.Repeat(strings.Repeat("y", policy.MaxResource)+" ", policyfile.MaxLine/policy.MaxResource)),
 	}})}}
-	err := policy.WriteLines(io.Discard, 1, f.AllRoles(), f.AllGrants())
-	require.ErrorIs(t, err, policy.ErrTooLarge, "what could not be read again is not written")
+	err := policyfile.WriteLines(io.Discard, 1, f.AllRoles(), f.AllGrants())
+	require.ErrorIs(t, err, policyfile.ErrTooLarge, "what could not be read again is not written")
 	var e *policy.FieldError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "roles.a", e.Field)
@@ -313,7 +318,7 @@ func (s endless) Read(p []byte) (int, error) {
 
 func TestManyErrorsOfLinesAreCutShort(t *testing.T) {
 	source := io.MultiReader(strings.NewReader(lineA+"\n"), endless("{\"grant\":7}\n"))
-	_, err := policy.ReadLines("p.ndjson", source)
+	_, err := policyfile.ReadLines("p.ndjson", source)
 	require.Len(t, fileErrors(t, err), 1000)
 	require.Equal(t, 1001, fileErrors(t, err)[999].Line)
 }
@@ -336,18 +341,18 @@ func TestLinesShareTheirTexts(t *testing.T) {
 }
 
 func TestLineTallyCountsLines(t *testing.T) {
-	f := parseYAML(t, seedYAML)
+	f := policytest.ParseYAML(t, policytest.SeedYAML)
 	text := linesOf(t, f)
 	for _, whole := range []string{text, strings.TrimSuffix(text, "\n")} {
-		var tally policy.LineTally
+		var tally policyfile.LineTally
 		_, err := io.Copy(&tally, iotest.HalfReader(strings.NewReader(whole)))
 		require.NoError(t, err)
 		require.NoError(t, tally.Check("p.ndjson"))
 	}
-	var tally policy.LineTally
+	var tally policyfile.LineTally
 	_, _ = io.WriteString(&tally, text)
 	require.EqualValues(t, 5, tally.Lines())
-	var short policy.LineTally
+	var short policyfile.LineTally
 	_, _ = io.WriteString(&short, text[strings.Index(text, "\n")+1:])
 	require.EqualError(t, short.Check("p.ndjson"), "p.ndjson:4:1: end: invalid: there have to be 4 lines before it, and there are 3: the file is not whole")
 }

@@ -1,4 +1,4 @@
-package policy_test
+package policyfile_test
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/internal/policytest"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 const million = 1_000_000
@@ -19,11 +21,11 @@ const million = 1_000_000
 func manyRoles(t testing.TB) []*policy.Role {
 	roles := make([]*policy.Role, 100)
 	for i := range roles {
-		spec := policy.RoleSpec{Permissions: []policy.PermissionSpec{allow("orders:read orders:list", fmt.Sprintf("orders/%d/**", i))}}
+		spec := policy.RoleSpec{Permissions: []policy.PermissionSpec{policytest.Allow("orders:read orders:list", fmt.Sprintf("orders/%d/**", i))}}
 		if i%10 == 9 {
 			spec.Inherits = []string{fmt.Sprintf("role-%d", i-1)}
 		}
-		roles[i] = mustRole(t, fmt.Sprintf("role-%d", i), spec)
+		roles[i] = policytest.MustRole(t, fmt.Sprintf("role-%d", i), spec)
 	}
 	return roles
 }
@@ -31,7 +33,7 @@ func manyRoles(t testing.TB) []*policy.Role {
 // manyGrants yields n grants as they come of an export: each to somebody else, some with
 // limits, an expiry or a reason.
 func manyGrants(t testing.TB, n int, reason string) iter.Seq[policy.Grant] {
-	within := mustGrant(t, grantOf("user:x", "r", "orders/eu/**", "orders/us/**")).Within
+	within := policytest.MustGrant(t, policytest.GrantOf("user:x", "r", "orders/eu/**", "orders/us/**")).Within
 	return func(yield func(policy.Grant) bool) {
 		for i := range n {
 			g := policy.Grant{
@@ -42,7 +44,7 @@ func manyGrants(t testing.TB, n int, reason string) iter.Seq[policy.Grant] {
 			case 1:
 				g.Within = within
 			case 2:
-				g.Expires = instant("2030-01-01T00:00:00Z")
+				g.Expires = policytest.Instant("2030-01-01T00:00:00Z")
 			case 3, 4:
 				g.Reason = reason
 			}
@@ -55,7 +57,7 @@ func manyGrants(t testing.TB, n int, reason string) iter.Seq[policy.Grant] {
 
 func manyLines(t testing.TB, n int, reason string) []byte {
 	var text bytes.Buffer
-	require.NoError(t, policy.WriteLines(&text, 7, slicesValues(manyRoles(t)), manyGrants(t, n, reason)))
+	require.NoError(t, policyfile.WriteLines(&text, 7, slicesValues(manyRoles(t)), manyGrants(t, n, reason)))
 	return text.Bytes()
 }
 
@@ -82,11 +84,11 @@ func BenchmarkReadAMillionLines(b *testing.B) {
 	text := manyLines(b, million, "imported")
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()
-	var file *policy.File
+	var file *policyfile.File
 	before := heap()
 	for b.Loop() {
 		var err error
-		file, err = policy.ReadLines("p.ndjson", bytes.NewReader(text))
+		file, err = policyfile.ReadLines("p.ndjson", bytes.NewReader(text))
 		require.NoError(b, err)
 	}
 	b.ReportMetric(float64(heap()-before)/(1<<20), "heap-MB")
@@ -95,37 +97,37 @@ func BenchmarkReadAMillionLines(b *testing.B) {
 }
 
 func BenchmarkWriteAMillionLines(b *testing.B) {
-	file, err := policy.ReadLines("p.ndjson", bytes.NewReader(manyLines(b, million, "imported")))
+	file, err := policyfile.ReadLines("p.ndjson", bytes.NewReader(manyLines(b, million, "imported")))
 	require.NoError(b, err)
 	b.ReportAllocs()
 	for b.Loop() {
-		require.NoError(b, policy.WriteLines(io.Discard, 7, file.AllRoles(), file.AllGrants()))
+		require.NoError(b, policyfile.WriteLines(io.Discard, 7, file.AllRoles(), file.AllGrants()))
 	}
 }
 
 // BenchmarkDiffOfAMillion compares policies that are the same, that differ in one grant of
 // five, and that have nothing in common.
 func BenchmarkDiffOfAMillion(b *testing.B) {
-	read := func(text []byte) *policy.File {
-		f, err := policy.ReadLines("p.ndjson", bytes.NewReader(text))
+	read := func(text []byte) *policyfile.File {
+		f, err := policyfile.ReadLines("p.ndjson", bytes.NewReader(text))
 		require.NoError(b, err)
 		return f
 	}
 	from, other := read(manyLines(b, million, "imported")), read(manyLines(b, million, "other"))
 	for _, c := range []struct {
 		name     string
-		from, to *policy.File
+		from, to *policyfile.File
 		want     int
 	}{
 		{"same", from, from, 0},
 		{"fifth", from, other, million / 5},
-		{"first", &policy.File{Roles: from.Roles}, from, million},
-		{"gone", from, &policy.File{Roles: from.Roles}, million},
+		{"first", &policyfile.File{Roles: from.Roles}, from, million},
+		{"gone", from, &policyfile.File{Roles: from.Roles}, million},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				require.Len(b, policy.Diff(c.from.AllRoles(), c.from.AllGrants(), c.to), c.want)
+				require.Len(b, policyfile.Diff(c.from.AllRoles(), c.from.AllGrants(), c.to), c.want)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package policy
+package policyfile
 
 // Limits of a memo: what is remembered, and for texts of how many bytes.
 const (

@@ -1,4 +1,4 @@
-package policy
+package policyfile
 
 import (
 	"bufio"
@@ -18,7 +18,7 @@ const (
 
 // Limits on a policy in lines. The whole has no other.
 const (
-	MaxLine       = MaxFile
+	MaxLine       = MaxSize
 	MaxLineRoles  = 100_000
 	MaxLineGrants = 10_000_000
 )
@@ -38,7 +38,7 @@ const (
 // bytes, a policy [MaxLineRoles] roles and [MaxLineGrants] grants.
 //
 // Errors of r are returned as they are, behind the name and the line. All others are
-// [*FileError], their fields begin at the line's own object, such as "grant.role". What is
+// [*Error], their fields begin at the line's own object, such as "grant.role". What is
 // not well formed, or too large, ends the reading; of all others the first thousand are
 // returned together with it, by [errors.Join], in the order of lines.
 func ReadLines(name string, r io.Reader) (*File, error) {
@@ -138,14 +138,11 @@ func (l *lineReader) readGrantLine(n *node, path string) error {
 	if l.grantCount++; l.grantCount > MaxLineGrants {
 		return tooLarge(n.place, "more than %d grants", MaxLineGrants)
 	}
-	g, ok := l.readGrant(n, path)
-	if !ok {
-		return nil
+	g, role, ok := l.readGrant(n, path)
+	l.checkGrantedRole(loadedGrant{role: role, path: path, node: n})
+	if ok {
+		l.addGrant(g, n.place, path)
 	}
-	if _, known := l.file.Roles[g.Role]; !known {
-		l.fail(n.find("role"), joinPath(path, "role"), fmt.Errorf("%w %q", ErrUnknownRole, g.Role))
-	}
-	l.addGrant(g, n.place, path)
 	return nil
 }
 

@@ -1,4 +1,4 @@
-package policy
+package policyfile
 
 import (
 	"bytes"
@@ -7,28 +7,30 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/interlock-authz/interlock/actors/policy"
 )
 
 // grantReader reads lines of grants that are as they have to be, quickly and with little
 // memory. It takes no line that the way by nodes would not, and makes the same of it.
 type grantReader struct {
-	roles   map[string]*Role
+	roles   map[string]*policy.Role
 	dec     jsontext.Decoder
 	in      bytes.Buffer
 	scratch []byte
-	last    Principal // grants of one holder tend to stand together
-	grant   Grant     // that of the line
+	last    policy.Principal // grants of one holder tend to stand together
+	grant   policy.Grant     // that of the line
 
-	within  memo[[]ResourcePattern]
+	within  memo[[]policy.ResourcePattern]
 	expires memo[time.Time]
 	reasons memo[string]
 }
 
 // read makes the grant of a line, if it is one without errors.
-func (r *grantReader) read(line []byte) (g Grant, ok bool) {
+func (r *grantReader) read(line []byte) (g policy.Grant, ok bool) {
 	r.in = *bytes.NewBuffer(line)
 	r.dec.Reset(&r.in)
-	r.grant = Grant{}
+	r.grant = policy.Grant{}
 	if !r.delimiter('{') || !r.name("grant") || !r.delimiter('{') {
 		return g, false
 	}
@@ -37,7 +39,7 @@ func (r *grantReader) read(line []byte) (g Grant, ok bool) {
 			return g, false
 		}
 	}
-	return r.grant, r.over() && r.grant.check() == nil
+	return r.grant, r.over() && r.grant.Check() == nil
 }
 
 // over reads the ends of the grant, of the object around it and of the line.
@@ -110,12 +112,10 @@ func (r *grantReader) principal(raw []byte) bool {
 	if !ok {
 		return false
 	}
-	if r.last.id != string(text) {
-		p, err := principalOf(string(text))
-		if err != nil {
+	if r.last.String() != string(text) {
+		if err := r.last.UnmarshalText(text); err != nil {
 			return false
 		}
-		r.last = p
 	}
 	r.grant.Principal = r.last
 	return true
@@ -127,7 +127,7 @@ func (r *grantReader) principals(raw []byte) bool {
 		return false
 	}
 	var err error
-	r.grant.Principals, err = ParsePrincipalPattern(string(text))
+	r.grant.Principals, err = policy.ParsePrincipalPattern(string(text))
 	return err == nil
 }
 
@@ -140,19 +140,24 @@ func (r *grantReader) role(raw []byte) bool {
 	if role == nil {
 		return false
 	}
-	r.grant.Role = role.name
+	r.grant.Role = role.Name()
 	return true
 }
 
 func (r *grantReader) limits(raw []byte) (ok bool) {
-	r.grant.Within, ok = r.within.of(raw, func(raw []byte) ([]ResourcePattern, bool) {
+	r.grant.Within, ok = r.within.of(raw, func(raw []byte) ([]policy.ResourcePattern, bool) {
 		var list []string
 		if raw[0] != '[' || json.Unmarshal(raw, &list) != nil {
 			return nil, false
 		}
-		var f faults
-		within := parseAll(list, "", ParseResourcePattern, &f)
-		return within, len(f) == 0
+		within := make([]policy.ResourcePattern, len(list))
+		for i, text := range list {
+			var err error
+			if within[i], err = policy.ParseResourcePattern(text); err != nil {
+				return nil, false
+			}
+		}
+		return within, true
 	})
 	return ok
 }
@@ -163,7 +168,7 @@ func (r *grantReader) expiry(raw []byte) (ok bool) {
 		return false
 	}
 	r.grant.Expires, ok = r.expires.of(text, func(text []byte) (time.Time, bool) {
-		t, err := parseExpiry(string(text))
+		t, err := policy.ParseExpiry(string(text))
 		return t, err == nil
 	})
 	return ok

@@ -1,16 +1,24 @@
-package policy
+package policyfile
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/interlock-authz/interlock/internal/strictyaml"
 )
 
-// Limits on a policy file. Deeper than maxDepth nothing of ours lies; maxNodes and
-// maxFaults keep what a hostile file costs in proportion.
+// Limits on a policy file, in bytes. YAML has a lower one: while a usual policy in YAML is
+// read, it takes about 40 bytes of memory for each byte of the file. Reading YAML is further
+// limited to a million values, so that a hostile file takes no more than a usual one.
 const (
-	MaxFile   = 64 << 20
-	maxDepth  = 100
+	MaxSize = 64 << 20
+	MaxYAML = 8 << 20
+)
+
+// Limits on the memory that a hostile file costs.
+const (
+	maxDepth  = strictyaml.MaxDepth
 	maxNodes  = 4 << 20
 	maxFaults = 1000
 )
@@ -25,11 +33,13 @@ const (
 	otherNode                 // a number, true, false or null; text is as it was written
 	listNode
 	objectNode
+	badNode // what a policy file may not have; text says why
 )
 
 // node is a value in a file, YAML or JSON, with its place.
 type node struct {
 	kind   nodeKind
+	badKey bool // the fault of a badNode is that of its key
 	place  place
 	text   string
 	items  []node   // of a list
