@@ -12,7 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/interlock-authz/interlock/internal/strictyaml"
+	"github.com/interlock-authz/interlock/actors/policy/strictyaml"
 )
 
 // ErrTarget is wrapped by what is wrong with a target.

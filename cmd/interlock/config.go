@@ -14,10 +14,10 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/actors/policy/policyfile"
+	"github.com/interlock-authz/interlock/actors/policy/strictyaml"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
-	"github.com/interlock-authz/interlock/internal/strictyaml"
 )
 
 // config is the configuration file of serve; flags go over it.

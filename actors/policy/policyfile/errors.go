@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/interlock-authz/interlock/internal/strictyaml"
+	"github.com/interlock-authz/interlock/actors/policy/strictyaml"
 )
 
 // Sentinels of this package, for [errors.Is].

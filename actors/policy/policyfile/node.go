@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/interlock-authz/interlock/internal/strictyaml"
+	"github.com/interlock-authz/interlock/actors/policy/strictyaml"
 )
 
 // Limits on a policy file, in bytes. YAML has a lower one: while a usual policy in YAML is

@@ -5,7 +5,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/interlock-authz/interlock/internal/strictyaml"
+	"github.com/interlock-authz/interlock/actors/policy/strictyaml"
 )
 
 // readYAML reads one document. The error is a [*syntaxFault]. A value or a key that a policy

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/interlock-authz/interlock/internal/strictyaml"
+	"github.com/interlock-authz/interlock/actors/policy/strictyaml"
 )
 
 type inner struct {
