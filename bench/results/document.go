@@ -161,7 +161,7 @@ func Read(path string) (*Document, error) {
 	}
 	d := &Document{}
 	if err := json.Unmarshal(text, d, json.RejectUnknownMembers(true)); err != nil {
-		return nil, fmt.Errorf("%s is no result of interlock bench: %w", path, err)
+		return nil, fmt.Errorf("%s is no result of interlock-lab bench: %w", path, err)
 	}
 	return d, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/admin"
 	"github.com/interlock-authz/interlock/httpapi/authzen"
@@ -63,7 +64,7 @@ func listen(ctx context.Context, c *config, log *slog.Logger) (*listeners, error
 		if err != nil {
 			l.stop(0)
 			if errors.Is(err, syscall.EADDRINUSE) {
-				err = hint(err, "another server is running; choose other addresses with --listen, --admin-listen and --operator-listen")
+				err = cli.Hint(err, "another server is running; choose other addresses with --listen, --admin-listen and --operator-listen")
 			}
 			return nil, err
 		}

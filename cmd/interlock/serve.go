@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -75,7 +76,7 @@ func (c *config) prepare(cmd *cobra.Command, file string, over *config, dev bool
 	data := c.dataFolder(dev)
 	c.Data = &data
 	if dev {
-		if err := setUpDev(devFolder, c, cmd.ErrOrStderr()); err != nil {
+		if err := setUpDev(cli.DevFolder, c, cmd.ErrOrStderr()); err != nil {
 			return err
 		}
 	}
@@ -129,7 +130,7 @@ func serveStore(ctx context.Context, c *config, l *listeners, s *store, dev bool
 		err = l.handle(c, engine, s, dev, log)
 	}
 	if err == nil && dev {
-		err = writeTarget(devFolder, l)
+		err = writeTarget(cli.DevFolder, l)
 	}
 	if err != nil {
 		l.stop(0)

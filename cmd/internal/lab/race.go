@@ -1,4 +1,4 @@
-package main
+package lab
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/interlock-authz/interlock/bench/race"
 	"github.com/interlock-authz/interlock/bench/race/demo"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
 // raceTest is the command that looks for races between check and use.
@@ -38,7 +39,7 @@ back, and look for what happened after the API had acknowledged that it cannot. 
 began before an acknowledgement proves nothing, and is not counted.
 
 With --target, the API that a YAML file describes: docs/race.md shows a whole one, and
-interlock serve --dev writes one for itself, ` + filepath.Join(devFolder, targetFile) + `. Exit status 1 means that
+interlock serve --dev writes one for itself, ` + filepath.Join(cli.DevFolder, cli.TargetFile) + `. Exit status 1 means that
 violations were found, 2 that the API could not be tested.
 
 With --demo, four forms of a small API, one after the other: (a) looked up, then acted on;
@@ -46,7 +47,7 @@ With --demo, four forms of a small API, one after the other: (a) looked up, then
 Exit status 0 means that (a) to (c) were found wrong, and nothing was found in (d).
 
 With --serve, one of these forms, until it is interrupted, with its target file.`,
-		Example: "  interlock race --demo\n  interlock race --target " + filepath.Join(devFolder, targetFile) + "\n  interlock race --serve b",
+		Example: "  interlock-lab race --demo\n  interlock-lab race --target " + filepath.Join(cli.DevFolder, cli.TargetFile) + "\n  interlock-lab race --serve b",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case c.demo:
@@ -56,7 +57,7 @@ With --serve, one of these forms, until it is interrupted, with its target file.
 			case c.target != "":
 				return c.runTarget(cmd)
 			}
-			return hint(errors.New("there is nothing to test"), "begin with interlock race --demo")
+			return cli.Hint(errors.New("there is nothing to test"), "begin with interlock-lab race --demo")
 		},
 	}
 	f := cmd.Flags()
@@ -86,10 +87,10 @@ func (c *raceTest) test(cmd *cobra.Command, t *race.Target, otherwise time.Durat
 	if !cmd.Flags().Changed("dwell-max") {
 		o.DwellMax = max(o.DwellMax, o.DwellMin)
 	}
-	line := newStatusLine(cmd.ErrOrStderr())
-	defer line.end()
+	line := cli.NewStatusLine(cmd.ErrOrStderr())
+	defer line.Close()
 	o.Progress = func(p race.Progress) {
-		line.show(fmt.Sprintf("%s: %v of %v, %d calls, %d changes", t.Name,
+		line.Show(fmt.Sprintf("%s: %v of %v, %d calls, %d changes", t.Name,
 			p.Elapsed.Round(100*time.Millisecond), p.Duration, p.Calls, p.Changes))
 	}
 	return race.Run(cmd.Context(), t, o)
@@ -98,11 +99,11 @@ func (c *raceTest) test(cmd *cobra.Command, t *race.Target, otherwise time.Durat
 func (c *raceTest) runTarget(cmd *cobra.Command) error {
 	t, err := race.LoadTarget(c.target)
 	if err != nil {
-		return hint(err, "docs/race.md describes the file; interlock race --serve b writes an example")
+		return cli.Hint(err, "docs/race.md describes the file; interlock-lab race --serve b writes an example")
 	}
 	report, err := c.test(cmd, t, 10*time.Second)
 	if err != nil {
-		return hintFailure(err)
+		return cli.HintConnection(err)
 	}
 	out := cmd.OutOrStdout()
 	if c.json != "-" {
@@ -122,7 +123,7 @@ func (c *raceTest) conclude(cmd *cobra.Command, no bool, reports ...*race.Report
 	if err != nil {
 		fmt.Fprintln(cmd.ErrOrStderr(), "error:", err)
 	}
-	return errDenied
+	return cli.ErrDenied
 }
 
 // write writes the reports into files.
@@ -222,7 +223,7 @@ func (c *raceTest) runServe(cmd *cobra.Command) error {
 	if form.Vulnerable() {
 		fmt.Fprintln(out, "this form is vulnerable on purpose: serve it for tests alone")
 	}
-	fmt.Fprintf(out, "serving %v on %s\ntest it with: interlock race --target %s\n", form, server.URL(), target)
+	fmt.Fprintf(out, "serving %v on %s\ntest it with: interlock-lab race --target %s\n", form, server.URL(), target)
 	err = server.Serve(cmd.Context())
 	if errors.Is(err, context.Canceled) {
 		return nil

@@ -1,4 +1,4 @@
-package main
+package lab
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/interlock-authz/interlock/bench"
 	"github.com/interlock-authz/interlock/bench/results"
 	"github.com/interlock-authz/interlock/bench/wire"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
 // The parts of a benchmark, in their order.
@@ -55,7 +56,7 @@ func benchCommand() *cobra.Command {
 Without --all it is the first three, in less than 15 minutes. Each part leaves a table
 (PART.md), the samples (PART.json) and plots (SVG) in the folder of --out. Run it on a
 machine that does nothing else.`,
-		Example: "  interlock bench --out bench-results\n  interlock bench --part contention --only '64 callers'\n  interlock bench compare old/ratios.json new/ratios.json",
+		Example: "  interlock-lab bench --out bench-results\n  interlock-lab bench --part contention --only '64 callers'",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return b.run(cmd) },
 	}
 	f := cmd.Flags()
@@ -67,7 +68,7 @@ machine that does nothing else.`,
 	f.DurationVar(&b.each, "each", 200*time.Millisecond, "how long one side of a comparison runs")
 	f.IntVar(&b.slices, "slices", 10, "samples of each strategy under a workload")
 	f.DurationVar(&b.slice, "slice", 0, "how long such a sample takes (default 200ms; 500ms with --all)")
-	cmd.AddCommand(benchCompareCommand(), serveWireCommand())
+	cmd.AddCommand(serveWireCommand())
 	return cmd
 }
 
@@ -83,7 +84,7 @@ func (b *benchmark) run(cmd *cobra.Command) error {
 	if len(b.parts) > 0 {
 		for _, p := range b.parts {
 			if !slices.Contains([]string{partRatios, partContention, partWire, partDisk, partScale}, p) {
-				return hint(fmt.Errorf("there is no part %q", p), "interlock bench --help lists them")
+				return cli.Hint(fmt.Errorf("there is no part %q", p), "interlock-lab bench --help lists them")
 			}
 		}
 		parts = b.parts
@@ -98,7 +99,7 @@ func (b *benchmark) run(cmd *cobra.Command) error {
 		Only: only, Rounds: b.rounds, Each: b.each, Slices: b.slices, Slice: b.slice, Progress: cmd.ErrOrStderr(),
 	}
 	for _, part := range parts {
-		d := results.New(strings.Join(append([]string{"interlock"}, os.Args[1:]...), " "))
+		d := results.New(strings.Join(append([]string{"interlock-lab"}, os.Args[1:]...), " "))
 		plots, err := b.measure(cmd.Context(), part, o, d)
 		if err != nil {
 			return fmt.Errorf("%s: %w", part, err)
@@ -158,38 +159,4 @@ func serveWireCommand() *cobra.Command {
 			return wire.Serve(cmd.Context(), args[0], args[1], cmd.OutOrStdout())
 		},
 	}
-}
-
-func benchCompareCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "compare OLD.json NEW.json", Short: "Compare two runs", Args: cobra.ExactArgs(2),
-		Long: `Compare every figure that both runs have. A difference counts if it is beyond noise: by the
-Mann-Whitney U-test over the samples, with p below 0.05. Exit status 1 means that a
-figure has become worse.`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			old, err := results.Read(args[0])
-			if err != nil {
-				return err
-			}
-			now, err := results.Read(args[1])
-			if err != nil {
-				return err
-			}
-			return compareRuns(cmd, old, now)
-		},
-	}
-}
-
-func compareRuns(cmd *cobra.Command, old, now *results.Document) error {
-	changes, missing := results.Compare(old, now)
-	if err := results.WriteChanges(cmd.OutOrStdout(), changes); err != nil {
-		return err
-	}
-	for _, m := range missing {
-		fmt.Fprintln(cmd.ErrOrStderr(), "not compared:", m)
-	}
-	if slices.ContainsFunc(changes, (*results.Change).Regressed) {
-		return errDenied
-	}
-	return nil
 }
