@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,6 +98,12 @@ func (s *Section) Add(name string, facts ...Fact) *Row {
 	r := &Row{Name: name, Facts: facts}
 	s.Rows = append(s.Rows, r)
 	return r
+}
+
+// Compact removes the sections without rows, and reports whether any section is left.
+func (d *Document) Compact() bool {
+	d.Sections = slices.DeleteFunc(d.Sections, func(s *Section) bool { return len(s.Rows) == 0 })
+	return len(d.Sections) > 0
 }
 
 // Note adds a sentence below the table.
