@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/bench/race"
 )
 
 func TestCreateNewKeepsEarlierFiles(t *testing.T) {
@@ -27,9 +29,10 @@ func TestCreateNewKeepsEarlierFiles(t *testing.T) {
 
 func TestReportsOfRaceDoNotOverwriteEachOther(t *testing.T) {
 	t.Chdir(t.TempDir())
-	first, err := (&raceTest{}).writeHTML(true, nil)
+	reports := []*race.Report{{Target: "x"}}
+	first, err := (&raceTest{}).writeHTML(true, reports)
 	require.NoError(t, err)
-	second, err := (&raceTest{}).writeHTML(true, nil)
+	second, err := (&raceTest{}).writeHTML(true, reports)
 	require.NoError(t, err)
 	require.NotEqual(t, first, second)
 	require.FileExists(t, first)
