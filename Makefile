@@ -23,10 +23,12 @@ help: ## list the targets
 		grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST)
 
 run: ## serve the sample on embedded defaults: make what is missing in ./.interlock
-	$(GO) run ./cmd/interlock serve --dev
+	@echo 'building interlock; the first time this takes a minute or two …'
+	@$(GO) build -trimpath -o build/ ./cmd/interlock
+	@exec build/interlock serve --dev
 
-build: ## build ./build/interlock
-	$(GO) build -trimpath -o build/interlock ./cmd/interlock
+build: ## build ./build/interlock and ./build/interlock-lab
+	$(GO) build -trimpath -o build/ ./cmd/interlock ./cmd/interlock-lab
 
 test: ## run all tests with the race detector
 	$(GO) vet ./...
@@ -49,19 +51,19 @@ conformance: ## run the AuthZEN cases in the folder CASES, the proxies' headers 
 readme: ## run the README's transcript word for word; needs bash, curl and ports 8443 to 8445
 	$(GO) test -tags readme -run '^TestReadme' -count=1 ./cmd/interlock
 
-bench: program ## measure: ratios, contention and servers; tables, samples and plots in RESULTS; under 15 minutes
-	build/interlock bench --out $(RESULTS)
+bench: lab ## measure: ratios, contention and servers; tables, samples and plots in RESULTS; under 15 minutes
+	build/interlock-lab bench --out $(RESULTS)
 
-bench-all: program ## measure everything, and longer: about half an hour
-	build/interlock bench --all --out $(RESULTS)
+bench-all: lab ## measure everything, and longer: about half an hour
+	build/interlock-lab bench --all --out $(RESULTS)
 
 bench-peers: ## measure other engines beside interlock; fetches and builds them
 	cd bench/peers && $(GO) build -buildvcs=auto -trimpath -o ../../build/peers .
 	build/peers -out $(RESULTS)
 
-.PHONY: program
-program: # with the commit in it, for the captions
-	$(GO) build -buildvcs=auto -trimpath -o build/interlock ./cmd/interlock
+.PHONY: lab
+lab: # with the commit in it, for the captions
+	$(GO) build -buildvcs=auto -trimpath -o build/ ./cmd/interlock-lab
 
 fuzz: ## fuzz every target for FUZZTIME
 	@for target in $(FUZZ); do \

@@ -15,7 +15,7 @@ import (
 
 // besideWriters compares the p99 of one principal's empty operations while 16 callers
 // change others on disk, with the same in memory.
-func besideWriters(rounds int, each time.Duration) *outcome {
+func besideWriters(ctx context.Context, rounds int, each time.Duration) *outcome {
 	const writers = 16
 	dir, remove := scratch()
 	defer remove()
@@ -29,8 +29,8 @@ func besideWriters(rounds int, each time.Duration) *outcome {
 	}
 	var updates atomic.Int64
 	p := &pair{name: fmt.Sprintf("p99 of Execute while %d callers change others: on disk, in memory", writers)}
-	r := p.compare(rounds, func(_, side int) float64 {
-		ctx, stop := context.WithCancel(context.Background())
+	r := p.compare(ctx, rounds, func(_, side int) float64 {
+		ctx, stop := context.WithCancel(ctx)
 		var writing sync.WaitGroup
 		for n := range writers {
 			who := principalNumber(n)
@@ -40,7 +40,7 @@ func besideWriters(rounds int, each time.Duration) *outcome {
 				}
 			})
 		}
-		h := probe(context.Background(), engines[side], ask(writers), each)
+		h := probe(ctx, engines[side], ask(writers), each)
 		stop()
 		writing.Wait()
 		return float64(h.ValueAtQuantile(99))
@@ -57,27 +57,33 @@ type roleChange struct {
 
 // changeRole changes a role that n active principals hold, in a store on disk, and
 // measures one whom that does not concern.
-func changeRole(n, rounds int) *roleChange {
+func changeRole(ctx context.Context, n, rounds int) *roleChange {
 	dir, remove := scratch()
 	defer remove()
-	fillStore(dir, n)
+	fillStore(ctx, dir, n)
 	s := openStore(dir)
 	defer s.close()
 	other := must(policy.NewRole("other", nil, eightPermissions(1).roles[0].Permissions()))
 	s.update(policy.PutRole(other, ""), policy.GrantRole(policy.Grant{Principal: principalNumber(n), Role: "other"}))
 	for i := range n + 1 {
+		if ctx.Err() != nil {
+			return &roleChange{}
+		}
 		mustDecide(s.Execute(context.Background(), ask(i), nothing))
 	}
 	c := &roleChange{alone: newHistogram(), meantime: newHistogram()}
 	for round := range rounds {
-		c.alone.Merge(probe(context.Background(), s.Engine, ask(n), 200*time.Millisecond))
+		if ctx.Err() != nil {
+			break
+		}
+		c.alone.Merge(probe(ctx, s.Engine, ask(n), 200*time.Millisecond))
 		permissions := eightPermissions(1).roles[0].Permissions()[:7+round%2]
 		role := must(policy.NewRole("worker", nil, permissions))
 		var over atomic.Bool
 		var probing sync.WaitGroup
 		var h *hdrhistogram.Histogram
 		probing.Go(func() {
-			h = probeWhile(context.Background(), s.Engine, ask(n), func(time.Time) bool { return !over.Load() })
+			h = probeWhile(ctx, s.Engine, ask(n), func(time.Time) bool { return !over.Load() })
 		})
 		start := time.Now()
 		s.update(policy.PutRole(role, ""))

@@ -198,8 +198,8 @@ func (c *cell) run(d time.Duration) *slice {
 	return all
 }
 
-// measure sets a cell up, warms it, and measures it in slices.
-func measure(c *contestant, w workload, slices int, each time.Duration) []*slice {
+// measure sets a cell up, warms it, and measures it in slices, in fewer if ctx ends.
+func measure(ctx context.Context, c *contestant, w workload, slices int, each time.Duration) []*slice {
 	runtime.GC() // what the one before has left is not this one's
 	cell := newCell(c, w)
 	defer cell.close()
@@ -207,9 +207,9 @@ func measure(c *contestant, w workload, slices int, each time.Duration) []*slice
 		cell.use(&cell.requests[i], nothing)
 	}
 	cell.run(each / 2)
-	all := make([]*slice, slices)
-	for i := range all {
-		all[i] = cell.run(each)
+	var all []*slice
+	for len(all) < slices && ctx.Err() == nil {
+		all = append(all, cell.run(each))
 	}
 	return all
 }

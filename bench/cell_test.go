@@ -54,7 +54,8 @@ func TestOpenLoopCountsDelays(t *testing.T) {
 func TestContentionIsReported(t *testing.T) {
 	d := results.New("test")
 	o := Options{Only: regexp.MustCompile(`^(1|100) principals?, `), Slices: 2, Slice: 5 * time.Millisecond, Progress: io.Discard}
-	plots := Contention(o, d)
+	plots, err := Contention(t.Context(), o, d)
+	require.NoError(t, err)
 	require.Len(t, d.Sections, 2)
 	require.Len(t, d.Sections[0].Rows, len(contestants())+1)
 	require.Len(t, plots, 1, "that against principals has two points")

@@ -95,8 +95,8 @@ func contentions() []contention {
 	}
 }
 
-// run compares mean latencies of operations, and returns those of the last round besides.
-func (c contention) run(rounds int, each time.Duration) (r *outcome, last [2]*latencies) {
+// run compares mean latencies of operations, and also returns those of the last round.
+func (c contention) run(ctx context.Context, rounds int, each time.Duration) (r *outcome, last [2]*latencies) {
 	w := eightPermissions(1)
 	who := w.queries[0].Principal
 	engine, mutex := newExecuting(w), startMutex(w)
@@ -107,7 +107,7 @@ func (c contention) run(rounds int, each time.Duration) (r *outcome, last [2]*la
 	defer sides[0].close()
 	defer sides[1].close()
 	p := &pair{name: c.name, target: c.target}
-	r = p.compare(rounds, func(_, side int) float64 {
+	r = p.compare(ctx, rounds, func(_, side int) float64 {
 		last[side] = sides[side].run(each, c.share, c.work)
 		return last[side].operations.Mean()
 	})

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"math"
 	"strings"
 
@@ -9,24 +10,21 @@ import (
 	"github.com/interlock-authz/interlock/bench/results"
 )
 
-// Contention measures every strategy at the base point and wherever one factor differs
-// from it, and returns the plots of what it found.
-func Contention(o Options, d *results.Document) []*NamedPlot {
+// Contention measures every strategy at the base point and at the points that differ from it in one factor. It returns the
+// plots. If ctx ends, Contention returns its error within a second or two; the document and the plots have the points that
+// were complete.
+func Contention(ctx context.Context, o Options, d *results.Document) ([]*NamedPlot, error) {
 	all := map[workload]map[string][]*slice{}
+	var err error
 	for _, w := range allPoints() {
 		if !o.wants(w.String()) {
 			continue
 		}
-		s := d.Add(w.String())
-		all[w] = map[string][]*slice{}
-		for _, c := range contestants() {
-			found := measure(&c, w, o.Slices, o.Slice)
-			all[w][c.name] = found
-			addCell(s.Add(c.name, results.Fact{Name: "keeps", Text: c.keeps}), found)
+		var found map[string][]*slice
+		if found, err = measurePoint(ctx, &o, w, d); err != nil {
+			break
 		}
-		bare := w
-		bare.updates, bare.role = 0, false
-		addCell(s.Add("the measuring itself", results.Fact{Name: "keeps", Text: "–"}), measure(nil, bare, o.Slices, o.Slice))
+		all[w] = found
 	}
 	if len(d.Sections) > 0 {
 		first := d.Sections[0]
@@ -37,7 +35,33 @@ func Contention(o Options, d *results.Document) []*NamedPlot {
 		}
 		first.Note("violations are operations that ran when a revocation had returned, or began after it and before the next grant, in the run that is timed; an update is a revocation and a grant; calls that came between are refused, and not counted as operations")
 	}
-	return plots(all)
+	return plots(all), err
+}
+
+// measurePoint measures every strategy under a workload. It adds a section when all are complete.
+func measurePoint(ctx context.Context, o *Options, w workload, d *results.Document) (map[string][]*slice, error) {
+	all := map[string][]*slice{}
+	s := &results.Section{Name: w.String()}
+	add := func(c *contestant, w workload, name, keeps string) error {
+		found, err := unlessDone(ctx, memoryGrace, func() []*slice { return measure(ctx, c, w, o.Slices, o.Slice) })
+		if err == nil {
+			all[name] = found
+			addCell(s.Add(name, results.Fact{Name: "keeps", Text: keeps}), found)
+		}
+		return err
+	}
+	for _, c := range contestants() {
+		if err := add(&c, w, c.name, c.keeps); err != nil {
+			return nil, err
+		}
+	}
+	bare := w
+	bare.updates, bare.role = 0, false
+	if err := add(nil, bare, "the measuring itself", "–"); err != nil {
+		return nil, err
+	}
+	d.Sections = append(d.Sections, s)
+	return all, nil
 }
 
 // addCell adds the figures of a cell to its row.

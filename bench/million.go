@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"runtime"
 	"time"
@@ -20,8 +21,8 @@ type scale struct {
 	activations float64       // a second, by one caller
 }
 
-// measureScale grants a role to n principals, starts the engine, and activates them all.
-func measureScale(n int) (s scale, err error) {
+// measureScale grants a role to n principals, starts the engine, and activates all of them unless ctx ends.
+func measureScale(ctx context.Context, n int) (s scale, err error) {
 	s.principals = n
 	w := eightPermissions(1)
 	names := make([]policy.Principal, n)
@@ -53,7 +54,7 @@ func measureScale(n int) (s scale, err error) {
 	idle := heap()
 	start = time.Now()
 	for _, who := range names {
-		if err := ask(e, who); err != nil {
+		if err := errors.Join(ctx.Err(), ask(e, who)); err != nil {
 			return s, err
 		}
 	}

@@ -15,11 +15,11 @@ import (
 // neighbour measures the latency of one principal's empty operations: alone, and while
 // another principal runs functions that wait for a millisecond, of whose calls one in ten
 // is an update.
-func neighbour(d time.Duration) (idle, beside *hdrhistogram.Histogram) {
+func neighbour(ctx context.Context, d time.Duration) (idle, beside *hdrhistogram.Histogram) {
 	w := eightPermissions(2)
 	e := w.engine()
 	defer func() { _ = e.Close(context.Background()) }()
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(ctx)
 	idle = probe(ctx, e, w.queries[0], d)
 	var noise sync.WaitGroup
 	for n := range 8 {
@@ -40,7 +40,7 @@ func neighbour(d time.Duration) (idle, beside *hdrhistogram.Histogram) {
 	return idle, beside
 }
 
-// probe measures the latency of empty operations for a time.
+// probe measures the latency of empty operations for a time, or until ctx ends.
 func probe(ctx context.Context, e *actors.Engine, req actors.Request, d time.Duration) *hdrhistogram.Histogram {
 	end := time.Now().Add(d)
 	return probeWhile(ctx, e, req, func(now time.Time) bool { return now.Before(end) })
@@ -48,8 +48,9 @@ func probe(ctx context.Context, e *actors.Engine, req actors.Request, d time.Dur
 
 func probeWhile(ctx context.Context, e *actors.Engine, req actors.Request, on func(now time.Time) bool) *hdrhistogram.Histogram {
 	h := newHistogram()
-	for start := time.Now(); on(start); {
-		mustDecide(e.Execute(ctx, req, nothing))
+	whole := context.WithoutCancel(ctx) // an operation that has begun is measured
+	for start := time.Now(); ctx.Err() == nil && on(start); {
+		mustDecide(e.Execute(whole, req, nothing))
 		end := time.Now()
 		_ = h.RecordValue(max(1, int64(end.Sub(start))))
 		start = end

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -27,13 +28,13 @@ type outcome struct {
 	names        [2]string
 }
 
-// run measures both sides by [testing.Benchmark].
-func (p *pair) run(rounds int) *outcome {
+// run measures both sides by [testing.Benchmark], in fewer rounds if ctx ends.
+func (p *pair) run(ctx context.Context, rounds int) *outcome {
 	sides := [2]side{p.ours(), p.theirs()}
 	defer sides[0].close()
 	defer sides[1].close()
 	var last testing.BenchmarkResult
-	r := p.compare(rounds, func(_, n int) float64 {
+	r := p.compare(ctx, rounds, func(_, n int) float64 {
 		x := testing.Benchmark(sides[n].run)
 		if n == 0 {
 			last = x
@@ -46,13 +47,17 @@ func (p *pair) run(rounds int) *outcome {
 }
 
 // compare measures both sides in turn, 0 for ours and 1 for theirs, so that what slows the
-// machine down slows both down. The order within a round changes from round to round.
-func (p *pair) compare(rounds int, measure func(round, side int) float64) *outcome {
+// machine down slows both down. The order within a round changes from round to round. If ctx ends, compare stops after
+// the measurement in progress and returns the complete rounds.
+func (p *pair) compare(ctx context.Context, rounds int, measure func(round, side int) float64) *outcome {
 	r := &outcome{pair: p, allocs: -1}
 	for round := range rounds {
 		first := round % 2
 		var x [2]float64
 		for _, side := range []int{first, 1 - first} {
+			if ctx.Err() != nil {
+				return r
+			}
 			x[side] = measure(round, side)
 		}
 		r.ours, r.theirs = append(r.ours, x[0]), append(r.theirs, x[1])

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -35,69 +36,141 @@ func (o *Options) wants(name string) bool {
 	return true
 }
 
-// Ratios measures what has a target, in memory: each comparison in rounds, both sides in
-// turn.
-func Ratios(o Options, d *results.Document) error {
+// How long a measurement may go on after its context has ended. One on disk gets longer, because it has a folder of
+// temporary files to remove.
+const (
+	memoryGrace = time.Second
+	diskGrace   = 10 * time.Second
+)
+
+// unlessDone returns what measure returns. If ctx ends before, it returns the context's error as soon as measure returns,
+// or after the grace; measure then goes on in its goroutine until the process exits.
+func unlessDone[T any](ctx context.Context, grace time.Duration, measure func() T) (found T, err error) {
+	if ctx.Err() != nil {
+		return found, context.Cause(ctx)
+	}
+	done := make(chan T, 1)
+	go func() { done <- measure() }()
+	select {
+	case found = <-done:
+		return found, context.Cause(ctx) // a measurement that was cut short does not count
+	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+	case <-time.After(grace):
+	}
+	return found, context.Cause(ctx)
+}
+
+// Ratios measures what has a target, in memory: each comparison in rounds, both sides in turn. If ctx ends, Ratios returns
+// its error within a second or two, and the document has the rows that were complete.
+func Ratios(ctx context.Context, o Options, d *results.Document) error {
 	if err := setBenchtime(o.Each); err != nil {
 		return err
 	}
-	s := d.Add("One operation beside another")
-	for _, p := range pairs() {
-		if o.wants(p.name) {
-			p.run(o.Rounds).addTo(s)
-		}
+	if err := comparePairs(ctx, &o, memoryGrace, pairs(), d.Add("One operation beside another")); err != nil {
+		return err
 	}
 	means := d.Add(fmt.Sprintf("%d callers on one principal: the mean latency of an operation, updates counted apart", callers))
 	for _, c := range contentions() {
-		if o.wants(c.name) {
-			r, last := c.run(o.Rounds, o.Each)
-			r.addTo(means)
-			means.Note("%s, last round: Execute %v; Mutex %v", c.name, last[0], last[1])
+		if !o.wants(c.name) {
+			continue
 		}
+		var last [2]*latencies
+		r, err := unlessDone(ctx, memoryGrace, func() (r *outcome) { r, last = c.run(ctx, o.Rounds, o.Each); return r })
+		if err != nil {
+			return err
+		}
+		r.addTo(means)
+		means.Note("%s, last round: Execute %v; Mutex %v", c.name, last[0], last[1])
 	}
-	if o.wants("one principal beside another that is slow") {
-		neighbours(d.Add("One principal's empty operations, alone and beside one whose functions wait 1 ms, with 10 % updates"))
+	if !o.wants("one principal beside another that is slow") {
+		return nil
+	}
+	h, err := unlessDone(ctx, memoryGrace, func() [2]*hdrhistogram.Histogram {
+		idle, beside := neighbour(ctx, 2*time.Second)
+		return [2]*hdrhistogram.Histogram{idle, beside}
+	})
+	if err != nil {
+		return err
+	}
+	s := d.Add("One principal's empty operations, alone and beside one whose functions wait 1 ms, with 10 % updates")
+	addLatencies(s, "alone", h[0])
+	addLatencies(s, "beside", h[1])
+	return nil
+}
+
+// comparePairs adds a row for each pair that is wanted.
+func comparePairs(ctx context.Context, o *Options, grace time.Duration, all []*pair, s *results.Section) error {
+	for _, p := range all {
+		if !o.wants(p.name) {
+			continue
+		}
+		r, err := unlessDone(ctx, grace, func() *outcome { return p.run(ctx, o.Rounds) })
+		if err != nil {
+			return err
+		}
+		r.addTo(s)
 	}
 	return nil
 }
 
-// Disk measures the log on disk, in the folder of temporary files.
-func Disk(o Options, d *results.Document) error {
+// Disk measures the log on disk, in the folder of temporary files. If ctx ends, Disk returns its error when it has removed
+// its files, and the document has the rows that were complete.
+func Disk(ctx context.Context, o Options, d *results.Document) error {
 	if err := setBenchtime(o.Each); err != nil {
 		return err
 	}
 	s := d.Add("The log on disk")
-	for _, p := range durablePairs() {
-		if o.wants(p.name) {
-			p.run(o.Rounds).addTo(s)
+	if err := comparePairs(ctx, &o, diskGrace, durablePairs(), s); err != nil {
+		return err
+	}
+	for _, one := range []struct {
+		name    string
+		measure func() *outcome
+	}{
+		{"start", func() *outcome { return restart(ctx, o.Rounds) }},
+		{"writers", func() *outcome { return besideWriters(ctx, o.Rounds, 5*o.Each) }},
+	} {
+		if !o.wants(one.name) {
+			continue
 		}
+		r, err := unlessDone(ctx, diskGrace, one.measure)
+		if err != nil {
+			return err
+		}
+		r.addTo(s)
 	}
-	if o.wants("start") {
-		restart(o.Rounds).addTo(s)
+	if !o.wants("role change") {
+		return nil
 	}
-	if o.wants("writers") {
-		besideWriters(o.Rounds, 5*o.Each).addTo(s)
+	const holders = 100_000
+	c, err := unlessDone(ctx, diskGrace, func() *roleChange { return changeRole(ctx, holders, o.Rounds) })
+	if err != nil {
+		return err
 	}
-	if o.wants("role change") {
-		const holders = 100_000
-		c := changeRole(holders, o.Rounds)
-		s := d.Add(fmt.Sprintf("A role changes that %d active principals hold: another's operations", holders))
-		addLatencies(s, "alone", c.alone)
-		addLatencies(s, "meanwhile", c.meantime)
-		d.Add("The same: from the call to quiesced").Add("Update").Add(seconds("takes", c.quiesced))
-	}
+	s = d.Add(fmt.Sprintf("A role changes that %d active principals hold: another's operations", holders))
+	addLatencies(s, "alone", c.alone)
+	addLatencies(s, "meanwhile", c.meantime)
+	d.Add("The same: from the call to quiesced").Add("Update").Add(seconds("takes", c.quiesced))
 	return nil
 }
 
-// Scale measures what principals cost in memory, and how soon the first is served.
-func Scale(o Options, d *results.Document) error {
+// Scale measures the memory that principals take, and how soon the first one is served. If ctx ends, Scale returns its
+// error within a second or two, and the document has the rows that were complete.
+func Scale(ctx context.Context, o Options, d *results.Document) error {
 	s := d.Add("Many principals, a role each")
 	for _, n := range []int{1_000, 1_000_000} {
 		name := fmt.Sprintf("%d principals", n)
 		if !o.wants(name) {
 			continue
 		}
-		m, err := measureScale(n)
+		var failed error
+		m, err := unlessDone(ctx, memoryGrace, func() (m scale) { m, failed = measureScale(ctx, n); return m })
+		if err == nil {
+			err = failed
+		}
 		if err != nil {
 			return err
 		}
@@ -116,12 +189,6 @@ func setBenchtime(each time.Duration) error {
 
 func once(name, unit string, value float64) *results.Metric {
 	return &results.Metric{Name: name, Unit: unit, Samples: []float64{value}}
-}
-
-func neighbours(s *results.Section) {
-	idle, beside := neighbour(2 * time.Second)
-	addLatencies(s, "alone", idle)
-	addLatencies(s, "beside", beside)
 }
 
 func addLatencies(s *results.Section, name string, h *hdrhistogram.Histogram) {

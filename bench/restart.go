@@ -9,13 +9,13 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// fillStore makes a store in which n principals have a role.
-func fillStore(dir string, n int) {
+// fillStore makes a store in which n principals have a role, fewer if ctx ends.
+func fillStore(ctx context.Context, dir string, n int) {
 	s := openStore(dir)
 	defer s.close()
 	s.update(policy.PutRole(eightPermissions(1).roles[0], ""))
 	const each = 50_000
-	for from := 0; from < n; from += each {
+	for from := 0; from < n && ctx.Err() == nil; from += each {
 		changes := make([]policy.Change, 0, each)
 		for i := from; i < min(n, from+each); i++ {
 			changes = append(changes, regrant(principalNumber(i), 0))
@@ -44,17 +44,17 @@ func ask(principal int) actors.Request {
 
 // restart compares the first decision after a start with a million principals in the
 // store with that with a thousand.
-func restart(rounds int) *outcome {
+func restart(ctx context.Context, rounds int) *outcome {
 	sizes := [2]int{1_000_000, 1_000}
 	var dirs [2]string
 	for i, n := range sizes {
 		dir, remove := scratch()
 		defer remove()
-		fillStore(dir, n)
+		fillStore(ctx, dir, n)
 		dirs[i] = dir
 	}
 	p := &pair{name: "start and first decision, 1,000,000 principals beside 1,000", target: 1.5}
-	r := p.compare(rounds, func(round, side int) float64 {
+	r := p.compare(ctx, rounds, func(round, side int) float64 {
 		return float64(firstDecision(dirs[side], round*37%sizes[side]))
 	})
 	r.names = [2]string{"1,000,000", "1,000"}

@@ -91,11 +91,26 @@ type runner struct {
 // no call was allowed, or denied, or no revocation came to its end.
 var ErrInconclusive = errors.New("race: the run shows nothing")
 
+// interruptGrace is how long requests in progress may take when the run is interrupted.
+const interruptGrace = time.Second
+
+// lingering returns a context that is done d after ctx is. cancel ends it at once and must be called.
+func lingering(ctx context.Context, d time.Duration) (longer context.Context, cancel context.CancelFunc) {
+	longer, end := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		_ = pause(longer, d)
+		end()
+	})
+	return longer, func() { stop(); end() }
+}
+
 // Run tests a target until the time is over, the calls are made, or ctx is done. Afterwards it
 // restores the permission as [Target.Found] read it, or grants it without that. First it
 // checks that the target can be tested: each change takes effect within [Options.Settle], and
 // the evidence that the target offers follows an operation. If not, the error wraps
-// [ErrTarget]. If a call takes long, the times between changes are made longer.
+// [ErrTarget]. If a call takes long, the times between changes are made longer. If ctx ends, Run
+// returns within a few seconds: requests in progress get one second, and restoring the
+// permission two more. The report is then of the shorter time.
 func Run(ctx context.Context, t *Target, o Options) (report *Report, err error) {
 	o = o.withDefaults()
 	if err := errors.Join(o.check(), t.Check()); err != nil {
@@ -231,6 +246,9 @@ func (r *runner) change(ctx context.Context, grant bool) (flip, error) {
 func (r *runner) race(ctx context.Context) error {
 	calling, stop := context.WithTimeout(ctx, r.options.Duration)
 	defer stop()
+	// What has begun when the time is over goes on to its end, but not for long if the run is interrupted.
+	whole, cut := lingering(ctx, interruptGrace)
+	defer cut()
 	var (
 		callers sync.WaitGroup
 		records = make([][]call, r.options.Callers)
@@ -245,7 +263,7 @@ func (r *runner) race(ctx context.Context) error {
 	}
 	for n := range records {
 		callers.Go(func() {
-			if err := r.call(calling, &records[n]); err != nil {
+			if err := r.call(calling, whole, &records[n]); err != nil {
 				failed <- err
 				stop()
 			}
@@ -257,7 +275,7 @@ func (r *runner) race(ctx context.Context) error {
 	var showing sync.WaitGroup
 	done := make(chan struct{})
 	showing.Go(func() { r.progress(done) })
-	err := r.flip(calling)
+	err := r.flip(calling, whole)
 	stop()
 	callers.Wait()
 	close(done)
@@ -268,7 +286,7 @@ func (r *runner) race(ctx context.Context) error {
 	default:
 	}
 	if err == nil {
-		err = r.finish(context.WithoutCancel(ctx))
+		err = r.finish(whole)
 	}
 	for _, record := range records {
 		r.history.calls = append(r.history.calls, record...)
@@ -318,7 +336,11 @@ func (r *runner) find(ctx context.Context) error {
 // leave restores the permission that the run found, or grants it if it may be revoked. It does
 // so also when the run is interrupted.
 func (r *runner) leave(ctx context.Context) error {
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	limit := patience
+	if ctx.Err() != nil {
+		limit = 2 * interruptGrace
+	}
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	if r.restore != nil && r.changed {
 		v := r.values()
@@ -341,16 +363,15 @@ func (r *runner) leave(ctx context.Context) error {
 	return nil
 }
 
-// call calls until ctx is done.
-func (r *runner) call(ctx context.Context, record *[]call) error {
+// call calls until ctx is done. A call in progress ends with whole.
+func (r *runner) call(ctx, whole context.Context, record *[]call) error {
 	c, err := r.target.newClient(&r.target.Call.Request)
 	if err != nil {
 		return err
 	}
 	defer c.close()
 	for ctx.Err() == nil && int(r.made.Add(1)) <= r.options.Calls {
-		// A call that is under way when the time is over is heard to its end.
-		a, err := c.send(context.WithoutCancel(ctx), values{Number: int(r.numbers.Add(1)), Run: r.name})
+		a, err := c.send(whole, values{Number: int(r.numbers.Add(1)), Run: r.name})
 		if err != nil {
 			r.breaks(err.Error())
 			*record = append(*record, call{Span: Span{a.start, a.end}})
@@ -380,14 +401,12 @@ func (r *runner) breaks(text string) {
 	}
 }
 
-// flip takes the permission and gives it back until ctx is done.
-func (r *runner) flip(ctx context.Context) error {
+// flip takes the permission and gives it back until ctx is done. A change in progress ends with whole.
+func (r *runner) flip(ctx, whole context.Context) error {
 	rng := randv2.New(randv2.NewPCG(r.options.Seed, 0))
 	dwell := func() error {
 		return pause(ctx, r.options.DwellMin+upTo(rng, r.options.DwellMax-r.options.DwellMin))
 	}
-	// Changes are sent whole, even when the time is over.
-	sending := context.WithoutCancel(ctx)
 	for {
 		if r.echoes != nil {
 			r.echoes.open(ctx)
@@ -395,10 +414,10 @@ func (r *runner) flip(ctx context.Context) error {
 		if dwell() != nil {
 			return nil
 		}
-		if err := r.deny(sending, dwell); err != nil {
+		if err := r.deny(whole, dwell); err != nil {
 			return err
 		}
-		if _, err := r.change(sending, true); err != nil {
+		if _, err := r.change(whole, true); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,6 +100,12 @@ func (s *Section) Add(name string, facts ...Fact) *Row {
 	return r
 }
 
+// Compact removes the sections without rows, and reports whether any section is left.
+func (d *Document) Compact() bool {
+	d.Sections = slices.DeleteFunc(d.Sections, func(s *Section) bool { return len(s.Rows) == 0 })
+	return len(d.Sections) > 0
+}
+
 // Note adds a sentence below the table.
 func (s *Section) Note(format string, args ...any) {
 	s.Notes = append(s.Notes, fmt.Sprintf(format, args...))
@@ -161,7 +168,7 @@ func Read(path string) (*Document, error) {
 	}
 	d := &Document{}
 	if err := json.Unmarshal(text, d, json.RejectUnknownMembers(true)); err != nil {
-		return nil, fmt.Errorf("%s is no result of interlock bench: %w", path, err)
+		return nil, fmt.Errorf("%s is no result of interlock-lab bench: %w", path, err)
 	}
 	return d, nil
 }

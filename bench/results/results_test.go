@@ -42,7 +42,7 @@ func TestSavedDocumentIsReadBack(t *testing.T) {
 	path := filepath.Join(dir, "other.json")
 	require.NoError(t, os.WriteFile(path, []byte(`{"speed": 1}`), 0o600))
 	_, err = Read(path)
-	require.ErrorContains(t, err, "other.json is no result of interlock bench")
+	require.ErrorContains(t, err, "other.json is no result of interlock-lab bench")
 }
 
 func TestTargets(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/certs/atomicfile"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
@@ -70,7 +71,7 @@ seen elsewhere is not mistaken for one of this store.`,
 			defer file.Close()
 			v, aside, err := journal.Restore(cmd.Context(), data, file, force, journal.Options{})
 			if errors.Is(err, journal.ErrNotEmpty) {
-				return hint(err, "--force moves aside what is there")
+				return cli.Hint(err, "--force moves aside what is there")
 			}
 			if err != nil {
 				return hintStore(err)
@@ -92,7 +93,7 @@ func dataFlag(cmd *cobra.Command, data *string) {
 }
 
 func storeCommand() *cobra.Command {
-	return group(&cobra.Command{Use: "store", Short: "Look at a store that no server uses"}, storeCheckCommand(), storeAcceptCommand())
+	return cli.Group(&cobra.Command{Use: "store", Short: "Look at a store that no server uses"}, storeCheckCommand(), storeAcceptCommand())
 }
 
 func storeCheckCommand() *cobra.Command {
@@ -105,7 +106,7 @@ state. No server may use it meanwhile; interlock log verify asks a running one. 
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v, err := journal.Check(cmd.Context(), data, journal.Options{Logger: slog.New(slog.DiscardHandler)})
 			if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrLost) || errors.Is(err, journal.ErrStoreID) {
-				return say(cmd.OutOrStdout(), false, err.Error())
+				return cli.Answer(cmd.OutOrStdout(), false, err.Error())
 			}
 			if err != nil {
 				return hintStore(err)

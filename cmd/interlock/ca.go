@@ -13,11 +13,12 @@ import (
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
 func caCommand() *cobra.Command {
-	issue := group(&cobra.Command{Use: "issue", Short: "Issue a certificate"}, issueServerCommand(), issueClientCommand())
-	return group(&cobra.Command{
+	issue := cli.Group(&cobra.Command{Use: "issue", Short: "Issue a certificate"}, issueServerCommand(), issueClientCommand())
+	return cli.Group(&cobra.Command{
 		Use: "ca", Short: "Make a development CA and its certificates",
 		Long: `Make a CA for development and tests, and certificates of it: ECDSA P-256, short
 lives, keys readable by their owner alone, nothing overwritten without --force.`,
@@ -25,7 +26,7 @@ lives, keys readable by their owner alone, nothing overwritten without --force.`
 }
 
 func dirFlag(cmd *cobra.Command, dir *string, force *bool) {
-	cmd.Flags().StringVar(dir, "dir", devFolder, "`folder` of the CA and of what it issues")
+	cmd.Flags().StringVar(dir, "dir", cli.DevFolder, "`folder` of the CA and of what it issues")
 	cmd.Flags().BoolVar(force, "force", false, "overwrite what is there")
 }
 
@@ -114,7 +115,7 @@ func issueClientCommand() *cobra.Command {
 func loadAuthority(dir string) (*devca.CA, error) {
 	authority, err := devca.Load(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint(err, "interlock ca init --dir %s makes a CA", dir)
+		return nil, cli.Hint(err, "interlock ca init --dir %s makes a CA", dir)
 	}
 	return authority, err
 }
@@ -178,14 +179,14 @@ revoke ends it at once.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", devFolder, "`folder` of the CA")
+	cmd.Flags().StringVar(&dir, "dir", cli.DevFolder, "`folder` of the CA")
 	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "how long it is valid (default as before)")
 	return cmd
 }
 
 func hintForce(err error) error {
 	if errors.Is(err, fs.ErrExist) {
-		return hint(err, "--force overwrites it")
+		return cli.Hint(err, "--force overwrites it")
 	}
 	return err
 }

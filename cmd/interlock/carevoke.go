@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
 // crlFile is the CA's CRL, in its folder.
@@ -52,7 +53,7 @@ reloads it at once.`,
 			return wrote(cmd, path, time.Now().Add(next))
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", devFolder, "`folder` of the CA")
+	cmd.Flags().StringVar(&dir, "dir", cli.DevFolder, "`folder` of the CA")
 	cmd.Flags().DurationVar(&next, "next", 7*24*time.Hour, "`time` until the next CRL is due")
 	return cmd
 }

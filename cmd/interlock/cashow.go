@@ -25,6 +25,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -49,7 +50,7 @@ intermediate ones may follow. Exit status 1 means that it has no identity.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&s.ca, "ca", filepath.Join(devFolder, devca.CertFile), "`file` with the CAs of clients")
+	f.StringVar(&s.ca, "ca", filepath.Join(cli.DevFolder, devca.CertFile), "`file` with the CAs of clients")
 	f.StringVar(&s.config, "config", "", "configuration `file` of a server, for its CAs, rules and CRLs")
 	f.StringSliceVar(&s.rules, "identity", nil, "`rules` after the SPIFFE ID, such as dns,email")
 	f.StringVar(&s.at, "at", "", "`time` to verify at, as 2027-01-31T12:00:00Z (default now)")
@@ -100,7 +101,7 @@ func (s *show) authorities(ctx context.Context, c *tlsConfig) (*certs.TrustAncho
 	}
 	m, err := source.Load()
 	if errors.Is(err, fs.ErrNotExist) {
-		err = hint(err, "name the file of the clients' CAs with --ca, or a server's configuration with --config")
+		err = cli.Hint(err, "name the file of the clients' CAs with --ca, or a server's configuration with --config")
 	}
 	if err == nil && m.TrustAnchors == nil {
 		err = fmt.Errorf("%w: the configuration names none", certs.ErrNoTrustAnchors)
@@ -238,7 +239,7 @@ func sans(c *x509.Certificate) []string {
 func (v *viewer) conclude(out io.Writer, chain []*x509.Certificate, at time.Time) error {
 	no := func(format string, args ...any) error {
 		fmt.Fprintf(out, "no identity: "+format+"\n", args...)
-		return errDenied
+		return cli.ErrDenied
 	}
 	verified, failure := shakeHands(chain, v.authorities, at)
 	if failure != nil {

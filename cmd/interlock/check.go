@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
@@ -115,16 +116,16 @@ func (q *question) offline(out io.Writer, asked *policy.Query) error {
 	d := table.Decide(table.Compile(table.Hold(asked.Principal, record, now)), asked)
 	d.AttachRecord(record, now)
 	if q.explain {
-		return say(out, d.Allowed, d.Explain().String())
+		return cli.Answer(out, d.Allowed, d.Explain().String())
 	}
-	return say(out, d.Allowed, verdict(d.Allowed))
+	return cli.Answer(out, d.Allowed, verdict(d.Allowed))
 }
 
 // online asks the server.
 func (q *question) online(ctx context.Context, out io.Writer, asked *policy.Query) error {
 	kind, id, ok := strings.Cut(asked.Resource, "/")
 	if !ok {
-		return hint(fmt.Errorf("the resource %q has no type", asked.Resource), "the server takes resources of the form type/id, such as orders/42")
+		return cli.Hint(fmt.Errorf("the resource %q has no type", asked.Resource), "the server takes resources of the form type/id, such as orders/42")
 	}
 	decisions, err := q.client()
 	if err != nil {
@@ -139,9 +140,9 @@ func (q *question) online(ctx context.Context, out io.Writer, asked *policy.Quer
 		return hintFailure(err)
 	}
 	if q.explain && a.Context != nil {
-		return say(out, a.Decision, sayDecision(a))
+		return cli.Answer(out, a.Decision, sayDecision(a))
 	}
-	return say(out, a.Decision, verdict(a.Decision))
+	return cli.Answer(out, a.Decision, verdict(a.Decision))
 }
 
 // sayDecision puts the explanation into words, as [policy.Explanation] does.
@@ -161,15 +162,4 @@ func verdict(allowed bool) string {
 		return "allowed"
 	}
 	return "denied"
-}
-
-// say prints the answer and makes the exit status of it.
-func say(out io.Writer, allowed bool, text string) error {
-	if _, err := fmt.Fprintln(out, text); err != nil {
-		return err
-	}
-	if !allowed {
-		return errDenied
-	}
-	return nil
 }

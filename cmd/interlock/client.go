@@ -1,19 +1,17 @@
 package main
 
 import (
-	"crypto/tls"
 	"errors"
 	"io/fs"
-	"net"
 	"net/http"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
@@ -39,8 +37,8 @@ func (c *connection) adminFlags(cmd *cobra.Command) {
 
 func (c *connection) identityFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.name, "as", "admin", "`name` of a certificate in ./"+devFolder)
-	f.StringVar(&c.ca, "ca", "", "authority `file` of the server (default ./"+devFolder+"/ca.crt)")
+	f.StringVar(&c.name, "as", "admin", "`name` of a certificate in ./"+cli.DevFolder)
+	f.StringVar(&c.ca, "ca", "", "authority `file` of the server (default ./"+cli.DevFolder+"/ca.crt)")
 	f.StringVar(&c.cert, "cert", "", "own certificate `file`, in place of --as")
 	f.StringVar(&c.key, "key", "", "own key `file`, in place of --as")
 	f.DurationVar(&c.timeout, "timeout", 75*time.Second, "how long to wait for an answer")
@@ -50,14 +48,14 @@ func (c *connection) identityFlags(cmd *cobra.Command) {
 func (c *connection) client() (*client.Client, error) {
 	ca, cert, key := c.ca, c.cert, c.key
 	if ca == "" {
-		ca = filepath.Join(devFolder, devca.CertFile)
+		ca = filepath.Join(cli.DevFolder, devca.CertFile)
 	}
 	if cert == "" && key == "" {
-		cert, key = filepath.Join(devFolder, c.name+".crt"), filepath.Join(devFolder, c.name+".key")
+		cert, key = filepath.Join(cli.DevFolder, c.name+".crt"), filepath.Join(cli.DevFolder, c.name+".key")
 	}
 	config, err := certs.ClientConfig(certs.ClientOptions{CAFile: ca, CertFile: cert, KeyFile: key})
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint(err, "name files with --ca, --cert and --key, or run this beside the ./%s of interlock serve --dev", devFolder)
+		return nil, cli.Hint(err, "name files with --ca, --cert and --key, or run this beside the ./%s of interlock serve --dev", cli.DevFolder)
 	}
 	if err != nil {
 		return nil, err
@@ -70,34 +68,17 @@ func hintFailure(err error) error {
 	if p, ok := errors.AsType[*client.Problem](err); ok {
 		return hintProblem(p)
 	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return hint(err, "the server's certificate is not of the authority that --ca names")
-	}
-	if refusedHandshake(err) {
-		return hint(err, "the server does not take this certificate; it has to be valid now and of an authority that the server knows")
-	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return hint(err, "nothing listens there; interlock serve starts a server")
-	}
-	return err
-}
-
-// refusedHandshake reports whether the server ended the connection because of our
-// certificate. In TLS 1.3 it looks at that when we may send already: its alert can be
-// overtaken by the end of the connection.
-func refusedHandshake(err error) bool {
-	failed, ok := errors.AsType[*net.OpError](err)
-	return ok && failed.Op == "remote error" || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return cli.HintConnection(err)
 }
 
 func hintProblem(p *client.Problem) error {
 	switch p.Status {
 	case http.StatusUnauthorized:
-		return hint(p, "interlock ca issue client makes a certificate that names a principal")
+		return cli.Hint(p, "interlock ca issue client makes a certificate that names a principal")
 	case http.StatusForbidden:
-		return hint(p, "the certificate's principal lacks the right; docs/admin-api.md says what each call takes")
+		return cli.Hint(p, "the certificate's principal lacks the right; docs/admin-api.md says what each call takes")
 	case http.StatusPreconditionFailed:
-		return hint(p, "interlock policy diff shows what the server has by now")
+		return cli.Hint(p, "interlock policy diff shows what the server has by now")
 	}
 	return p
 }

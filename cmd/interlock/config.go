@@ -16,6 +16,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/actors/policy/strictyaml"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
 )
@@ -228,7 +229,7 @@ func (c *config) load(path string) error {
 		return nil
 	}
 	text := path + ":" + strings.ReplaceAll(err.Error(), "\n", "\n"+path+":")
-	return hint(errors.New(text), "interlock serve --help shows a whole example")
+	return cli.Hint(errors.New(text), "interlock serve --help shows a whole example")
 }
 
 // check rejects a server without a certificate, with two, or without CAs of clients.
@@ -242,7 +243,7 @@ func (c *tlsConfig) check() error {
 		}
 		for _, n := range needed {
 			if n.value == "" {
-				return hint(fmt.Errorf("%s is not set", n.name), "interlock serve --dev makes certificates to try it with; interlock serve --help shows a whole configuration")
+				return cli.Hint(fmt.Errorf("%s is not set", n.name), "interlock serve --dev makes certificates to try it with; interlock serve --help shows a whole configuration")
 			}
 		}
 		return nil
@@ -266,7 +267,7 @@ func (c *config) check() error {
 	case !known:
 		return fmt.Errorf("tls.min-version is %q; it is \"1.3\" or \"1.2\"", c.TLS.MinVersion)
 	case c.Policy != "" && c.BootstrapAdmin != "":
-		return hint(errors.New("bootstrap-admin is for an empty policy, and policy names one"), "leave one of the two out")
+		return cli.Hint(errors.New("bootstrap-admin is for an empty policy, and policy names one"), "leave one of the two out")
 	case c.Log.Format != "text" && c.Log.Format != "json":
 		return fmt.Errorf("log.format is %q; it is text or json", c.Log.Format)
 	case c.TLS.StaleCRLs != "" && c.TLS.StaleCRLs != refuseStale && c.TLS.StaleCRLs != acceptStale:
@@ -297,7 +298,7 @@ func (c *config) startPolicy() (*policyfile.File, error) {
 	case c.BootstrapAdmin != "":
 		return bootstrapPolicy(c.BootstrapAdmin)
 	}
-	return nil, hint(errors.New("neither policy nor bootstrap-admin is set, so nobody could ever change anything"),
+	return nil, cli.Hint(errors.New("neither policy nor bootstrap-admin is set, so nobody could ever change anything"),
 		"name the first administrator: --bootstrap-admin spiffe://trust-domain/name")
 }
 

@@ -15,11 +15,8 @@ import (
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
-
-// devFolder is where serve --dev keeps its things, and where the other commands look for
-// a certificate when they are told of none.
-const devFolder = ".interlock"
 
 // devClients are the principals that --dev makes certificates for.
 var devClients = []string{"admin", "alice", "bob"}
@@ -29,15 +26,14 @@ const devTrustDomain = "spiffe://interlock.test/"
 //go:embed sample.yaml
 var samplePolicy []byte
 
-// targetFile describes the server for interlock race.
-const targetFile = "race.yaml"
-
+// raceTarget is the template of [cli.TargetFile].
+//
 //go:embed race-target.yaml
 var raceTarget string
 
 // writeTarget describes the server as it is reached now.
 func writeTarget(dir string, l *listeners) error {
-	t, err := template.New(targetFile).Delims("[[", "]]").Parse(raceTarget)
+	t, err := template.New(cli.TargetFile).Delims("[[", "]]").Parse(raceTarget)
 	if err != nil {
 		return err
 	}
@@ -45,7 +41,7 @@ func writeTarget(dir string, l *listeners) error {
 	if err := t.Execute(&text, struct{ Callers, Administrators string }{l.url(callers), l.url(administrators)}); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, targetFile), text.Bytes(), true)
+	return writeFile(filepath.Join(dir, cli.TargetFile), text.Bytes(), true)
 }
 
 // setUpDev makes what is missing in the folder, replaces certificates that end within a
@@ -92,7 +88,7 @@ func devCertificates(dir string, authority *devca.CA, out io.Writer) error {
 		}
 		pair, err := make()
 		if errors.Is(err, devca.ErrLifetime) {
-			return hint(err, "the development CA is about to end: remove %s, and a new one is made", dir)
+			return cli.Hint(err, "the development CA is about to end: remove %s, and a new one is made", dir)
 		}
 		if err != nil {
 			return err

@@ -18,13 +18,14 @@ import (
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
 // interlock runs the command and wants it to end well.
 func interlock(t testing.TB, args ...string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	require.Zero(t, run(args, &out, &errs), errs.String())
+	require.Zero(t, cli.Run(rootCommand(), args, &out, &errs), errs.String())
 }
 
 // newIssued is a folder with a CA and what it has issued.
@@ -90,7 +91,7 @@ func TestFiles_WhatIsIssued(t *testing.T) {
 	require.LessOrEqual(t, bits, 128)
 	require.Greater(t, bits, 120, "they are random numbers of 128 bits")
 	var out, errs bytes.Buffer
-	require.Equal(t, exitError, run([]string{"ca", "issue", "client", "late", "--dir", dir, "--lifetime", "721h"}, &out, &errs))
+	require.Equal(t, cli.Error, cli.Run(rootCommand(), []string{"ca", "issue", "client", "late", "--dir", dir, "--lifetime", "721h"}, &out, &errs))
 	require.NoFileExists(t, filepath.Join(dir, "late.crt"))
 	require.NoFileExists(t, filepath.Join(dir, "late.key"))
 }

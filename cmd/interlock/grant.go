@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
@@ -174,7 +175,7 @@ func printResult(out io.Writer, result *client.Result) error {
 	printOperations(out, r)
 	printNotes(out, r)
 	if !r.Quiesced {
-		return errDenied
+		return cli.ErrDenied
 	}
 	return nil
 }

@@ -16,11 +16,12 @@ import (
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
 // issueExpired issues a client's certificate that has ended.
 func issueExpired(ts *testscript.TestScript, _ bool, args []string) {
-	dir := ts.MkAbs(devFolder)
+	dir := ts.MkAbs(cli.DevFolder)
 	authority, err := devca.Load(dir)
 	ts.Check(err)
 	pair, err := authority.IssueClient(devca.ClientOptions{
@@ -34,7 +35,7 @@ func issueExpired(ts *testscript.TestScript, _ bool, args []string) {
 // issueTwoIDs issues a client's certificate with two SPIFFE IDs, which certs itself
 // would not.
 func issueTwoIDs(ts *testscript.TestScript, _ bool, args []string) {
-	dir := ts.MkAbs(devFolder)
+	dir := ts.MkAbs(cli.DevFolder)
 	issuer, err := certs.LoadKeyPair(dir+"/ca.crt", dir+"/ca.key")
 	ts.Check(err)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -60,7 +61,7 @@ func issueTwoIDs(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func fingerprint(ts *testscript.TestScript, _ bool, args []string) {
-	text := ts.ReadFile(devFolder + "/" + args[0] + ".crt")
+	text := ts.ReadFile(cli.DevFolder + "/" + args[0] + ".crt")
 	parsed, err := certs.ParseCertificates(args[0], []byte(text))
 	ts.Check(err)
 	ts.Setenv("FINGERPRINT", fmt.Sprintf("%x", sha256.Sum256(parsed[0].Raw)))

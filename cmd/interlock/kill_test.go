@@ -19,6 +19,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
@@ -106,8 +107,8 @@ func (k *killed) start() {
 	k.t.Cleanup(func() { _ = k.server.Process.Kill() })
 	if k.http == nil {
 		config, err := certs.ClientConfig(certs.ClientOptions{
-			CAFile:   filepath.Join(k.dir, devFolder, "ca.crt"),
-			CertFile: filepath.Join(k.dir, devFolder, "admin.crt"), KeyFile: filepath.Join(k.dir, devFolder, "admin.key"),
+			CAFile:   filepath.Join(k.dir, cli.DevFolder, "ca.crt"),
+			CertFile: filepath.Join(k.dir, cli.DevFolder, "admin.crt"), KeyFile: filepath.Join(k.dir, cli.DevFolder, "admin.key"),
 		})
 		require.NoError(k.t, err)
 		k.http = &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: killWriters}}

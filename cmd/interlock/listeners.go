@@ -12,35 +12,40 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi"
-	"github.com/interlock-authz/interlock/httpapi/admin"
-	"github.com/interlock-authz/interlock/httpapi/authzen"
-	"github.com/interlock-authz/interlock/httpapi/orders"
 )
 
-// The listeners, by whom they are for.
+// The names of the listeners, which are also their attributes in the log.
 const (
-	callers = iota
-	administrators
-	operators
-	proxies // may be missing
+	callers        = "callers"
+	administrators = "administrators"
+	operators      = "operators"
+	proxies        = "proxies"
 )
 
-// listeners are the sockets, what they serve with, and the servers once there is an engine.
-type listeners struct {
-	trust       *certs.Trust
-	closeSource func() error     // of trust
-	proxied     *httpapi.Proxied // nil without a listener for proxies
-	mutual      *tls.Config
-	connections *httpapi.Connections
-	sockets     []net.Listener
-	servers     []*http.Server
+// listener is a name, an address, and the handler that answers there.
+type listener struct {
+	name    string
+	address string
+	tls     *tls.Config      // nil for plain HTTP
+	proxied *httpapi.Proxied // nil unless the callers come through proxies
+	handler func(*handlers) http.Handler
+
+	socket net.Listener
+	server *http.Server
 }
 
-// listen opens the sockets, all or none. Whatever is wrong with the configuration is found
-// here, before a new store is given its first policy.
+// listeners are the listeners of a server and what they share.
+type listeners struct {
+	trust       *certs.Trust
+	closeSource func() error // of trust
+	connections *httpapi.Connections
+	all         []*listener
+}
+
+// listen opens all sockets, or none. It finds every error of the configuration before a new store gets its first policy.
 func listen(ctx context.Context, c *config, log *slog.Logger) (*listeners, error) {
 	proxied, err := c.Proxied.options()
 	if err != nil {
@@ -50,78 +55,72 @@ func listen(ctx context.Context, c *config, log *slog.Logger) (*listeners, error
 	if err != nil {
 		return nil, err
 	}
-	l := &listeners{
-		trust: trust, closeSource: closeSource, proxied: proxied, mutual: trust.ServerConfig(),
-		connections: httpapi.NewConnections(trust.State().Identifier()),
+	l := &listeners{trust: trust, closeSource: closeSource, connections: httpapi.NewConnections(trust.State().Identifier())}
+	mutual := trust.ServerConfig // each server modifies its own
+	l.all = []*listener{
+		{name: callers, address: c.Listen, tls: mutual(), handler: (*handlers).forCallers},
+		{name: administrators, address: c.AdminListen, tls: mutual(), handler: (*handlers).forAdministrators},
+		{name: operators, address: c.OperatorListen, handler: (*handlers).forOperators},
 	}
-	addresses := []string{c.Listen, c.AdminListen, c.OperatorListen}
-	if l.proxied != nil {
-		addresses = append(addresses, c.Proxied.Listen)
+	if proxied != nil {
+		l.all = append(l.all, &listener{name: proxies, address: c.Proxied.Listen, tls: mutual(), proxied: proxied, handler: (*handlers).forCallers})
 	}
-	for _, address := range addresses {
-		socket, err := net.Listen("tcp", address)
-		if err != nil {
-			l.stop(0)
-			if errors.Is(err, syscall.EADDRINUSE) {
-				err = hint(err, "another server is running; choose other addresses with --listen, --admin-listen and --operator-listen")
-			}
-			return nil, err
-		}
-		l.sockets = append(l.sockets, socket)
+	if err := l.open(); err != nil {
+		l.stop(0)
+		return nil, err
 	}
 	return l, nil
 }
 
-// handle makes the servers.
-func (l *listeners) handle(c *config, engine *actors.Engine, s *store, dev bool, log *slog.Logger) error {
-	base := c.BaseURL
-	if base == "" {
-		base = l.url(callers)
-	}
-	decisions, err := decisionHandler(engine, l.connections, base, dev, log)
-	if err != nil {
-		return err
-	}
-	options := admin.Options{Engine: engine, Identifier: l.connections, Issuers: func() []string { return l.trust.State().Issuers() }, Logger: log}
-	if s.journal != nil {
-		options.Store = s.journal
-	}
-	administration := admin.New(options)
-	faults := func() error { return errors.Join(s.damage(), l.trust.Fault()) }
-	for i, o := range []httpapi.ServerOptions{
-		callers:        {Handler: decisions, TLS: l.mutual},
-		administrators: {Handler: administration, TLS: l.mutual.Clone()}, // a server changes its own
-		operators:      {Handler: httpapi.NewOperatorAPI(httpapi.OperatorOptions{Engine: engine, Faults: faults, Metrics: metrics(engine, l.connections, l.trust)})},
-		proxies:        {Handler: decisions, TLS: l.mutual.Clone(), Proxied: l.proxied},
-	} {
-		if i < len(l.sockets) {
-			o.Connections, o.Limits, o.Logger = l.connections, c.Connections.limits(), log
-			l.servers = append(l.servers, httpapi.NewServer(o))
+// open opens the sockets.
+func (l *listeners) open() error {
+	for _, one := range l.all {
+		socket, err := net.Listen("tcp", one.address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return cli.Hint(err, "another server is running; choose other addresses with --listen, --admin-listen and --operator-listen")
 		}
+		if err != nil {
+			return err
+		}
+		one.socket = socket
 	}
 	return nil
 }
 
-// decisionHandler serves callers: the decision API and, to try it on, the orders.
-func decisionHandler(engine *actors.Engine, connections *httpapi.Connections, base string, dev bool, log *slog.Logger) (http.Handler, error) {
-	api, err := authzen.New(authzen.Options{Engine: engine, Identifier: connections, BaseURL: base, Logger: log})
-	if err != nil || !dev {
-		return api, err
+// handle makes the servers.
+func (l *listeners) handle(h *handlers, limits httpapi.ConnectionLimits, log *slog.Logger) {
+	for _, one := range l.all {
+		one.server = httpapi.NewServer(httpapi.ServerOptions{
+			Handler: one.handler(h), TLS: one.tls, Proxied: one.proxied, Connections: l.connections, Limits: limits, Logger: log,
+		})
 	}
-	r := httpapi.NewRouter(log)
-	orders.New(time.Second, log).Register(r, httpapi.NewGuard(engine, connections, log))
-	api.Mount(r)
-	return r, nil
 }
 
-// url is how the listener is reached from this machine, if the configuration names no
-// host that is reached from others.
-func (l *listeners) url(i int) string {
+// url returns the URL of the listener with that name, empty if there is none.
+func (l *listeners) url(name string) string {
+	for _, one := range l.all {
+		if one.name == name {
+			return one.url()
+		}
+	}
+	return ""
+}
+
+// attributes are the names and URLs of the listeners for the log.
+func (l *listeners) attributes() (all []any) {
+	for _, one := range l.all {
+		all = append(all, slog.String(one.name, one.url()))
+	}
+	return all
+}
+
+// url returns the URL at which this machine reaches the listener.
+func (l *listener) url() string {
 	scheme := "https"
-	if i == operators {
+	if l.tls == nil {
 		scheme = "http"
 	}
-	at := l.sockets[i].Addr().(*net.TCPAddr)
+	at := l.socket.Addr().(*net.TCPAddr)
 	host := at.IP.String()
 	if at.IP.IsLoopback() || at.IP.IsUnspecified() {
 		host = "localhost"
@@ -129,18 +128,26 @@ func (l *listeners) url(i int) string {
 	return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, fmt.Sprint(at.Port)))
 }
 
-// start serves; what comes back on the channel is the first failure.
+// serve serves until the server is shut down, which is no error.
+func (l *listener) serve() error {
+	var err error
+	if l.tls != nil {
+		err = l.server.ServeTLS(l.socket, "", "")
+	} else {
+		err = l.server.Serve(l.socket)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("the listener for %s: %w", l.name, err)
+}
+
+// start serves on all listeners. The channel receives the errors of those that fail.
 func (l *listeners) start() <-chan error {
-	failed := make(chan error, len(l.servers))
-	for i, s := range l.servers {
+	failed := make(chan error, len(l.all))
+	for _, one := range l.all {
 		go func() {
-			var err error
-			if s.TLSConfig != nil {
-				err = s.ServeTLS(l.sockets[i], "", "")
-			} else {
-				err = s.Serve(l.sockets[i])
-			}
-			if !errors.Is(err, http.ErrServerClosed) {
+			if err := one.serve(); err != nil {
 				failed <- err
 			}
 		}()
@@ -148,21 +155,25 @@ func (l *listeners) start() <-chan error {
 	return failed
 }
 
-// stop lets requests end, for so long, and then closes what is left.
-func (l *listeners) stop(patience time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+// stop waits for requests to end, for limit at most, and then closes the connections that are left.
+func (l *listeners) stop(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	var all sync.WaitGroup
-	for _, s := range l.servers {
-		all.Go(func() {
-			if s.Shutdown(ctx) != nil {
-				_ = s.Close() // it was given its time
-			}
-		})
+	for _, one := range l.all {
+		if one.server != nil {
+			all.Go(func() {
+				if one.server.Shutdown(ctx) != nil {
+					_ = one.server.Close()
+				}
+			})
+		}
 	}
 	all.Wait()
-	for _, socket := range l.sockets {
-		_ = socket.Close() // closed already, unless it never served
+	for _, one := range l.all {
+		if one.socket != nil {
+			_ = one.socket.Close() // an error if the server has closed it
+		}
 	}
 	_ = l.closeSource() // it only reads
 }

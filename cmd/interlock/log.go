@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
@@ -92,7 +93,7 @@ func (o *logOptions) live(ctx context.Context, admin *client.Client, out io.Writ
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, client.ErrStreamBroken):
-			return hint(err, "interlock log --follow --after REVISION continues after the last one shown")
+			return cli.Hint(err, "interlock log --follow --after REVISION continues after the last one shown")
 		case err != nil:
 			return hintFailure(err)
 		}
@@ -193,7 +194,7 @@ func verifyLog(ctx context.Context, admin *client.Client, out io.Writer, expect 
 		return hintFailure(err)
 	}
 	if v.Damage != "" {
-		return say(out, false, "not as it was written: "+v.Damage)
+		return cli.Answer(out, false, "not as it was written: "+v.Damage)
 	}
 	_, err = fmt.Fprintln(out, sayVerified(v))
 	return err
@@ -211,10 +212,10 @@ func expected(ctx context.Context, admin *client.Client, out io.Writer, expect s
 		return hintFailure(err)
 	}
 	if len(page.Changes) == 0 || page.Changes[0].Revision != revision {
-		return say(out, false, fmt.Sprintf("the log has no revision %d", revision))
+		return cli.Answer(out, false, fmt.Sprintf("the log has no revision %d", revision))
 	}
 	if got := page.Changes[0].Hash; got != sum {
-		return say(out, false, fmt.Sprintf("revision %d has the hash %s, not the expected one", revision, got))
+		return cli.Answer(out, false, fmt.Sprintf("revision %d has the hash %s, not the expected one", revision, got))
 	}
 	return nil
 }

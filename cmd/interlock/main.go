@@ -1,7 +1,10 @@
-// Command interlock runs and administers an authorization engine in which check and use
-// cannot be torn apart. See `interlock help`.
+// Command interlock serves and administers the interlock authorization engine. See `interlock help`.
 package main
 
-import "os"
+import (
+	"os"
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
+)
+
+func main() { os.Exit(cli.Run(rootCommand(), os.Args[1:], os.Stdout, os.Stderr)) }

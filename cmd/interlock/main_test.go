@@ -19,11 +19,15 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
+	"github.com/interlock-authz/interlock/cmd/internal/lab"
 )
 
-// TestMain makes this test binary the command interlock for scripts.
+// TestMain makes this test binary the commands interlock and interlock-lab for scripts.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"interlock": main})
+	testscript.Main(m, map[string]func(){"interlock": main, "interlock-lab": func() {
+		os.Exit(cli.Run(lab.Command(), os.Args[1:], os.Stdout, os.Stderr))
+	}})
 }
 
 // TestScripts runs the scripts of testdata/script. Beside the commands of testscript they
@@ -142,7 +146,7 @@ func hangUp(ts *testscript.TestScript, _ bool, _ []string) {
 }
 
 func served(ts *testscript.TestScript, _ bool, args []string) {
-	text, err := os.ReadFile(ts.MkAbs(filepath.Join(devFolder, args[0]+".crt")))
+	text, err := os.ReadFile(ts.MkAbs(filepath.Join(cli.DevFolder, args[0]+".crt")))
 	ts.Check(err)
 	want, err := certs.ParseCertificates(args[0], text)
 	ts.Check(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
 var update = flag.Bool("update", false, "write the table of certificates into docs/certificates.md")
@@ -105,7 +106,7 @@ func (m *matrix) shown(t *testing.T, server *echo, c specimen, logged string) st
 	path := filepath.Join(m.dir, "client.crt")
 	require.NoError(t, os.WriteFile(path, chainPEM(c.chain), 0o600))
 	var out, errs bytes.Buffer
-	status := run([]string{"ca", "show", path, "--config", server.config}, &out, &errs)
+	status := cli.Run(rootCommand(), []string{"ca", "show", path, "--config", server.config}, &out, &errs)
 	text := strings.ReplaceAll(lastLine(out.String()+errs.String()), path, "client.crt")
 	require.Contains(t, text, messageOf(logged), "the same reason as in the server's log")
 	if identity, ok := strings.CutPrefix(text, "identity "); ok {

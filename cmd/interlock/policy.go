@@ -17,11 +17,12 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/actors/policy/policyfile"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 func policyCommand() *cobra.Command {
-	return group(&cobra.Command{Use: "policy", Short: "Check, read and replace the whole policy"},
+	return cli.Group(&cobra.Command{Use: "policy", Short: "Check, read and replace the whole policy"},
 		validateCommand(), exportCommand(), applyCommand(), diffCommand())
 }
 
@@ -273,7 +274,7 @@ func checkWhole(path string, file *os.File) error {
 		return err
 	}
 	if err := tally.Check(path); err != nil {
-		return hint(err, "nothing was sent; export the policy anew, or write the end if the file is right")
+		return cli.Hint(err, "nothing was sent; export the policy anew, or write the end if the file is right")
 	}
 	_, err := file.Seek(0, io.SeekStart)
 	return err
@@ -306,7 +307,7 @@ func diffCommand() *cobra.Command {
 				return err
 			}
 			if len(changes) > 0 {
-				return errDenied
+				return cli.ErrDenied
 			}
 			return nil
 		},

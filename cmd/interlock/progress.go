@@ -4,15 +4,16 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
+
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
 // progress tells somebody who looks at a terminal how far a transfer of lines is. What is
 // transferred is written to it.
 type progress struct {
-	line  *statusLine
+	line  *cli.StatusLine
 	what  string
 	total int64  // bytes, 0 if it is not known
 	then  string // what is waited for when all of them were transferred
@@ -28,50 +29,7 @@ const progressEvery = 200 * time.Millisecond
 
 // newProgress shows progress on out if that is a terminal, else nothing.
 func newProgress(out io.Writer, what string, total int64) *progress {
-	return &progress{line: newStatusLine(out), what: what, total: total}
-}
-
-// statusLine is the last line of a terminal, written again and again. It is safe for
-// concurrent use.
-type statusLine struct {
-	mu   sync.Mutex
-	out  io.Writer // nil when nobody looks
-	over bool
-}
-
-func newStatusLine(out io.Writer) *statusLine {
-	if !isTerminal(out) {
-		out = nil
-	}
-	return &statusLine{out: out}
-}
-
-// show writes the line anew.
-func (l *statusLine) show(text string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.out != nil && !l.over {
-		fmt.Fprint(l.out, "\r\x1b[K", text)
-	}
-}
-
-// end takes the line away, for good.
-func (l *statusLine) end() {
-	l.show("")
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.over = true
-}
-
-// isTerminal takes every character device for one: what is written to /dev/null does not
-// hurt.
-func isTerminal(out io.Writer) bool {
-	file, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return &progress{line: cli.NewStatusLine(out), what: what, total: total}
 }
 
 // Write takes in what was transferred. It never fails.
@@ -82,7 +40,7 @@ func (p *progress) Write(data []byte) (int, error) {
 	p.lines += int64(bytes.Count(data, []byte{'\n'}))
 	if now := time.Now(); !now.Before(p.next) || p.bytes == p.total {
 		p.next = now.Add(progressEvery)
-		p.line.show(p.text())
+		p.line.Show(p.text())
 	}
 	return len(data), nil
 }
@@ -102,4 +60,4 @@ func (p *progress) text() string {
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 // end takes the line away.
-func (p *progress) end() { p.line.end() }
+func (p *progress) end() { p.line.Close() }

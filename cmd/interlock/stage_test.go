@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
 // stage is what one script has running: a server, and streams from it.
@@ -105,7 +106,7 @@ func stopServer(ts *testscript.TestScript, _ bool, _ []string) {
 
 // clientOf makes a client with a certificate of ./.interlock.
 func clientOf(ts *testscript.TestScript, name string) *http.Client {
-	file := func(base string) string { return ts.MkAbs(filepath.Join(devFolder, base)) }
+	file := func(base string) string { return ts.MkAbs(filepath.Join(cli.DevFolder, base)) }
 	o := certs.ClientOptions{CAFile: file("ca.crt")}
 	if name != "-" {
 		o.CertFile, o.KeyFile = file(name+".crt"), file(name+".key")

@@ -11,6 +11,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy/policyfile"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
 // defaultData is the folder of the store, unless the configuration names another.
@@ -29,7 +30,7 @@ func (c *config) dataFolder(dev bool) string {
 	case c.Data != nil:
 		return *c.Data
 	case dev:
-		return filepath.Join(devFolder, "data")
+		return filepath.Join(cli.DevFolder, "data")
 	}
 	return defaultData
 }
@@ -51,11 +52,11 @@ func openStore(c *config, log *slog.Logger) (*store, error) {
 func hintStore(err error) error {
 	switch {
 	case errors.Is(err, journal.ErrLocked):
-		return hint(err, "stop the other server, or name another folder with --data")
+		return cli.Hint(err, "stop the other server, or name another folder with --data")
 	case errors.Is(err, journal.ErrPermissions):
-		return hint(err, "only the server's own user may read the store")
+		return cli.Hint(err, "only the server's own user may read the store")
 	case errors.Is(err, journal.ErrLost), errors.Is(err, journal.ErrDamaged), errors.Is(err, journal.ErrStoreID):
-		return hint(err, "restore a backup with interlock restore; interlock store check says all that it finds")
+		return cli.Hint(err, "restore a backup with interlock restore; interlock store check says all that it finds")
 	}
 	return err
 }
@@ -78,7 +79,7 @@ func (s *store) newEngine(ctx context.Context, c *config, connections actors.Con
 func (s *store) begin(ctx context.Context, c *config, engine *actors.Engine, log *slog.Logger) error {
 	if engine.Revision() > 0 {
 		if c.BootstrapAdmin != "" {
-			return hint(fmt.Errorf("bootstrap-admin is for a store without a policy, and %s is at revision %d", s.name, engine.Revision()),
+			return cli.Hint(fmt.Errorf("bootstrap-admin is for a store without a policy, and %s is at revision %d", s.name, engine.Revision()),
 				"leave it out; interlock grant makes another administrator")
 		}
 		if c.Policy != "" {
@@ -93,7 +94,7 @@ func (s *store) begin(ctx context.Context, c *config, engine *actors.Engine, log
 	}
 	changes := policyfile.Diff(nil, nil, file)
 	if len(changes) == 0 {
-		return hint(fmt.Errorf("%s holds no roles and no grants, so nobody could ever change anything", c.Policy),
+		return cli.Hint(fmt.Errorf("%s holds no roles and no grants, so nobody could ever change anything", c.Policy),
 			"name the first administrator: --bootstrap-admin spiffe://trust-domain/name")
 	}
 	_, err = engine.Update(ctx, actors.Update{Changes: changes})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/certs/atomicfile"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
 // transfer is a long way of a policy: it goes on for as long as something moves, and ends
@@ -57,7 +58,7 @@ func (t *transfer) explain(err error) error {
 	case err == nil || cause == nil:
 		return err
 	case errors.Is(cause, errStalled):
-		return hint(cause, "--timeout says how long to wait")
+		return cli.Hint(cause, "--timeout says how long to wait")
 	default:
 		return errors.New("interrupted")
 	}

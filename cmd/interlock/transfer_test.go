@@ -19,6 +19,7 @@ import (
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
 // fakeAdmin is a server in place of the admin API, which does what a real one would not.
@@ -101,7 +102,7 @@ func TestAnExportThatIsInterruptedLeavesWhatWasThere(t *testing.T) {
 		require.NoError(t, cmd.Start())
 		<-began
 		require.NoError(t, cmd.Process.Signal(os.Interrupt))
-		requireExit(t, cmd.Wait(), exitError)
+		requireExit(t, cmd.Wait(), cli.Error)
 		require.Equal(t, "error: interrupted\n", stderr.String())
 		f.requireFiles(want...)
 		if before != "" {
@@ -133,7 +134,7 @@ func TestAnApplyThatIsInterruptedSendsNoEnd(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	<-began
 	require.NoError(t, cmd.Process.Signal(os.Interrupt))
-	requireExit(t, cmd.Wait(), exitError)
+	requireExit(t, cmd.Wait(), cli.Error)
 	require.Equal(t, "error: interrupted\n", stderr.String())
 	close(ended)
 	require.ErrorIs(t, <-broke, io.ErrUnexpectedEOF)
@@ -161,7 +162,7 @@ func TestAnExportThatIsNotWholeIsNoFile(t *testing.T) {
 	} {
 		f := newFakeAdmin(t, c.serve)
 		cmd, stderr := f.command("export", "policy.ndjson")
-		requireExit(t, cmd.Run(), exitError)
+		requireExit(t, cmd.Run(), cli.Error)
 		require.Contains(t, stderr.String(), c.want, name)
 		f.requireFiles()
 	}
@@ -176,7 +177,7 @@ func TestATransferEndsWhenNothingMoves(t *testing.T) {
 	for _, args := range [][]string{{"export", "policy.ndjson"}, {"diff", "other.ndjson"}} {
 		require.NoError(t, os.WriteFile(filepath.Join(f.dir, "other.ndjson"), []byte(`{"end":{"roles":0,"grants":0}}`), 0o600))
 		cmd, stderr := f.command(append(args, "--timeout", "300ms")...)
-		requireExit(t, cmd.Run(), exitError)
+		requireExit(t, cmd.Run(), cli.Error)
 		require.Equal(t, "error: nothing moves any more: nothing was sent or received for 300ms\nhint:  --timeout says how long to wait\n", stderr.String())
 		f.requireFiles("other.ndjson")
 	}
@@ -188,20 +189,11 @@ func TestProgressIsForTerminals(t *testing.T) {
 	_, _ = silent.Write([]byte("0123456789"))
 	silent.end()
 	require.Empty(t, out.String(), "a buffer is no terminal")
-	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
-	require.NoError(t, err)
-	defer file.Close()
-	require.False(t, isTerminal(file), "nor is a file")
-	require.False(t, isTerminal(nil))
-	device, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	require.NoError(t, err)
-	defer device.Close()
-	require.True(t, isTerminal(device))
 }
 
 func TestProgressSaysHowFarItIs(t *testing.T) {
 	var out bytes.Buffer
-	p := &progress{line: &statusLine{out: &out}, what: "apply", total: 4_000_000, then: "the server is at work"}
+	p := &progress{line: &cli.StatusLine{Out: &out}, what: "apply", total: 4_000_000, then: "the server is at work"}
 	block := append(bytes.Repeat([]byte("x"), 999_999), '\n')
 	_, _ = p.Write(block)
 	_, _ = p.Write(block)
@@ -215,7 +207,7 @@ func TestProgressSaysHowFarItIs(t *testing.T) {
 		"\r\x1b[Kapply: 4 lines, 4.0 MB; the server is at work", "\r\x1b[K"), out.String())
 
 	out.Reset()
-	unknown := &progress{line: &statusLine{out: &out}, what: "export"}
+	unknown := &progress{line: &cli.StatusLine{Out: &out}, what: "export"}
 	_, _ = unknown.Write(block)
 	require.Equal(t, "\r\x1b[Kexport: 1 lines, 1.0 MB", out.String())
 }

@@ -24,7 +24,7 @@ func certificates(dir string) (*tls.Config, error) {
 }
 
 func makeCertificates(dir string) error {
-	authority, err := devca.Init(dir, devca.Options{Name: "interlock race demo", Force: true})
+	authority, err := devca.Init(dir, devca.Options{Name: "interlock-lab race demo", Force: true})
 	if err != nil {
 		return err
 	}

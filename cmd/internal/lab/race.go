@@ -1,4 +1,4 @@
-package main
+package lab
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -14,6 +15,13 @@ import (
 
 	"github.com/interlock-authz/interlock/bench/race"
 	"github.com/interlock-authz/interlock/bench/race/demo"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
+)
+
+// The name of a page, with the time in between, unless --html gives another one.
+const (
+	htmlPrefix = "interlock-race-"
+	htmlSuffix = ".html"
 )
 
 // raceTest is the command that looks for races between check and use.
@@ -26,27 +34,31 @@ type raceTest struct {
 	dir     string
 	html    string
 	json    string
+	watch   func(race.Progress) // for tests: called with each progress
 }
 
 func raceCommand() *cobra.Command {
-	c := &raceTest{}
+	return (&raceTest{}).command()
+}
+
+func (c *raceTest) command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "race --demo | race --target FILE | race --serve FORM", Args: cobra.NoArgs,
 		Short: "Look for races between check and use in an API behind mutual TLS",
-		Long: `Call a protected operation over many connections while its permission is taken and given
-back, and look for what happened after the API had acknowledged that it cannot. What
-began before an acknowledgement proves nothing, and is not counted.
+		Long: `Call a protected operation over many connections while its permission is revoked and granted,
+and look for uses after the API has acknowledged a revocation. A use that began before the
+acknowledgement is no violation.
 
-With --target, the API that a YAML file describes: docs/race.md shows a whole one, and
-interlock serve --dev writes one for itself, ` + filepath.Join(devFolder, targetFile) + `. Exit status 1 means that
-violations were found, 2 that the API could not be tested.
+--target tests the API that a YAML file describes. docs/race.md shows a complete file, and
+interlock serve --dev writes one for itself, ` + filepath.Join(cli.DevFolder, cli.TargetFile) + `. Exit status 1 means
+violations, 2 that the API could not be tested.
 
-With --demo, four forms of a small API, one after the other: (a) looked up, then acted on;
-(b) the same behind an RWMutex; (c) decisions cached for a second; (d) interlock's Guard.
-Exit status 0 means that (a) to (c) were found wrong, and nothing was found in (d).
+--demo tests four forms of a small API: (a) looked up, then acted on; (b) the same behind an
+RWMutex; (c) decisions cached for a second; (d) interlock's Guard. Exit status 0 means that
+(a) to (c) have violations and (d) has none.
 
-With --serve, one of these forms, until it is interrupted, with its target file.`,
-		Example: "  interlock race --demo\n  interlock race --target " + filepath.Join(devFolder, targetFile) + "\n  interlock race --serve b",
+--serve serves one of these forms until it is interrupted, and writes its target file.`,
+		Example: "  interlock-lab race --demo\n  interlock-lab race --target " + filepath.Join(cli.DevFolder, cli.TargetFile) + "\n  interlock-lab race --serve b",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case c.demo:
@@ -56,7 +68,7 @@ With --serve, one of these forms, until it is interrupted, with its target file.
 			case c.target != "":
 				return c.runTarget(cmd)
 			}
-			return hint(errors.New("there is nothing to test"), "begin with interlock race --demo")
+			return cli.Hint(errors.New("there is nothing to test"), "begin with interlock-lab race --demo")
 		},
 	}
 	f := cmd.Flags()
@@ -70,7 +82,7 @@ With --serve, one of these forms, until it is interrupted, with its target file.
 	f.Uint64Var(&c.options.Seed, "seed", 1, "seed of the times between changes")
 	f.DurationVar(&c.options.DwellMin, "dwell-min", 20*time.Millisecond, "shortest time between changes")
 	f.DurationVar(&c.options.DwellMax, "dwell-max", 60*time.Millisecond, "longest time between changes")
-	f.StringVar(&c.html, "html", "interlock-race.html", "write the report as a page into this `file`; \"\" for none")
+	f.StringVar(&c.html, "html", htmlPrefix+"TIME"+htmlSuffix, "write the report as a page to this `file`; \"\" for none")
 	f.StringVar(&c.json, "json", "", "write the reports as JSON into this `file`, - for the standard output")
 	f.StringVar(&c.listen, "listen", "127.0.0.1:0", "`address` of --serve")
 	f.StringVar(&c.dir, "dir", "", "`folder` in which --serve makes certificates and target file (default .interlock-race/FORM)")
@@ -86,10 +98,13 @@ func (c *raceTest) test(cmd *cobra.Command, t *race.Target, otherwise time.Durat
 	if !cmd.Flags().Changed("dwell-max") {
 		o.DwellMax = max(o.DwellMax, o.DwellMin)
 	}
-	line := newStatusLine(cmd.ErrOrStderr())
-	defer line.end()
+	line := cli.NewStatusLine(cmd.ErrOrStderr())
+	defer line.Close()
 	o.Progress = func(p race.Progress) {
-		line.show(fmt.Sprintf("%s: %v of %v, %d calls, %d changes", t.Name,
+		if c.watch != nil {
+			c.watch(p)
+		}
+		line.Show(fmt.Sprintf("%s: %v of %v, %d calls, %d changes", t.Name,
 			p.Elapsed.Round(100*time.Millisecond), p.Duration, p.Calls, p.Changes))
 	}
 	return race.Run(cmd.Context(), t, o)
@@ -98,41 +113,49 @@ func (c *raceTest) test(cmd *cobra.Command, t *race.Target, otherwise time.Durat
 func (c *raceTest) runTarget(cmd *cobra.Command) error {
 	t, err := race.LoadTarget(c.target)
 	if err != nil {
-		return hint(err, "docs/race.md describes the file; interlock race --serve b writes an example")
+		return cli.Hint(err, "docs/race.md describes the file; interlock-lab race --serve b writes an example")
 	}
 	report, err := c.test(cmd, t, 10*time.Second)
-	if err != nil {
-		return hintFailure(err)
+	interrupted := cmd.Context().Err() != nil
+	switch {
+	case err != nil && interrupted:
+		return fmt.Errorf("%w: %w", cli.ErrInterrupted, err)
+	case err != nil:
+		return cli.HintConnection(err)
 	}
-	out := cmd.OutOrStdout()
 	if c.json != "-" {
-		if err := report.Text(out); err != nil {
+		if err := report.Text(cmd.OutOrStdout()); err != nil {
 			return err
 		}
 	}
-	return c.conclude(cmd, report.ViolationCount > 0, report)
+	err = c.write(cmd, report)
+	switch {
+	case report.ViolationCount > 0:
+		return deny(cmd, err)
+	case interrupted:
+		return errors.Join(fmt.Errorf("%w: the run was shorter than it was to be, and has found no violation", cli.ErrInterrupted), err)
+	}
+	return err
 }
 
-// conclude writes the reports. A no stays a no if that fails.
-func (c *raceTest) conclude(cmd *cobra.Command, no bool, reports ...*race.Report) error {
-	err := c.write(cmd.OutOrStdout(), reports...)
-	if !no {
-		return err
-	}
+// deny is the verdict no. An error in writing the reports is printed, and does not change the verdict.
+func deny(cmd *cobra.Command, err error) error {
 	if err != nil {
 		fmt.Fprintln(cmd.ErrOrStderr(), "error:", err)
 	}
-	return errDenied
+	return cli.ErrDenied
 }
 
 // write writes the reports into files.
-func (c *raceTest) write(out io.Writer, reports ...*race.Report) error {
+func (c *raceTest) write(cmd *cobra.Command, reports ...*race.Report) error {
+	out := cmd.OutOrStdout()
 	if c.html != "" {
-		if err := create(c.html, func(w io.Writer) error { return race.WriteHTML(w, reports...) }); err != nil {
+		path, err := c.writeHTML(!cmd.Flags().Changed("html"), reports)
+		if err != nil {
 			return err
 		}
 		if c.json != "-" {
-			fmt.Fprintln(out, "report:", c.html)
+			fmt.Fprintln(out, "report:", path)
 		}
 	}
 	switch c.json {
@@ -141,17 +164,19 @@ func (c *raceTest) write(out io.Writer, reports ...*race.Report) error {
 	case "-":
 		return race.WriteJSON(out, reports...)
 	}
-	return create(c.json, func(w io.Writer) error { return race.WriteJSON(w, reports...) })
+	return overwrite(c.json, func(w io.Writer) error { return race.WriteJSON(w, reports...) })
 }
 
-func create(path string, write func(io.Writer) error) error {
-	file, err := os.Create(path)
-	if err != nil {
-		return err
+// writeHTML writes the page: under a new name, or over the file that --html names.
+func (c *raceTest) writeHTML(fresh bool, reports []*race.Report) (string, error) {
+	write := func(w io.Writer) error { return race.WriteHTML(w, reports...) }
+	if fresh {
+		return newFile(htmlPrefix, htmlSuffix, write)
 	}
-	return errors.Join(write(file), file.Close())
+	return c.html, overwrite(c.html, write)
 }
 
+// runDemo tests the forms one after the other. If it is interrupted, it reports the forms that are finished.
 func (c *raceTest) runDemo(cmd *cobra.Command) error {
 	dir, err := os.MkdirTemp("", "interlock-race-")
 	if err != nil {
@@ -160,20 +185,43 @@ func (c *raceTest) runDemo(cmd *cobra.Command) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	var reports []*race.Report
 	asExpected := true
-	for _, form := range demo.Forms() {
+	for i, form := range demo.Forms() {
 		report, err := c.testForm(cmd, form, filepath.Join(dir, "certificates"))
+		if cmd.Context().Err() != nil {
+			return errors.Join(interruptedDemo(demo.Forms()[i:]), c.showDemo(cmd, reports))
+		}
 		if err != nil {
-			return fmt.Errorf("%v: %w", form, err)
+			return errors.Join(fmt.Errorf("%v: %w", form, err), c.showDemo(cmd, reports))
 		}
 		reports = append(reports, report)
 		asExpected = asExpected && (report.ViolationCount > 0) == form.Vulnerable()
+	}
+	err = c.showDemo(cmd, reports)
+	if !asExpected {
+		return deny(cmd, err)
+	}
+	return err
+}
+
+func interruptedDemo(left []demo.Form) error {
+	names := make([]string, len(left))
+	for i, form := range left {
+		names[i] = form.String()
+	}
+	return fmt.Errorf("%w: not tested: %s", cli.ErrInterrupted, strings.Join(names, ", "))
+}
+
+// showDemo prints the forms that are finished, and writes the reports about them.
+func (c *raceTest) showDemo(cmd *cobra.Command, reports []*race.Report) error {
+	if len(reports) == 0 {
+		return nil
 	}
 	if c.json != "-" {
 		if err := demoTable(cmd.OutOrStdout(), reports); err != nil {
 			return err
 		}
 	}
-	return c.conclude(cmd, !asExpected, reports...)
+	return c.write(cmd, reports...)
 }
 
 func (c *raceTest) testForm(cmd *cobra.Command, form demo.Form, dir string) (*race.Report, error) {
@@ -222,7 +270,7 @@ func (c *raceTest) runServe(cmd *cobra.Command) error {
 	if form.Vulnerable() {
 		fmt.Fprintln(out, "this form is vulnerable on purpose: serve it for tests alone")
 	}
-	fmt.Fprintf(out, "serving %v on %s\ntest it with: interlock race --target %s\n", form, server.URL(), target)
+	fmt.Fprintf(out, "serving %v on %s\ntest it with: interlock-lab race --target %s\n", form, server.URL(), target)
 	err = server.Serve(cmd.Context())
 	if errors.Is(err, context.Canceled) {
 		return nil

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -7,7 +7,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func versionCommand() *cobra.Command {
+// VersionCommand prints the version of the binary with that name.
+func VersionCommand(name string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
@@ -22,7 +23,7 @@ func versionCommand() *cobra.Command {
 					}
 				}
 			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "interlock %s (commit %s, %s)\n", version, commit, built)
+			_, err := fmt.Fprintf(c.OutOrStdout(), "%s %s (commit %s, %s)\n", name, version, commit, built)
 			return err
 		},
 	}

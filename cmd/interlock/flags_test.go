@@ -1,0 +1,42 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/require"
+)
+
+// TestFlagsOverrideTheFile sets every flag on the command line and a different value in the file.
+func TestFlagsOverrideTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "interlock.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(exampleConfig), 0o600))
+	parse := func(args ...string) config {
+		c := defaultConfig()
+		f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+		c.flags(f)
+		require.NoError(t, f.Parse(args))
+		require.NoError(t, c.loadUnder(f, path))
+		return c
+	}
+	require.Equal(t, "/var/lib/interlock", *parse().Data, "without flags the file counts")
+
+	all := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	base := defaultConfig()
+	base.flags(all)
+	all.VisitAll(func(flag *pflag.Flag) {
+		value := "given"
+		if flag.Name == "log-level" {
+			value = "WARN"
+		}
+		c := parse("--"+flag.Name, value)
+		after := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+		c.flags(after)
+		require.Equal(t, value, after.Lookup(flag.Name).Value.String(), flag.Name)
+	})
+	require.Empty(t, *parse("--data", "").Data, "an empty folder is a value")
+	require.Equal(t, slog.LevelWarn, parse("--log-level", "warn").Log.Level)
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/admin"
+	"github.com/interlock-authz/interlock/httpapi/authzen"
+	"github.com/interlock-authz/interlock/httpapi/orders"
+)
+
+// handlers answer on the listeners. Listeners may share a handler.
+type handlers struct {
+	decisions, administration, operation http.Handler
+}
+
+func (h *handlers) forCallers() http.Handler        { return h.decisions }
+func (h *handlers) forAdministrators() http.Handler { return h.administration }
+func (h *handlers) forOperators() http.Handler      { return h.operation }
+
+// newHandlers makes the handlers of an engine. With dev, callers also get the orders API.
+func newHandlers(c *config, l *listeners, engine *actors.Engine, s *store, dev bool, log *slog.Logger) (*handlers, error) {
+	base := c.BaseURL
+	if base == "" {
+		base = l.url(callers)
+	}
+	decisions, err := newDecisions(engine, l.connections, base, dev, log)
+	if err != nil {
+		return nil, err
+	}
+	options := admin.Options{Engine: engine, Identifier: l.connections, Issuers: func() []string { return l.trust.State().Issuers() }, Logger: log}
+	if s.journal != nil {
+		options.Store = s.journal
+	}
+	faults := func() error { return errors.Join(s.damage(), l.trust.Fault()) }
+	return &handlers{
+		decisions:      decisions,
+		administration: admin.New(options),
+		operation: httpapi.NewOperatorAPI(httpapi.OperatorOptions{
+			Engine: engine, Faults: faults, Metrics: metrics(engine, l.connections, l.trust),
+		}),
+	}, nil
+}
+
+// newDecisions serves the decision API and, with dev, the orders API.
+func newDecisions(engine *actors.Engine, connections *httpapi.Connections, base string, dev bool, log *slog.Logger) (http.Handler, error) {
+	api, err := authzen.New(authzen.Options{Engine: engine, Identifier: connections, BaseURL: base, Logger: log})
+	if err != nil || !dev {
+		return api, err
+	}
+	r := httpapi.NewRouter(log)
+	orders.New(time.Second, log).Register(r, httpapi.NewGuard(engine, connections, log))
+	api.Mount(r)
+	return r, nil
+}
