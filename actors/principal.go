@@ -151,7 +151,7 @@ func (p *principal) admitTurn(l *Lease, at *moment) error {
 		return p.denied(l.decision, &l.req)
 	}
 	l.p = p
-	p.holder.admit(l)
+	p.recordLease(l)
 	p.inFlight.Add(1)
 	if p.ends != 0 {
 		p.watchTime()

@@ -124,8 +124,8 @@ func (h *holder) allows(at *moment, l *Lease) bool {
 	return h.table.Judge(h.held, &q).Allowed()
 }
 
-// admit records a lease.
-func (h *holder) admit(l *Lease) {
+// recordLease records a lease.
+func (h *holder) recordLease(l *Lease) {
 	l.older = h.leases
 	if l.older != nil {
 		l.older.newer = l

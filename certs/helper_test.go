@@ -149,20 +149,6 @@ func parseLeaf(t testing.TB, pair devca.KeyPair) *x509.Certificate {
 	return parsed[0]
 }
 
-// listing gives the names in a folder; a folder that is not there has none.
-func listing(t testing.TB, dir string) []string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if !os.IsNotExist(err) {
-		require.NoError(t, err)
-	}
-	found := []string{}
-	for _, entry := range entries {
-		found = append(found, entry.Name())
-	}
-	return found
-}
-
 func writeFile(t testing.TB, path string, data []byte, mode os.FileMode) string {
 	t.Helper()
 	require.NoError(t, os.WriteFile(path, data, mode))

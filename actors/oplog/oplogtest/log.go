@@ -151,7 +151,7 @@ func checkPreconditions(s Store) error {
 				},
 				After: func(tip, next policy.View) error {
 					if next.Record(who(fmt.Sprint(i))) == nil || tip.Record(who(fmt.Sprint(i))) != nil {
-						return errors.New("After does not get the state before and after the change")
+						return errors.New("the precondition After does not get the state before and after the change")
 					}
 					return nil
 				},

@@ -233,12 +233,12 @@ func (c *raceTest) testForm(cmd *cobra.Command, form demo.Form, dir string) (*ra
 	return report, errors.Join(err, server.Close())
 }
 
-// demoTable prints the forms side by side.
+// demoTable prints both verdicts on each form.
 func demoTable(out io.Writer, reports []*race.Report) error {
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(w, "form\tviolations\trevocation latency: p50\tp99\tmax\tallowed/s\trevocations")
+	fmt.Fprintln(w, "form\tstale\tnot quiescent\trevocation latency: p50\tp99\tmax\tallowed/s\trevocations")
 	for _, r := range reports {
-		fmt.Fprintf(w, "%s\t%d\t%v\t%v\t%v\t%.0f\t%d\n", r.Target, r.ViolationCount,
+		fmt.Fprintf(w, "%s\t%d\t%d\t%v\t%v\t%v\t%.0f\t%d\n", r.Target, r.Stale, r.NotQuiescent,
 			inMicroseconds(r.Latency.P50), inMicroseconds(r.Latency.P99), inMicroseconds(r.Latency.Max),
 			r.Throughput, r.Revocations)
 	}
