@@ -118,7 +118,7 @@ func (b *benchmark) run(cmd *cobra.Command) error {
 func (b *benchmark) measureAll(cmd *cobra.Command, parts []string, o bench.Options) error {
 	found := false
 	for i, part := range parts {
-		d := results.New(strings.Join(append([]string{"interlock-lab"}, os.Args[1:]...), " "))
+		d := results.New(cli.CommandLine("interlock-lab"))
 		plots, failure := b.measure(cmd.Context(), part, o, d)
 		suffix := ""
 		if failure != nil {

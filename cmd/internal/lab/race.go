@@ -107,7 +107,11 @@ func (c *raceTest) test(cmd *cobra.Command, t *race.Target, otherwise time.Durat
 		line.Show(fmt.Sprintf("%s: %v of %v, %d calls, %d changes", t.Name,
 			p.Elapsed.Round(100*time.Millisecond), p.Duration, p.Calls, p.Changes))
 	}
-	return race.Run(cmd.Context(), t, o)
+	report, err := race.Run(cmd.Context(), t, o)
+	if report != nil {
+		report.Command, report.Version = cli.CommandLine("interlock-lab"), cli.Version()
+	}
+	return report, err
 }
 
 func (c *raceTest) runTarget(cmd *cobra.Command) error {
