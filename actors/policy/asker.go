@@ -2,14 +2,14 @@ package policy
 
 import "slices"
 
-// Ask decides one query by a view itself: see [Asker]. now is in nanoseconds of Unix time.
+// Ask decides one query on a view: see [Asker]. now is in nanoseconds of Unix time.
 func Ask(v View, q *Query, now int64) Decision {
 	return NewAsker(v, q.Principal, now).Ask(q)
 }
 
-// Asker decides queries of one principal by a view itself, as it is at one instant: for
-// checks that have to be made on a state that no engine has published. It must not outlive
-// the view, and belongs to one goroutine.
+// Asker decides queries of one principal on a view at one instant. It is for checks on a
+// state that no engine has published. It must not outlive the view and belongs to one
+// goroutine.
 type Asker struct {
 	who    Principal
 	record *Record
@@ -19,7 +19,7 @@ type Asker struct {
 }
 
 // NewAsker compiles what the principal can reach in the view at the instant now, in
-// nanoseconds of Unix time. That costs more than a turn.
+// nanoseconds of Unix time. It costs more than a turn.
 func NewAsker(v View, who Principal, now int64) *Asker {
 	record := v.Record(who)
 	roles := map[string]*Role{}
@@ -41,8 +41,8 @@ func NewAsker(v View, who Principal, now int64) *Asker {
 	return &Asker{who: who, record: record, now: now, table: t, held: t.Compile(t.Hold(who, record, now))}
 }
 
-// NamesAction reports whether any permission of any role in the view names the action. An
-// [Asker] knows only of the roles that its principal can reach.
+// NamesAction reports whether a permission of any role in the view names the action. An
+// [Asker] only knows the roles that its principal can reach.
 func NamesAction(v View, action string) bool {
 	for r := range v.Roles() {
 		for i := range r.permissions {
@@ -54,7 +54,7 @@ func NamesAction(v View, action string) bool {
 	return false
 }
 
-// Ask decides the query, whose principal is the asker's whatever it says.
+// Ask decides the query for the asker's principal. It ignores q.Principal.
 func (a *Asker) Ask(q *Query) Decision {
 	own := *q
 	own.Principal = a.who

@@ -2,7 +2,7 @@ package policy
 
 import "math/bits"
 
-// roleSet is a set of roles by their numbers in the tables of one engine.
+// roleSet is a set of role numbers of the tables of one engine.
 type roleSet []uint64
 
 func (s roleSet) has(role int32) bool {
@@ -28,14 +28,14 @@ func (s roleSet) union(t roleSet) roleSet {
 	return s
 }
 
-// roleBlock is a part of a sparse set: the roles 64·block to 64·block+63.
+// roleBlock is a block of a sparse set: the roles 64·block to 64·block+63.
 type roleBlock struct {
 	block int32
 	bits  uint64
 }
 
-// common returns a role that is in both, or -1. Most policies have few roles, and most
-// ends of patterns a single block of them.
+// common returns a role in both sets, or -1. Most policies have few roles, and most
+// terminals a single block.
 func common(blocks []roleBlock, s roleSet) int32 {
 	if len(blocks) == 0 {
 		return -1

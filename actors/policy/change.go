@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Op says what a change does.
+// Op is the operation of a change.
 type Op string
 
 // The operations of a change.
@@ -18,45 +18,45 @@ const (
 	OpRevokeCertificate Op = "revoke-certificate"
 )
 
-// Change is one step of an update. Which fields count depends on Op; make one with
+// Change is one step of an update. Op determines which fields are used. Make one with
 // [GrantRole], [RevokeRole], [PutRole], [DeleteRole] or [RevokeCertificate].
 type Change struct {
 	Op Op
-	// Grant is what is granted; for a revocation its holder and role, and the limits if
-	// only the grant with exactly these is to go.
+	// Grant is the grant to add. For a revocation it has the holder and the role, and
+	// limits if only the grant with exactly these limits is revoked.
 	Grant Grant
-	// Role is the role that is put.
+	// Role is the role to put.
 	Role *Role
-	// Name is the role that is deleted.
+	// Name is the role to delete.
 	Name string
-	// Certificate is the certificate that is revoked.
+	// Certificate is the certificate to revoke.
 	Certificate CertificateID
 	// Reason says why. For a grant it is the same as Grant.Reason.
 	Reason string
 }
 
-// GrantRole is the change that adds the grant, or replaces its expiry and reason.
+// GrantRole adds the grant, or replaces the expiry and reason of an existing one.
 func GrantRole(g Grant) Change { return Change{Op: OpGrant, Grant: g, Reason: g.Reason} }
 
-// RevokeRole is the change that takes the holder's grants of the role: all of them, or
-// the one limited to exactly within.
+// RevokeRole revokes the holder's grants of the role: all of them, or the one with exactly
+// the limits within.
 func RevokeRole(g Grant) Change { return Change{Op: OpRevoke, Grant: g, Reason: g.Reason} }
 
-// PutRole is the change that adds a role or replaces the one of its name.
+// PutRole adds a role or replaces the one of its name.
 func PutRole(r *Role, reason string) Change { return Change{Op: OpPutRole, Role: r, Reason: reason} }
 
-// DeleteRole is the change that removes a role that no grant names and no role inherits.
+// DeleteRole deletes a role that no grant names and no role inherits.
 func DeleteRole(name, reason string) Change {
 	return Change{Op: OpDeleteRole, Name: name, Reason: reason}
 }
 
-// RevokeCertificate is the change that revokes a certificate. It cannot be undone.
+// RevokeCertificate revokes a certificate. It cannot be undone.
 func RevokeCertificate(id CertificateID, reason string) Change {
 	return Change{Op: OpRevokeCertificate, Certificate: id, Reason: reason}
 }
 
-// CertificateID names a certificate: by its SHA-256 fingerprint, or by its serial number
-// and the SHA-256 of its issuer's SubjectPublicKeyInfo. All three are lower-case
+// CertificateID identifies a certificate by its SHA-256 fingerprint, or by its serial
+// number and the SHA-256 of its issuer's SubjectPublicKeyInfo. All three are lower-case
 // hexadecimal; the serial has no leading zeros. It is comparable.
 type CertificateID struct {
 	SHA256 string
@@ -64,8 +64,8 @@ type CertificateID struct {
 	Issuer string
 }
 
-// ByFingerprint names a certificate by its SHA-256 fingerprint, 64 hexadecimal digits;
-// colons between the bytes, as other tools print them, are taken out.
+// ByFingerprint returns the ID of a certificate with that SHA-256 fingerprint: 64
+// hexadecimal digits, optionally with colons between bytes.
 func ByFingerprint(sha256 string) (CertificateID, error) {
 	digits, err := hexOf(sha256, 64)
 	if err != nil {
@@ -74,7 +74,8 @@ func ByFingerprint(sha256 string) (CertificateID, error) {
 	return CertificateID{SHA256: digits}, nil
 }
 
-// BySerial names a certificate by serial number and issuer, in hexadecimal.
+// BySerial returns the ID of a certificate with that serial number and issuer, in
+// hexadecimal.
 func BySerial(serial, issuerSPKI string) (CertificateID, error) {
 	s, err := hexOf(serial, 0)
 	if err != nil {
@@ -90,7 +91,8 @@ func BySerial(serial, issuerSPKI string) (CertificateID, error) {
 	return CertificateID{Serial: s, Issuer: issuer}, nil
 }
 
-// hexOf returns text in lower case without colons; digits 0 is 1 to 64 of them.
+// hexOf returns text in lower case without colons. digits is the required number of digits;
+// 0 means 1 to 64.
 func hexOf(text string, digits int) (string, error) {
 	s := strings.ToLower(strings.ReplaceAll(text, ":", ""))
 	padded := s

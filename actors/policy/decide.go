@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// Query is what is asked: may the principal do the action on the resource?
+// Query asks whether the principal may do the action on the resource.
 type Query struct {
 	Principal Principal
 	Action    string
 	Resource  string
-	// Properties is what conditions see; nil for none.
+	// Properties are for conditions; nil for none.
 	Properties *Properties
-	// Now is called, once at most, when a condition asks for now. Without it now is the
-	// zero time.
+	// Now is called at most once, when a condition uses now. If it is nil, now is the zero
+	// time.
 	Now func() time.Time
 }
 
-// Reason says in one word why a decision is as it is.
+// Reason is why a decision is as it is.
 type Reason uint8
 
 // The reasons. All but ReasonAllowed deny.
@@ -60,10 +60,10 @@ func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 type Decision struct {
 	Allowed bool
 	Reason  Reason
-	// Revision is that of the policy by which it was decided.
+	// Revision is the revision of the policy that decided.
 	Revision uint64
-	// Time is when it was decided, in nanoseconds of Unix time, by the engine's published
-	// clock.
+	// Time is when it was decided, by the engine's published clock, in nanoseconds of Unix
+	// time.
 	Time int64
 
 	role   int32
@@ -76,8 +76,8 @@ type Decision struct {
 	failed *Query // whose condition could not be evaluated, without Now; else nil
 }
 
-// Verdict is the answer alone, without what an explanation needs. Its zero value denies.
-// [Table.Decision] makes a decision of it.
+// Verdict is an answer without the parts of an explanation. Its zero value denies.
+// [Table.Decision] returns its decision.
 type Verdict struct {
 	reason Reason
 	role   int32
@@ -96,8 +96,8 @@ func (t *Table) Decide(e *Effective, q *Query) Decision {
 	return t.Decision(t.Judge(e, q), q)
 }
 
-// Decision makes a decision of a verdict on the query. Its time is the caller's to set, by
-// [Decision.AttachRecord].
+// Decision returns the decision of a verdict on the query. [Decision.AttachRecord] sets its
+// time.
 func (t *Table) Decision(v Verdict, q *Query) Decision {
 	d := Decision{
 		Allowed: v.Allowed(), Reason: v.reason, Revision: t.revision,
@@ -141,7 +141,7 @@ func (t *Table) Judge(e *Effective, q *Query) Verdict {
 	return t.decideConditions(e, q, &found, allow)
 }
 
-// allowing returns a role in the set that e holds without a limit, or within one that
+// allowing returns a role in the set that e holds without a limit, or within a limit that
 // the resource meets; -1 if there is none.
 func (e *Effective) allowing(blocks []roleBlock, resource string) int32 {
 	if role := common(blocks, e.free); role >= 0 {
@@ -167,9 +167,9 @@ func meets(within []ResourcePattern, resource string) bool {
 	return false
 }
 
-// decideConditions goes on from allow, what needs no condition, over what does: an allow
-// may be found yet, and any of the denies may take it away. An allow whose condition errs
-// gives nothing; a deny whose condition errs denies.
+// decideConditions evaluates conditions after Judge found allow, the result without them.
+// It can find another allow, and a deny that overrides it. An allow whose condition fails
+// gives nothing. A deny whose condition fails denies.
 func (t *Table) decideConditions(e *Effective, q *Query, found *hits, allow Verdict) Verdict {
 	copied := *q // what conditions are given escapes; the caller's query need not
 	in := &conditionInput{query: &copied}
@@ -222,8 +222,8 @@ func (e *Effective) allowsRole(role int32, resource string) bool {
 	return false
 }
 
-// AttachRecord completes a decision: when it was made, and the record of the principal that it
-// was made for, so that [Decision.Explain] can name the grant.
+// AttachRecord sets when a decision was made and the record of its principal, so that
+// [Decision.Explain] can name the grant.
 func (d *Decision) AttachRecord(record *Record, now int64) { d.record, d.Time = record, now }
 
 // Denied returns a decision that does not depend on the policy.

@@ -6,18 +6,17 @@ import (
 	"slices"
 )
 
-// View is the state of a policy at one revision, as changes and their preconditions see
-// it. What it returns must not be changed.
+// View is the state of a policy at one revision. Callers must not change what it returns.
 type View interface {
-	// Revision is that of the last change in the view.
+	// Revision returns the revision of the last change.
 	Revision() uint64
 	// Role returns the role of that name, or nil.
 	Role(name string) *Role
-	// Roles yields all roles, in no order.
+	// Roles yields all roles in undefined order.
 	Roles() iter.Seq[*Role]
 	// Record returns the record of a principal, nil if it never had a grant.
 	Record(p Principal) *Record
-	// Patterns returns all grants to patterns.
+	// Patterns returns all pattern grants.
 	Patterns() []Grant
 	// Holders yields the principals with an exact grant of the role.
 	Holders(role string) iter.Seq[Principal]
@@ -25,22 +24,22 @@ type View interface {
 	Revoked(id CertificateID) bool
 }
 
-// Draft is what a list of changes makes of a view, without changing it: a view itself,
-// and the parts that differ, for a store to keep. It belongs to one goroutine. What it
-// returns, and its fields, hold until the next change; what a change costs does not grow
-// with their number.
+// Draft applies changes to a view without changing it. It is a view itself, and has the
+// parts that differ, for a store to keep. It belongs to one goroutine. Its fields and
+// results are valid until the next change. The cost of a change does not grow with the
+// number of changes.
 type Draft struct {
 	base     View
 	revision uint64
 
-	// Roles that were put, and nil for those deleted.
+	// RolesPut holds the roles that were put, nil for deleted ones.
 	RolesPut map[string]*Role
-	// Records of the principals that the changes name. Where nothing changed it is the one
-	// that was there, nil if there was none.
+	// Records holds the records of the principals that the changes name. An unchanged
+	// record is the earlier one, nil if there was none.
 	Records map[Principal]*Record
-	// PatternsPut, when not nil, replaces all grants to patterns.
+	// PatternsPut, if not nil, replaces all pattern grants.
 	PatternsPut *[]Grant
-	// Certificates that were revoked and had not been.
+	// Certificates lists newly revoked certificates.
 	Certificates []CertificateID
 
 	patterns *patternSet     // what PatternsPut points into
@@ -48,15 +47,15 @@ type Draft struct {
 	heirs    map[string]int  // how many roles inherit one; nil when it has to be counted
 }
 
-// NewDraft starts a draft on base whose changes shall have that revision, a later one than
+// NewDraft starts a draft on base. Its changes have the given revision, which is later than
 // that of base.
 func NewDraft(base View, revision uint64) *Draft {
 	return &Draft{base: base, revision: revision, Records: map[Principal]*Record{}}
 }
 
-// Apply applies a change. An error leaves the draft in a state to be thrown away; it
-// wraps [ErrUnknownRole], [ErrRoleInUse], [ErrCycle], [ErrInvalid] or [ErrMalformed]. A
-// change that changes nothing is no error: what is asked for holds afterwards.
+// Apply applies a change. After an error the draft must not be used; the error wraps
+// [ErrUnknownRole], [ErrRoleInUse], [ErrCycle], [ErrInvalid] or [ErrMalformed]. A change
+// without effect is not an error.
 func (d *Draft) Apply(c Change) error {
 	if err := checkReason(c.Reason); err != nil {
 		return err
@@ -129,13 +128,13 @@ func (d *Draft) revoke(g Grant) error {
 	return nil
 }
 
-// revokes reports whether the revocation of g takes h.
+// revokes reports whether the revocation g applies to h.
 func (g *Grant) revokes(h Grant) bool {
 	return h.Holding() == g.Holding() && (len(g.Within) == 0 || sameWithin(h.Within, g.Within))
 }
 
-// ownRecord returns a record that the draft may change: that of an earlier change, or a
-// copy of what was before.
+// ownRecord returns a record that the draft may change: the one of an earlier change, or a
+// copy.
 func (d *Draft) ownRecord(p Principal, before *Record) *Record {
 	if r := d.Records[p]; r != nil && r.Revision == d.revision {
 		d.named = nil
@@ -151,7 +150,7 @@ func (d *Draft) ownRecord(p Principal, before *Record) *Record {
 
 func (d *Draft) setRecord(p Principal, r *Record) { d.Records[p], d.named = r, nil }
 
-// ownPatterns returns the grants to patterns for the draft to change.
+// ownPatterns returns pattern grants that the draft may change.
 func (d *Draft) ownPatterns() *patternSet {
 	if d.patterns == nil {
 		d.patterns = newPatternSet(d.base.Patterns())
@@ -160,7 +159,7 @@ func (d *Draft) ownPatterns() *patternSet {
 	return d.patterns
 }
 
-// find returns where the record has the same grant as g, -1 if it has not.
+// find returns the index of the grant that is the same as g, -1 if there is none.
 func (r *Record) find(g *Grant) int {
 	if r != nil {
 		for i := range r.Grants {
@@ -172,8 +171,8 @@ func (r *Record) find(g *Grant) int {
 	return -1
 }
 
-// add appends a grant. Most principals have a few, and a store keeps them all: so there is
-// no room to spare.
+// add appends a grant. Most principals have few grants and all are in memory, so add keeps
+// the capacity small.
 func (r *Record) add(g *Grant) {
 	if few := len(r.Grants); few == cap(r.Grants) && few < 8 {
 		r.Grants = append(make([]Grant, 0, few+1), r.Grants...)

@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// Effective is the compiled form of what a principal holds at one instant: which roles,
-// within which limits. It names no principal, so all that hold the same can share one.
-// It is immutable.
+// Effective is the compiled form of what a principal holds at one instant: the roles and
+// their limits. Principals that hold the same share one. It is immutable.
 type Effective struct {
 	free    roleSet // roles held without a limit
 	any     roleSet // roles held at all: what denies is never narrowed
@@ -20,13 +19,12 @@ type limited struct {
 	within []ResourcePattern
 }
 
-// Held is what a principal holds, before it is compiled: the key is equal for principals
-// that can share an [Effective].
+// Held is what a principal holds, before compilation. The key is equal for principals that
+// can share an [Effective].
 type Held struct {
-	// Key is the text by which equal holdings are found; only for the table's lineage.
+	// Key identifies equal holdings, within the lineage of one table.
 	Key string
-	// NextExpiry is when the first of the grants expires, in nanoseconds of Unix time;
-	// 0 if none does.
+	// NextExpiry is when the first grant expires, in nanoseconds of Unix time, 0 for never.
 	NextExpiry int64
 	// Any reports whether there is any grant, expired or not.
 	Any   bool
@@ -38,9 +36,9 @@ type heldItem struct {
 	within []ResourcePattern
 }
 
-// Hold collects what the principal with that record holds at the instant now, in
-// nanoseconds of Unix time: its exact grants and those to patterns that match it, without
-// those that have expired. A grant of a role that the table lacks gives nothing.
+// Hold collects what a principal with that record holds at the instant now, in nanoseconds
+// of Unix time: its exact grants and the pattern grants that match it, without expired
+// ones. A grant of an unknown role gives nothing.
 func (t *Table) Hold(p Principal, record *Record, now int64) Held {
 	var h Held
 	take := func(g *Grant) {
@@ -65,7 +63,7 @@ func (t *Table) Hold(p Principal, record *Record, now int64) Held {
 	return h
 }
 
-// seal brings the items into one order and writes the key.
+// seal sorts the items and builds the key.
 func (h *Held) seal() {
 	slices.SortFunc(h.items, func(a, b heldItem) int {
 		if a.role != b.role {
@@ -88,7 +86,7 @@ func (h *Held) seal() {
 	h.Key = string(key)
 }
 
-// Compile makes the Effective of what is held.
+// Compile returns the Effective of what is held.
 func (t *Table) Compile(h Held) *Effective {
 	e := &Effective{}
 	for _, it := range h.items {
@@ -103,8 +101,8 @@ func (t *Table) Compile(h Held) *Effective {
 	return e
 }
 
-// Holds reports whether any of the roles, by their names in t, is held, by inheritance
-// too: whether a change of one of them concerns the holder.
+// Holds reports whether any of the roles is held, directly or by inheritance, so that a
+// change of one concerns the holder.
 func (e *Effective) Holds(t *Table, names map[string]*Role) bool {
 	for name := range names {
 		if n, ok := t.numbers[name]; ok && e.any.has(n) {

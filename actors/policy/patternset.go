@@ -2,8 +2,8 @@ package policy
 
 import "slices"
 
-// patternSet is grants to patterns, by holder and role: so that an update of many does not
-// look through all for each. Their order means nothing.
+// patternSet is a set of pattern grants, indexed by holder and role, so that an update of
+// many does not search all for each. Their order is undefined.
 type patternSet struct {
 	grants []Grant
 	at     map[Holding][]int32 // positions in grants
@@ -32,7 +32,7 @@ func (s *patternSet) put(g *Grant) {
 	s.grants = append(s.grants, *g)
 }
 
-// take removes what the revocation takes.
+// take removes what the revocation revokes.
 func (s *patternSet) take(revocation *Grant) {
 	for {
 		i := slices.IndexFunc(s.at[revocation.Holding()], func(i int32) bool { return revocation.revokes(s.grants[i]) })
@@ -43,7 +43,7 @@ func (s *patternSet) take(revocation *Grant) {
 	}
 }
 
-// remove puts the last grant into the place of the one that goes.
+// remove moves the last grant into the removed one's place.
 func (s *patternSet) remove(i int32) {
 	last := int32(len(s.grants) - 1)
 	s.forget(i)
@@ -56,7 +56,7 @@ func (s *patternSet) remove(i int32) {
 	s.grants = s.grants[:last]
 }
 
-// forget takes a position out of the index.
+// forget removes a position from the index.
 func (s *patternSet) forget(i int32) {
 	h := s.grants[i].Holding()
 	left := slices.DeleteFunc(s.at[h], func(j int32) bool { return j == i })

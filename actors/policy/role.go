@@ -110,9 +110,9 @@ func (r *Role) Inherits() []string { return r.inherits }
 // Permissions returns r's own permissions; the caller must not change them.
 func (r *Role) Permissions() []Permission { return r.permissions }
 
-// Grant gives a role to one principal, or to all that match a pattern: exactly one of
-// Principal and Principals is set. A Grant is a value; what its slices hold is never
-// changed once the grant is part of a policy.
+// Grant gives a role to one principal, or to all that match a pattern. Exactly one of
+// Principal and Principals is set. A Grant is a value. Its slices do not change once it is
+// part of a policy.
 type Grant struct {
 	Principal  Principal
 	Principals PrincipalPattern
@@ -120,9 +120,9 @@ type Grant struct {
 	// Within narrows what the grant allows to resources that match one of the patterns;
 	// empty means no limit. It never narrows what the role denies.
 	Within []ResourcePattern
-	// Expires is the instant from which on the grant gives nothing; zero means never.
+	// Expires is the instant from which the grant gives nothing; zero means never.
 	Expires time.Time
-	// Reason says why the grant was given. It is not evaluated.
+	// Reason says why the grant was given. It has no effect.
 	Reason string
 }
 
@@ -143,13 +143,13 @@ func (g *Grant) ExpiredAt(now int64) bool {
 	return !g.Expires.IsZero() && g.Expires.UnixNano() <= now
 }
 
-// Same reports whether g and h are the same grant: same holder, role and limits. Expiry
-// and reason are properties of a grant, not part of what it is.
+// Same reports whether g and h have the same holder, role and limits. Expiry and reason do
+// not count.
 func (g *Grant) Same(h *Grant) bool {
 	return g.Principal == h.Principal && g.Principals == h.Principals && g.Role == h.Role && sameWithin(g.Within, h.Within)
 }
 
-// Equal reports whether g and h agree in everything.
+// Equal reports whether g and h are equal in every field.
 func (g *Grant) Equal(h *Grant) bool {
 	return g.Same(h) && g.Expires.Equal(h.Expires) && g.Reason == h.Reason
 }
@@ -234,9 +234,9 @@ func checkExpiry(t time.Time) error {
 	return nil
 }
 
-// Record is what the store keeps of one principal: its exact grants and the revision of
-// the last change to them. A principal whose last grant was taken keeps an empty record,
-// so that it differs from a principal that never had any. Records are immutable.
+// Record holds the exact grants of one principal and the revision of their last change. A
+// principal whose last grant was revoked keeps an empty record, unlike one that never had a
+// grant. Records are immutable.
 type Record struct {
 	Revision uint64
 	Grants   []Grant

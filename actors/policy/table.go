@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Table is the immutable, compiled form of all roles and of all grants to patterns at one
-// revision. Tables of one engine descend from each other by [Table.Next], which keeps
-// the numbers of roles: a principal's [Effective] of an older table stays meaningful with
-// a newer one as long as no change between the two concerned that principal.
+// Table is the immutable, compiled form of all roles and pattern grants at one revision.
+// [Table.Next] derives the table of a later revision and keeps the numbers of roles. An
+// [Effective] of an older table stays valid for a newer one until a change between them
+// concerns its principal.
 type Table struct {
 	revision uint64
 	shaped   uint64 // the revision at which a role last changed
@@ -22,8 +22,8 @@ type Table struct {
 	matcher  *patternMatcher
 }
 
-// NewTable compiles roles and pattern grants at revision 0 or later. It refuses what
-// [CheckRoles] refuses and grants of unknown roles.
+// NewTable compiles roles and pattern grants at a revision. It rejects grants of unknown
+// roles and what [CheckRoles] rejects.
 func NewTable(revision uint64, roles []*Role, patterns []Grant) (*Table, error) {
 	empty := &Table{index: newIndex(nil), matcher: newPatternMatcher(nil)}
 	changed := make(map[string]*Role, len(roles))
@@ -42,10 +42,9 @@ func NewTable(revision uint64, roles []*Role, patterns []Grant) (*Table, error) 
 	return t, nil
 }
 
-// Next returns the table of a later revision. In roles are those that changed, nil for a
-// deleted one; patterns, when not nil, replaces all grants to patterns. The caller has
-// checked both. The cost is that of compiling all roles when one changed, and constant
-// when none did.
+// Next returns the table of a later revision. roles has the changed roles, nil for a
+// deleted one. patterns, if not nil, replaces all pattern grants. The caller has checked
+// both. The cost is that of compiling all roles if one changed, and constant otherwise.
 func (t *Table) Next(revision uint64, roles map[string]*Role, patterns *[]Grant) *Table {
 	next := *t
 	next.revision = revision
@@ -89,8 +88,8 @@ func (t *Table) replaceRoles(changed map[string]*Role) {
 	t.index = newIndex(t.roles)
 }
 
-// place finds a number for a new role: that of a deleted role, which no principal holds, or
-// the next.
+// place returns a number for a new role: that of a deleted role, which no principal holds,
+// or the next one.
 func (t *Table) place(role *Role) int32 {
 	if n := slices.Index(t.roles, nil); n >= 0 {
 		t.roles[n] = role
@@ -123,11 +122,11 @@ func (t *Table) close() {
 	}
 }
 
-// Revision returns the revision that the table was made for.
+// Revision returns the table's revision.
 func (t *Table) Revision() uint64 { return t.revision }
 
-// RolesRevision returns the revision at which a role last changed. Between tables of the
-// same one, equal [Held.Key]s compile to the same [Effective].
+// RolesRevision returns the revision at which a role last changed. Equal [Held.Key]s of
+// tables with the same RolesRevision compile to the same [Effective].
 func (t *Table) RolesRevision() uint64 { return t.shaped }
 
 // Role returns the role of that name, or nil.
@@ -156,7 +155,7 @@ func (t *Table) Roles() iter.Seq[*Role] {
 	}
 }
 
-// Patterns returns all grants to patterns; the caller must not change them.
+// Patterns returns all pattern grants. The caller must not change them.
 func (t *Table) Patterns() []Grant { return t.patterns }
 
 // PatternGrants calls yield for each grant whose pattern matches the principal.
@@ -169,7 +168,7 @@ func (t *Table) HasPatternGrant(p Principal) bool {
 	return found
 }
 
-// patternMatcher finds the grants whose pattern matches a principal, by a trie.
+// patternMatcher finds the pattern grants that match a principal, with a trie.
 type patternMatcher struct {
 	trie   trie
 	kinds  map[string]int32 // kind of principal → root

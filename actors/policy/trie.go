@@ -2,10 +2,10 @@ package policy
 
 import "math/bits"
 
-// trie matches names against many patterns at once. A node is reached by literal
-// segments or by '*'; what ends at a node exactly, and what ends there with '**', is a
-// number of the caller's, 0 for nothing. All edges lie in one open-addressed table, so a
-// step down costs one probe, whatever the number of patterns.
+// trie matches names against many patterns at once. Literal segments or '*' lead to a node.
+// A node has the caller's numbers for patterns that end there exactly and with '**'; 0
+// means none. All edges are in one open-addressed table, so each step costs one probe,
+// whatever the number of patterns.
 type trie struct {
 	nodes []trieNode
 	edges []trieEdge
