@@ -47,7 +47,7 @@ func (w *world) compiled() *authorities {
 	return a
 }
 
-// emptied is the world's first role with one permission that nobody asks for.
+// emptied is the world's first role with one permission that no request uses.
 func (w *world) emptied() *policy.Role {
 	return must(policy.NewRole(w.roles[0].Name(), nil, []policy.Permission{permissionOf("bench:nothing", "nothing")}))
 }

@@ -89,8 +89,8 @@ func Ratios(ctx context.Context, o Options, d *results.Document) error {
 		return nil
 	}
 	h, err := unlessDone(ctx, memoryGrace, func() [2]*hdrhistogram.Histogram {
-		idle, beside := neighbour(ctx, 2*time.Second)
-		return [2]*hdrhistogram.Histogram{idle, beside}
+		idle, disturbed := neighbor(ctx, 2*time.Second)
+		return [2]*hdrhistogram.Histogram{idle, disturbed}
 	})
 	if err != nil {
 		return err
@@ -131,7 +131,7 @@ func Disk(ctx context.Context, o Options, d *results.Document) error {
 		measure func() *outcome
 	}{
 		{"start", func() *outcome { return restart(ctx, o.Rounds) }},
-		{"writers", func() *outcome { return besideWriters(ctx, o.Rounds, 5*o.Each) }},
+		{"writers", func() *outcome { return duringWrites(ctx, o.Rounds, 5*o.Each) }},
 	} {
 		if !o.wants(one.name) {
 			continue

@@ -55,8 +55,7 @@ func newRoleMap(w *world) *roleMap {
 	return m
 }
 
-// check looks up each prefix of the resource, all of them, since a deny wins wherever it
-// stands.
+// check looks up every prefix of the resource, because a deny on any of them wins.
 func (m *roleMap) check(principal, action, resource string) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

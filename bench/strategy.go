@@ -23,8 +23,8 @@ type strategy interface {
 // contestant is a strategy by name, with the promises that it keeps.
 type contestant struct {
 	name string
-	// keeps are the promises G1 and G2 as far as the strategy is made to keep them, and
-	// lacks what it has not beside them.
+	// keeps lists which of the promises G1 and G2 the strategy keeps by design, and lacks
+	// what else it does not have.
 	keeps, lacks string
 	start        func(*world) strategy
 }

@@ -1,19 +1,20 @@
 // Package race finds races between check and use in any API behind mutual TLS, from
-// outside: it calls a protected operation over many connections while it takes the
-// permission away and gives it back, and looks for what happened after the API had
-// acknowledged that it cannot.
+// outside. It calls a protected operation over many connections while it revokes and grants
+// the permission, and looks for evidence that the API breaks its promise.
 //
-// What began before an acknowledgement proves nothing when it succeeds, nor do bytes that
-// were in a buffer then. So a violation rests on evidence from after the acknowledgement
-// of a change and from before the sending of the next, opposite one:
+// Evidence for a stale use lies between the acknowledgement of a change and the sending of
+// the next, opposite change:
 //
-//   - effects: a second look at what the operation changes shows that it has changed
-//     between two probes in that time, though nothing was granted;
-//   - uses: a use that the target itself stamps lies in that time as a whole;
-//   - echoes: bytes that were made after the acknowledgement came back from an operation
-//     that was admitted before;
-//   - calls: a call began and ended in that time and was answered by the old policy.
+//   - effects: something that every use changes has changed between two reads in that time;
+//   - uses: a use that the target stamps lies in that time;
+//   - echoes: bytes made after the acknowledgement came back from an operation that was
+//
+// admitted before;
+//   - calls: a call began and ended in that time and got the answer of the old policy.
+//
+// A use that was running at the acknowledgement of a revocation and ended after it shows
+// that the revocation is not quiescent.
 //
 // All times are readings of this host's CLOCK_MONOTONIC in nanoseconds, which compare
-// across processes; stamps are of use only from a target on the same host.
+// across processes. So stamps need a target on the same host.
 package race

@@ -1,5 +1,5 @@
-// Package results keeps what benchmarks came to: as JSON for machines, as tables in
-// Markdown, as plots in SVG, and compared with an earlier run.
+// Package results stores the results of benchmarks: as JSON, as tables in Markdown, as
+// plots in SVG. It compares them with an earlier run.
 package results
 
 import (
@@ -44,7 +44,7 @@ type Section struct {
 	Rows  []*Row   `json:"rows"`
 }
 
-// Row is what was measured of one thing.
+// Row is one measured thing.
 type Row struct {
 	// Name is unique in its section.
 	Name string `json:"name"`

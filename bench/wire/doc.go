@@ -1,25 +1,29 @@
-// Package wire measures what a server with mutual TLS costs, with interlock and without,
-// from a process of its own.
+// Package wire measures the cost of a server with mutual TLS, with and without interlock,
+// from another process.
 //
-// Each server runs in a child process, so that its processor time can be told from that of
-// the load. They differ in this:
+// Each server runs in a child process, so that its processor time can be separated from
+// that of the load:
 //
-//   - net/http: a handler that answers "ok\n", straight in an [http.Server]. Its limits,
-//     timeouts and TLS are those of [httpapi.NewServer]; what that puts around a handler
-//     (request ID, recorder, access log) is left out.
+//   - net/http: a handler that answers "ok\n" in an [http.Server]. Its limits, timeouts and
+//
+// TLS are those of [httpapi.NewServer], without what that adds around a handler (request
+// ID, recorder, access log).
 //   - mux and identity: the same handler in a server of NewServer, behind a route of
-//     gorilla/mux and behind a look at who calls, from the verified chain, once for each
-//     connection.
-//   - Guard, Execute and Guard, Admit: the same server and the same route, with
-//     [httpapi.Guard] in place of that look.
+//
+// gorilla/mux and an identification from the verified chain, once for each connection.
+//   - Guard, Execute and Guard, Admit: the same server and route, with [httpapi.Guard]
+//
+// instead of that identification.
 //   - AuthZEN: the decision API of httpapi on the same server. The caller asks about
-//     itself, one decision a request.
 //
-// So what a row of Guard has more than mux and identity is Guard, engine included.
+// itself, one decision a request.
 //
-// Every connection has a certificate, and with it a principal, of its own. It sends a
-// request, waits for the answer, and sends the next. With HTTP/1.1 the load is written and
-// read by hand; with HTTP/2 it is net/http's own client, one stream a connection at a time,
-// which takes more of the processors that both sides share. So compare processor time
-// before requests a second. An answer that is not the expected one ends the measurement.
+// So the difference between a row of Guard and mux and identity is the cost of Guard with
+// the engine.
+//
+// Every connection has its own certificate and principal. It sends a request, waits for the
+// answer, and sends the next. With HTTP/1.1 the load is written and read by hand. With
+// HTTP/2 it is net/http's client with one stream a connection, which uses more of the
+// shared processors. So compare processor time before requests a second. An unexpected
+// answer ends the measurement.
 package wire

@@ -27,7 +27,7 @@ func (g *group) choose(only *regexp.Regexp) {
 	for _, s := range servers {
 		if only.MatchString(g.name() + ", " + s.title) {
 			chosen[s.name] = true
-			chosen[s.beside] = true
+			chosen[s.baseline] = true
 		}
 	}
 	for _, s := range servers {

@@ -21,8 +21,7 @@ var ErrOptions = errors.New("wire: cannot be measured so")
 // be idle for as long as a server leaves it open.
 const mostEach = 20 * time.Second
 
-// Options of [Measure]. What is zero gets the value that stands in its comment; Child is
-// needed.
+// Options of [Measure]. A zero field has the default in its comment. Child is required.
 type Options struct {
 	// Connections are the numbers of connections to measure with: 16, 64, 256.
 	Connections []int
@@ -30,8 +29,8 @@ type Options struct {
 	Protocols []string
 	// Rounds are how often each server has its turn: 10.
 	Rounds int
-	// Each is how long a turn lasts, 20 s at most: 1 s. On a machine that does other things
-	// besides, many short turns give narrower intervals of the ratios than few long ones.
+	// Each is how long a turn lasts, at most 20 s: 1 s. On a busy machine, many short turns
+	// give narrower intervals than few long ones.
 	Each time.Duration
 	// Only selects servers by the names of section and row, with a comma and a space in
 	// between: all. The server that another is compared with is measured in any case.

@@ -30,7 +30,7 @@ func TestMeasure(t *testing.T) {
 		require.NotEmpty(t, section.Notes)
 		for i, row := range section.Rows {
 			require.Equal(t, servers[i].title, row.Name)
-			requireMetrics(t, row, servers[i].beside)
+			requireMetrics(t, row, servers[i].baseline)
 		}
 	}
 	require.Equal(t, 4, strings.Count(progress.String(), "\n"), progress.String())

@@ -12,10 +12,11 @@ const (
 	netHTTPThen = 18.9e-6
 )
 
-// What a request behind Guard may take beside one without, and a decision beside OPA's.
+// The targets: the cost of a request behind Guard compared with one without, and of a
+// decision compared with OPA's.
 const (
-	mostBesideMux = 1.05
-	mostBesideOPA = 1.0 / 3
+	mostOverMux = 1.05
+	mostOfOPA   = 1.0 / 3
 )
 
 // report adds the section.
@@ -32,21 +33,21 @@ func (g *group) report(sides []*side, o *Options, d *results.Document) {
 			&results.Metric{Name: "p99", Unit: "s", Samples: s.p99},
 			&results.Metric{Name: "CPU a request", Unit: "s", Samples: s.cpu},
 		)
-		if other := byName[s.beside]; other != nil {
+		if other := byName[s.baseline]; other != nil {
 			m := &results.Metric{Name: "CPU beside " + other.title, Samples: ratios(s.cpu, other.cpu)}
-			if s.beside == routed {
-				m.Target = &results.Target{Limit: mostBesideMux}
+			if s.baseline == routed {
+				m.Target = &results.Target{Limit: mostOverMux}
 			}
 			row.Add(m)
 		}
-		if s.name == evaluations && g.besideOPA() {
+		if s.name == evaluations && g.comparesOPA() {
 			row.Add(&results.Metric{
 				Name: "CPU beside OPA's 131 µs", Samples: ratios(s.cpu, repeat(opaDecision, len(s.cpu))),
-				Target: &results.Target{Limit: mostBesideOPA},
+				Target: &results.Target{Limit: mostOfOPA},
 			})
 		}
 	}
-	if g.besideOPA() {
+	if g.comparesOPA() {
 		section.Note("OPA's 131 µs were measured on another day, when net/http took %.1f µs under the same circumstances: "+
 			"its row says how fast this machine is beside that one.", netHTTPThen*1e6)
 	}
@@ -54,8 +55,8 @@ func (g *group) report(sides []*side, o *Options, d *results.Document) {
 		"kernel, TLS included; the load shares the machine's processors.", o.Rounds, o.Each)
 }
 
-// besideOPA reports whether OPA was measured under the same circumstances.
-func (g *group) besideOPA() bool {
+// comparesOPA reports whether OPA was measured under the same conditions.
+func (g *group) comparesOPA() bool {
 	return g.connections == opaConnections && g.protocol.name == HTTP1
 }
 

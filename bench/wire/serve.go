@@ -57,12 +57,12 @@ func identifier(dir string) (*certs.Identifier, error) {
 	return new(certs.Identifier).Under(authorities), nil
 }
 
-// exchangeEvery is how often certificates are exchanged where they are.
+// exchangeEvery is the interval of rotations.
 const exchangeEvery = 100 * time.Millisecond
 
-// exchange takes over everything anew until ctx is done, as interlock serve does when files
-// change: what stands in them is read and checked, sessions of before are not resumed, each
-// caller is identified anew, and every principal looks at the lists.
+// exchange rotates everything until ctx is done, as interlock serve does when files change:
+// it reads and checks the files, stops the resumption of old sessions, identifies each
+// caller again, and publishes the CRLs.
 func (p parts) exchange(ctx context.Context, dir string, config *tls.Config) {
 	var now atomic.Pointer[tls.Config]
 	now.Store(config.Clone())

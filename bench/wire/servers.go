@@ -34,8 +34,8 @@ type server struct {
 	serve   func(httpapi.ServerOptions) *http.Server
 	// question is what the caller of that principal asks.
 	question func(who string) question
-	// beside names the server that it is compared with; empty for none.
-	beside string
+	// baseline names the server that this one is compared with; empty for none.
+	baseline string
 }
 
 // parts are what a handler is made of.

@@ -18,7 +18,7 @@ import (
 // serverName is the name in the servers' certificate.
 const serverName = "localhost"
 
-// policyFile lies in the site's folder, beside the authority and the servers' key pair.
+// policyFile is in the site's folder, with the CA and the servers' key pair.
 const policyFile = "policy.yaml"
 
 // site is a folder with all that a server needs, and the certificates of its callers.
@@ -79,7 +79,7 @@ func newSite(callers int) (_ *site, err error) {
 	return s, os.WriteFile(filepath.Join(dir, policyFile), policyText(callers), 0o600)
 }
 
-// listFile is the authority's revocation list, beside its certificate.
+// listFile is the CA's CRL, next to its certificate.
 const listFile = "ca.crl"
 
 // listed is how many certificates it revokes.

@@ -40,8 +40,8 @@ type Server struct {
 	failed      chan error
 }
 
-// Start serves a form on an address, such as "127.0.0.1:0", with an authority and
-// certificates that it makes in a folder, anew. The caller ends it with
+// Start serves a form on an address, such as "127.0.0.1:0", with a CA and
+// certificates that it makes in a folder. The caller ends it with
 // [Server.Close].
 func Start(form Form, dir, address string) (*Server, error) {
 	p, err := form.permissions()

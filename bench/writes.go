@@ -13,9 +13,9 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// besideWriters compares the p99 of one principal's empty operations while 16 callers
-// change others on disk, with the same in memory.
-func besideWriters(ctx context.Context, rounds int, each time.Duration) *outcome {
+// duringWrites compares the p99 of one principal's empty operations while 16 callers update
+// other principals on disk, with the same in memory.
+func duringWrites(ctx context.Context, rounds int, each time.Duration) *outcome {
 	const writers = 16
 	dir, remove := scratch()
 	defer remove()

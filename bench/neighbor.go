@@ -12,10 +12,10 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// neighbour measures the latency of one principal's empty operations: alone, and while
-// another principal runs functions that wait for a millisecond, of whose calls one in ten
-// is an update.
-func neighbour(ctx context.Context, d time.Duration) (idle, beside *hdrhistogram.Histogram) {
+// neighbor measures the latency of one principal's empty operations: alone, and while
+// another principal runs functions that wait for a millisecond, with one update in ten
+// calls.
+func neighbor(ctx context.Context, d time.Duration) (idle, disturbed *hdrhistogram.Histogram) {
 	w := eightPermissions(2)
 	e := w.engine()
 	defer func() { _ = e.Close(context.Background()) }()
@@ -34,10 +34,10 @@ func neighbour(ctx context.Context, d time.Duration) (idle, beside *hdrhistogram
 			}
 		})
 	}
-	beside = probe(ctx, e, w.queries[0], d)
+	disturbed = probe(ctx, e, w.queries[0], d)
 	stop()
 	noise.Wait()
-	return idle, beside
+	return idle, disturbed
 }
 
 // probe measures the latency of empty operations for a time, or until ctx ends.
