@@ -33,7 +33,7 @@ import (
 //
 //  1. Whoever sets running owns the turn. Only the owner uses backlog and the state of the
 //     principal, and only the owner clears running, in [mailbox.end].
-//  2. A queued request always has somebody to run it: the owner of the turn, or an errand
+//  2. A queued request always has a goroutine to run it: the owner of the turn, or an errand
 //     that the flag scheduled stands for. A poster pushes before it looks at the state, and
 //     end looks at the lanes after it clears running, so one of them sees the other.
 //  3. The same holds for control messages and the owner. A poster that finds no owner gives

@@ -35,7 +35,7 @@ type crl struct {
 	sum        [sha256.Size]byte
 	revoked    map[serialNumber]struct{}
 	stale      bool // and so its CA's certificates are refused, all of them
-	dormant    bool // its CA certifies nobody at the moment
+	dormant    bool // its CA is not a trust anchor at the moment
 }
 
 // CRLs are certificate revocation lists (RFC 5280, section 5), at most one for each CA. They are immutable and safe for
@@ -118,33 +118,33 @@ func (l *CRLs) read(path string, a *TrustAnchors, before *CRLs) error {
 	if err != nil {
 		return err
 	}
-	ders, beside, err := crlBlocks(path, text)
+	ders, extra, err := crlBlocks(path, text)
 	if err != nil {
 		return err
 	}
 	known := before.signers()
-	for i, cert := range beside {
+	for i, cert := range extra {
 		if err := CheckCA(path, cert); err != nil {
 			return err
 		}
-		if !a.trusts(cert, beside) && !slices.ContainsFunc(known, cert.Equal) {
+		if !a.trusts(cert, extra) && !slices.ContainsFunc(known, cert.Equal) {
 			return &FileError{Path: path, Err: ErrCRL, Detail: fmt.Sprintf(
 				"certificate %d, of %.120q, is not under a CA of clients, and so its CRL cannot be verified", i+1, cert.Subject.String())}
 		}
 	}
 	for _, der := range ders {
-		if l.again(before, der, a, beside) {
+		if l.again(before, der, a, extra) {
 			continue
 		}
-		if err := l.add(path, der, a, beside, known); err != nil {
+		if err := l.add(path, der, a, extra, known); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// crlBlocks takes a file apart: CRLs, and certificates beside them, in PEM and nothing else, or one list in DER.
-func crlBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certificate, err error) {
+// crlBlocks splits a file into CRLs and extra certificates. It accepts PEM with nothing else, or one CRL in DER.
+func crlBlocks(path string, text []byte) (ders [][]byte, extra []*x509.Certificate, err error) {
 	if len(text) > 0 && text[0] == 0x30 {
 		return [][]byte{text}, nil, nil
 	}
@@ -161,7 +161,7 @@ func crlBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certific
 			if err != nil {
 				return nil, nil, damaged(path, "holds a damaged certificate (%v); copy it again", err)
 			}
-			beside = append(beside, cert)
+			extra = append(extra, cert)
 		default:
 			return nil, nil, damaged(path, "holds a %.40q; a CRL is a %q", b.Type, blockCRL)
 		}
@@ -169,19 +169,19 @@ func crlBlocks(path string, text []byte) (ders [][]byte, beside []*x509.Certific
 	if len(ders) == 0 {
 		return nil, nil, damaged(path, "holds certificates alone; a CRL is a %q", blockCRL)
 	}
-	return ders, beside, nil
+	return ders, extra, nil
 }
 
 const blockCRL = "X509 CRL"
 
-// again takes over a list that stood before, byte for byte, as it was read then: everything is read anew when one file of
-// many changes.
-func (l *CRLs) again(before *CRLs, der []byte, a *TrustAnchors, beside []*x509.Certificate) bool {
+// again keeps a CRL that is byte for byte the one in use, as it was parsed then, because all files are loaded again
+// when one changes.
+func (l *CRLs) again(before *CRLs, der []byte, a *TrustAnchors, extra []*x509.Certificate) bool {
 	sum := sha256.Sum256(der)
 	for key, old := range before.of {
-		if old.sum == sum && !old.dormant && l.of[key] == nil && a.trusts(old.signer, beside) {
+		if old.sum == sum && !old.dormant && l.of[key] == nil && a.trusts(old.signer, extra) {
 			kept := *old
-			kept.above, kept.stale = beside, false
+			kept.above, kept.stale = extra, false
 			l.of[key] = &kept
 			return true
 		}
@@ -189,7 +189,7 @@ func (l *CRLs) again(before *CRLs, der []byte, a *TrustAnchors, beside []*x509.C
 	return false
 }
 
-func (l *CRLs) add(path string, der []byte, a *TrustAnchors, beside, known []*x509.Certificate) error {
+func (l *CRLs) add(path string, der []byte, a *TrustAnchors, extra, known []*x509.Certificate) error {
 	parsed, err := x509.ParseRevocationList(der)
 	if err != nil {
 		return damaged(path, "holds no readable CRL: %v", err)
@@ -197,7 +197,7 @@ func (l *CRLs) add(path string, der []byte, a *TrustAnchors, beside, known []*x5
 	unusable := func(format string, args ...any) error {
 		return &FileError{Path: path, Detail: fmt.Sprintf(format, args...), Err: ErrCRL}
 	}
-	signer := signerOf(parsed, slices.Concat(a.all, beside, known))
+	signer := signerOf(parsed, slices.Concat(a.all, extra, known))
 	switch {
 	case signer == nil:
 		return unusable("the CRL of %.120q is not signed by a CA of clients; give the CRL of one of them", parsed.Issuer.String())
@@ -215,8 +215,8 @@ func (l *CRLs) add(path string, der []byte, a *TrustAnchors, beside, known []*x5
 	if l.of[key] != nil {
 		return unusable("there are two CRLs of %.120q; give one for each CA", parsed.Issuer.String())
 	}
-	one := &crl{issuer: parsed.Issuer.String(), signer: signer, above: beside, number: parsed.Number, nextUpdate: parsed.NextUpdate,
-		sum: sha256.Sum256(der), dormant: !a.trusts(signer, beside), revoked: make(map[serialNumber]struct{}, len(parsed.RevokedCertificateEntries))}
+	one := &crl{issuer: parsed.Issuer.String(), signer: signer, above: extra, number: parsed.Number, nextUpdate: parsed.NextUpdate,
+		sum: sha256.Sum256(der), dormant: !a.trusts(signer, extra), revoked: make(map[serialNumber]struct{}, len(parsed.RevokedCertificateEntries))}
 	for _, e := range parsed.RevokedCertificateEntries {
 		serial, ok := serialOf(e.SerialNumber.Bytes())
 		if !ok || e.SerialNumber.Sign() < 0 {
@@ -232,12 +232,12 @@ func (l *CRLs) add(path string, der []byte, a *TrustAnchors, beside, known []*x5
 // not looked at.
 func (a *TrustAnchors) Trusts(cert *x509.Certificate) bool { return a.trusts(cert, nil) }
 
-// trusts is Trusts with the help of certificates beside.
-func (a *TrustAnchors) trusts(cert *x509.Certificate, beside []*x509.Certificate) bool {
-	return a.leadsTo(cert, beside, len(beside)+1)
+// trusts is Trusts with extra certificates.
+func (a *TrustAnchors) trusts(cert *x509.Certificate, extra []*x509.Certificate) bool {
+	return a.leadsTo(cert, extra, len(extra)+1)
 }
 
-func (a *TrustAnchors) leadsTo(cert *x509.Certificate, beside []*x509.Certificate, steps int) bool {
+func (a *TrustAnchors) leadsTo(cert *x509.Certificate, extra []*x509.Certificate, steps int) bool {
 	if a.bound[sha256.Sum256(cert.Raw)] != nil {
 		return true
 	}
@@ -247,8 +247,8 @@ func (a *TrustAnchors) leadsTo(cert *x509.Certificate, beside []*x509.Certificat
 	if slices.ContainsFunc(a.all, signs) {
 		return true
 	}
-	return steps > 0 && slices.ContainsFunc(beside, func(issuer *x509.Certificate) bool {
-		return !issuer.Equal(cert) && signs(issuer) && a.leadsTo(issuer, beside, steps-1)
+	return steps > 0 && slices.ContainsFunc(extra, func(issuer *x509.Certificate) bool {
+		return !issuer.Equal(cert) && signs(issuer) && a.leadsTo(issuer, extra, steps-1)
 	})
 }
 

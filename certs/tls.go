@@ -7,10 +7,11 @@ import (
 	"fmt"
 )
 
-// ErrNoTrustAnchors is a configuration that would trust nobody or, worse, every CA that the system trusts.
+// ErrNoTrustAnchors is wrapped for a configuration without client CAs, which would otherwise trust every CA of the
+// system.
 var ErrNoTrustAnchors = errors.New("certs: no CAs to trust")
 
-// ErrMinVersion is a version of TLS that no server is to speak, or that nobody knows.
+// ErrMinVersion is wrapped for an unknown or unsupported TLS version.
 var ErrMinVersion = errors.New("certs: not a version of TLS to begin with")
 
 // ServerOptions says how [ServerConfig] makes the TLS configuration of a server.

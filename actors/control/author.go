@@ -72,7 +72,7 @@ func (a Author) checkResult(changes []policy.Change, now int64, tip, next policy
 	return a.checkControl(r.tip, r.next, full)
 }
 
-// checkControl refuses an update after which nobody, or nobody who can connect, has full
+// checkControl rejects an update after which no principal, or none that can connect, has full
 // rights.
 func (a Author) checkControl(tip, next *reach, authorHad bool) error {
 	if tip.anyFullRights(nil) && !next.anyFullRights(nil) {

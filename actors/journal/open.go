@@ -181,7 +181,7 @@ func (j *Journal) makeFolder(folder string) error {
 	}
 	err = j.syncFolder(parent)
 	if !missing && errors.Is(err, fs.ErrPermission) {
-		return nil // it was made by somebody who may look into its parent
+		return nil // this user may not open its parent
 	}
 	return err
 }

@@ -67,7 +67,7 @@ func (r *RoleRef) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	}
 }
 
-// changeFields are those that belong to an operation, beside op and reason.
+// changeFields lists the fields of each operation, besides op and reason.
 var changeFields = map[Op][]string{
 	OpGrant:             {"principal", "principals", "role", "within", "expires"},
 	OpRevoke:            {"principal", "principals", "role", "within"},

@@ -92,7 +92,7 @@ func (c *Condition) String() string {
 	return c.text
 }
 
-// Properties are the values that conditions see beside the names: of the principal, the
+// Properties are the values that conditions see besides the names: of the principal, the
 // action and the resource, and the context of the request. The maps hold what
 // encoding/json makes of an object. The caller must not change them while it uses a decision
 // that was made with them, or an operation that was admitted with them.

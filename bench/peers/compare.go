@@ -90,7 +90,7 @@ func (c *comparison) close() {
 func (c *comparison) run() error {
 	for round := range c.rounds {
 		for _, o := range c.contestants {
-			runtime.GC() // nobody pays for another's garbage
+			runtime.GC() // each engine pays for its own garbage
 			if err := c.measure(o, round); err != nil {
 				return err
 			}

@@ -151,7 +151,7 @@ func (r *runner) seesNothing(ctx context.Context, c *client) error {
 		if err != nil || after == before {
 			return nil, err
 		}
-		return fmt.Errorf("%w: effects: they change although the permission is taken, and nobody calls but one who is denied: from %v to %v",
+		return fmt.Errorf("%w: effects: they change while the permission is revoked and only denied calls are made: from %v to %v",
 			ErrTarget, before, after), nil
 	})
 }

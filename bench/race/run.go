@@ -27,7 +27,7 @@ type Options struct {
 	DwellMin, DwellMax time.Duration
 	// Settle is how long the target may take, before the run, to follow a change: 10 s.
 	Settle time.Duration
-	// Progress is called about ten times a second; nil for nobody.
+	// Progress is called about ten times a second; may be nil.
 	Progress func(Progress)
 }
 

@@ -87,7 +87,7 @@ func (s *Server) Target() *race.Target { return s.target(s.dir) }
 // WriteTarget writes the description into the folder, and returns the file's name.
 func (s *Server) WriteTarget() (string, error) {
 	path := filepath.Join(s.dir, "target.yaml")
-	return path, s.target("").Write(path) // beside the certificates
+	return path, s.target("").Write(path) // next to the certificates
 }
 
 func (s *Server) target(dir string) *race.Target {

@@ -29,7 +29,7 @@ var (
 		"two\nlines\n", "\ttab", "é ü 漢字 😀", "\x00\x1f\x7f\u0085\u2028\ufeff", "{a}", "[a]", "*", "&a", "!x", "%x", "@x", "`x`",
 		"a #b", "a:", "a,b", "? a", "|", ">", "a\\nb", "~", ".inf", "0x1f", "...", "---", "<<", "=", "a\rb",
 	}
-	// Conditions beside what they mean when n and flag are set or not.
+	// Conditions, and their results when n and flag are set or not.
 	Conditions = []Condition{
 		{"", func(Properties) (bool, bool) { return true, true }},
 		{"resource.properties.n < 5", func(p Properties) (bool, bool) { return p.N < 5, p.N >= 0 }},
