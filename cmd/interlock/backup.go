@@ -15,10 +15,18 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
+// backupFile describes a backup that was written.
+type backupFile struct {
+	File   string `json:"file"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
 func backupCommand() *cobra.Command {
 	var c connection
+	var o output
 	cmd := &cobra.Command{
-		Use: "backup FILE", Short: "Copy the store of the running server to a file", Args: cobra.ExactArgs(1),
+		Use: "backup FILE", Short: "Copy the store of the running server to a file", Args: needs("FILE"),
 		Long: `Copy the store of the running server to a file, as it is at one moment; changes go on
 meanwhile. Prints the SHA-256 of the file. A file that is there is not overwritten.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -26,11 +34,12 @@ meanwhile. Prints the SHA-256 of the file. A file that is there is not overwritt
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d bytes, sha256 %s\n", args[0], size, sum)
-			return err
+			written := backupFile{File: args[0], Bytes: size, SHA256: sum}
+			return o.answer(cmd.OutOrStdout(), true, &written, fmt.Sprintf("%s: %d bytes, sha256 %s", args[0], size, sum))
 		},
 	}
 	c.adminFlags(cmd)
+	o.outputFlag(cmd)
 	return cmd
 }
 
@@ -58,7 +67,7 @@ func restoreCommand() *cobra.Command {
 	var data string
 	var force bool
 	cmd := &cobra.Command{
-		Use: "restore FILE", Short: "Make a store of a backup, for a server to start on", Args: cobra.ExactArgs(1),
+		Use: "restore FILE", Short: "Make a store of a backup, for a server to start on", Args: needs("FILE"),
 		Long: `Make a store of a backup. All of the file is read and checked before anything is
 touched. The folder has to be empty; with --force a store in it that no server uses is
 moved aside. The restored store has an identity of its own, so that a revision that was

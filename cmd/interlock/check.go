@@ -20,6 +20,7 @@ import (
 type question struct {
 	connection
 	moment
+	output
 	explain    bool
 	policyFile string
 	properties []string
@@ -35,7 +36,7 @@ func explainCommand() *cobra.Command {
 
 func (q *question) command(name, short string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: name + " PRINCIPAL ACTION RESOURCE", Short: short, Args: cobra.ExactArgs(3),
+		Use: name + " PRINCIPAL ACTION RESOURCE", Short: short, Args: needs("PRINCIPAL", "ACTION", "RESOURCE"),
 		Long: short + `.
 
 Asks the server, or with --policy a policy file. The answer is one moment's: an operation
@@ -61,6 +62,7 @@ allowed, 1 denied, 2 that there was no answer.`,
 		},
 	}
 	q.callerFlags(cmd)
+	q.outputFlag(cmd)
 	cmd.Flags().StringVar(&q.policyFile, "policy", "", "policy `file` to ask in place of the server")
 	cmd.Flags().StringArrayVar(&q.properties, "property", nil, "a property of the resource, `name=value`; the value as JSON, or else text")
 	if q.explain {
@@ -115,10 +117,16 @@ func (q *question) offline(out io.Writer, asked *policy.Query) error {
 	now := time.Now().UnixNano()
 	d := table.Decide(table.Compile(table.Hold(asked.Principal, record, now)), asked)
 	d.AttachRecord(record, now)
-	if q.explain {
-		return cli.Answer(out, d.Allowed, d.Explain().String())
+	answer := client.Decision{Decision: d.Allowed}
+	if !q.explain {
+		return q.answer(out, d.Allowed, &answer, verdict(d.Allowed))
 	}
-	return cli.Answer(out, d.Allowed, verdict(d.Allowed))
+	why := d.Explain()
+	answer.Context = &client.DecisionContext{Reason: why.Reason.String(), Role: why.Role}
+	if why.Permission != nil {
+		answer.Context.Permission = why.Permission.String()
+	}
+	return q.answer(out, d.Allowed, &answer, why.String())
 }
 
 // online asks the server.
@@ -140,9 +148,9 @@ func (q *question) online(ctx context.Context, out io.Writer, asked *policy.Quer
 		return hintFailure(err)
 	}
 	if q.explain && a.Context != nil {
-		return cli.Answer(out, a.Decision, sayDecision(a))
+		return q.answer(out, a.Decision, a, sayDecision(a))
 	}
-	return cli.Answer(out, a.Decision, verdict(a.Decision))
+	return q.answer(out, a.Decision, a, verdict(a.Decision))
 }
 
 // sayDecision puts the explanation into words, as [policy.Explanation] does.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
@@ -19,6 +21,7 @@ import (
 // change is a command that changes the policy on the server.
 type change struct {
 	connection
+	output
 	spec       policy.ChangeSpec
 	expires    time.Duration
 	wait       time.Duration
@@ -26,12 +29,15 @@ type change struct {
 	graceGiven func() bool // nil without the flag
 	dry        bool
 	force      bool
+
+	ignoreNotFound    bool // revoke only, as the next
+	allowStillGranted bool
 }
 
 func grantCommand() *cobra.Command {
 	c := &change{spec: policy.ChangeSpec{Op: policy.OpGrant}}
 	cmd := &cobra.Command{
-		Use: "grant PRINCIPAL ROLE", Short: "Give a role to a principal", Args: cobra.ExactArgs(2),
+		Use: "grant PRINCIPAL ROLE", Short: "Give a role to a principal", Args: needs("PRINCIPAL", "ROLE"),
 		Long: `Give a role to a principal, or with a wildcard in it to all that match. Prints the
 receipt: the revision, and what the update ended.`,
 		Example: "  interlock grant spiffe://interlock.test/bob order-writer --within 'orders/eu/**' --for 8h --reason 'on call'",
@@ -55,14 +61,19 @@ func revokeCommand() *cobra.Command {
 	var certificate string
 	cmd := &cobra.Command{
 		Use: "revoke PRINCIPAL ROLE | revoke --certificate FILE", Short: "Take a role from a principal, or end a certificate",
-		Long: `Take a role from a principal. When the command returns with exit status 0, nothing that
-the revocation forbids is running, and nothing will start. Exit status 1 means that the
-revocation stands and that what the receipt lists had not ended when the wait was over.`,
+		Long: `Take a role from a principal. When the command returns with exit status 0, no operation
+that the revocation forbids is running, and none will start. Exit status 1 means one of:
+
+  - The principal has no such grant. --ignore-not-found accepts that.
+  - Another grant still gives the role to the principal. The revocation is applied, and
+    the error names the grants. --allow-still-granted accepts that.
+  - The revocation is applied, but the operations that the receipt lists were still
+    running at the end of --wait.`,
 		Example: "  interlock revoke spiffe://interlock.test/alice order-writer --reason 'left the team'\n" +
 			"  interlock revoke --certificate .interlock/alice.crt --reason 'key lost'",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if certificate == "" {
-				return cobra.ExactArgs(2)(cmd, args)
+				return needs("PRINCIPAL", "ROLE")(cmd, args)
 			}
 			if len(args) > 0 {
 				return errors.New("name a principal and a role, or with --certificate a certificate, not both")
@@ -84,6 +95,8 @@ revocation stands and that what the receipt lists had not ended when the wait wa
 	c.reasonFlag(cmd)
 	c.graceFlag(cmd)
 	cmd.Flags().StringSliceVar(&c.spec.Within, "within", nil, "take only the grant that is limited to exactly these `patterns`")
+	cmd.Flags().BoolVar(&c.ignoreNotFound, "ignore-not-found", false, "succeed if the principal has no such grant")
+	cmd.Flags().BoolVar(&c.allowStillGranted, "allow-still-granted", false, "succeed if another grant still gives the role")
 	cmd.Flags().StringVar(&certificate, "certificate", "", "`file` of a certificate, or its SHA-256, or serial@issuer")
 	return cmd
 }
@@ -109,9 +122,10 @@ func (c *change) nameCertificate(name string) error {
 
 func (c *change) updateFlags(cmd *cobra.Command) {
 	c.adminFlags(cmd)
+	c.outputFlag(cmd)
 	f := cmd.Flags()
 	f.DurationVar(&c.wait, "wait", 10*time.Second, "how long to wait until it is quiesced")
-	f.BoolVar(&c.dry, "dry-run", false, "only say what it would do")
+	f.BoolVar(&c.dry, "dry-run", false, "show what would change, and change nothing")
 	f.BoolVar(&c.force, "force", false, "allow to take full rights from oneself, or from all who have connected")
 }
 
@@ -154,27 +168,108 @@ func (c *change) apply(cmd *cobra.Command) error {
 	if err != nil {
 		return hintFailure(err)
 	}
-	return printResult(cmd.OutOrStdout(), result)
+	described, err := c.print(cmd, admin, result)
+	if err != nil || c.spec.Op != policy.OpRevoke {
+		return errors.Join(err, unquiesced(result))
+	}
+	return errors.Join(c.checkRevoked(cmd, result, described), unquiesced(result))
 }
 
-// printResult prints a receipt or a preview. A receipt that is not quiesced is exit status 1.
-func printResult(out io.Writer, result *client.Result) error {
-	if p := result.Preview; p != nil {
-		fmt.Fprintf(out, "dry run at revision %d: nothing was changed\n", p.At)
-		for i := range p.WouldEnd {
-			fmt.Fprintln(out, "  would end", &p.WouldEnd[i])
-		}
-		return nil
+// checkRevoked rejects the result of a revocation that took no grant, or that leaves the role granted. Described has
+// what a dry run would change.
+func (c *change) checkRevoked(cmd *cobra.Command, result *client.Result, described []string) error {
+	holder := c.spec.Principal + c.spec.Principals
+	unchanged, still := len(described) == 0, []policy.GrantSpec(nil)
+	if r := result.Receipt; r != nil {
+		unchanged, still = r.Unchanged, r.StillGrantedBy
 	}
-	r := result.Receipt
+	if unchanged && !c.ignoreNotFound {
+		err := fmt.Errorf("principal %q has no such grant of role %q", holder, c.spec.Role.Name)
+		if len(still) > 0 {
+			err = fmt.Errorf("%w; the role is granted by %s", err, sayGrants(still))
+		}
+		return reject(cmd, err, "interlock get principal lists the grants; --ignore-not-found accepts this")
+	}
+	if len(still) > 0 && !c.allowStillGranted {
+		err := fmt.Errorf("principal %q still has role %q: it is granted by %s", holder, c.spec.Role.Name, sayGrants(still))
+		return reject(cmd, err, "the revocation is applied; revoke these grants too, or accept them with --allow-still-granted")
+	}
+	return nil
+}
+
+// sayGrants names grants on one line.
+func sayGrants(grants []policy.GrantSpec) string {
+	var texts []string
+	for _, g := range grants {
+		texts = append(texts, fmt.Sprintf("%s%s as %s", g.Principal, g.Principals, g.Role))
+	}
+	return strings.Join(texts, ", ")
+}
+
+// print prints a receipt or a preview. For a preview it returns the lines that say what would change.
+func (c *change) print(cmd *cobra.Command, admin *client.Client, result *client.Result) (described []string, err error) {
+	if result.Preview == nil {
+		return nil, c.write(cmd.OutOrStdout(), result.Receipt, func(out io.Writer) error { return printReceipt(out, result.Receipt) })
+	}
+	if described, err = c.describe(cmd, admin, result.Preview); err != nil {
+		return nil, err
+	}
+	return described, c.write(cmd.OutOrStdout(), result.Preview, func(out io.Writer) error {
+		return printPreview(out, result.Preview, described)
+	})
+}
+
+// describe says what a preview would change, one line for each field. A caller that may not read the policy gets one
+// line for each change.
+func (c *change) describe(cmd *cobra.Command, admin *client.Client, p *client.Preview) ([]string, error) {
+	changes := make([]policy.Change, 0, len(p.Changes))
+	lines := make([]string, 0, len(p.Changes))
+	for i := range p.Changes {
+		change, err := p.Changes[i].Change()
+		if err != nil {
+			return nil, err
+		}
+		changes, lines = append(changes, change), append(lines, describe(&p.Changes[i]))
+	}
+	now, err := readServerPolicy(cmd, admin, c.timeout)
+	if problem, ok := errors.AsType[*client.Problem](err); ok && problem.Status == http.StatusForbidden {
+		return lines, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return policyfile.DescribeChanges(now.View(p.At), changes)
+}
+
+func printPreview(out io.Writer, p *client.Preview, described []string) error {
+	if len(described) == 0 {
+		fmt.Fprintf(out, "dry run at revision %d: no changes\n", p.At)
+	} else {
+		fmt.Fprintf(out, "dry run at revision %d, would change:\n", p.At)
+	}
+	for _, line := range described {
+		fmt.Fprintln(out, " ", line)
+	}
+	for i := range p.WouldEnd {
+		fmt.Fprintln(out, "  would end", &p.WouldEnd[i])
+	}
+	return nil
+}
+
+func printReceipt(out io.Writer, r *client.Receipt) error {
 	state := "quiesced"
 	if !r.Quiesced {
-		state = "stands, but is not quiesced"
+		state = "applied, but not quiesced"
 	}
 	fmt.Fprintf(out, "revision %d, %s\n", r.Revision, state)
 	printOperations(out, r)
 	printNotes(out, r)
-	if !r.Quiesced {
+	return nil
+}
+
+// unquiesced returns [cli.ErrDenied] for a receipt that is not quiesced.
+func unquiesced(result *client.Result) error {
+	if r := result.Receipt; r != nil && !r.Quiesced {
 		return cli.ErrDenied
 	}
 	return nil
@@ -200,7 +295,7 @@ func printNotes(out io.Writer, r *client.Receipt) {
 		fmt.Fprintf(out, "  closed connections: %d\n", r.Connections)
 	}
 	if r.Unchanged {
-		fmt.Fprintln(out, "  note: nothing changed, for it was so before")
+		fmt.Fprintln(out, "  note: no change")
 	}
 	for _, g := range r.StillGrantedBy {
 		fmt.Fprintf(out, "  note: still granted by %s%s as %s\n", g.Principal, g.Principals, g.Role)

@@ -1,18 +1,23 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 func leasesCommand() *cobra.Command {
 	var c connection
+	var o output
 	cmd := &cobra.Command{
-		Use: "leases [PRINCIPAL]", Short: "List the operations in flight", Args: cobra.MaximumNArgs(1),
+		Use: "leases [PRINCIPAL]", Short: "List the operations in flight", Args: atMostOne("PRINCIPAL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := c.client()
+			admin, err := c.client()
 			if err != nil {
 				return err
 			}
@@ -20,23 +25,30 @@ func leasesCommand() *cobra.Command {
 			if len(args) == 1 {
 				principal = args[0]
 			}
-			leases, err := client.Leases(cmd.Context(), principal)
+			leases, err := admin.Leases(cmd.Context(), principal)
 			if err != nil {
 				return hintFailure(err)
 			}
-			out := cmd.OutOrStdout()
-			for i := range leases {
-				l := &leases[i]
-				state := ""
-				if l.Revoked != 0 {
-					state = fmt.Sprintf(", revoked at %d", l.Revoked)
-				}
-				fmt.Fprintf(out, "%v, since %s%s\n", l, l.Since.Local().Format(time.TimeOnly), state)
-			}
-			fmt.Fprintf(out, "%d in flight\n", len(leases))
-			return nil
+			return o.write(cmd.OutOrStdout(), &client.Leases{Leases: leases}, func(out io.Writer) error {
+				return printLeases(out, leases)
+			})
 		},
 	}
 	c.adminFlags(cmd)
+	o.outputFlag(cmd)
 	return cmd
+}
+
+func printLeases(out io.Writer, leases []client.Lease) error {
+	w := bufio.NewWriter(out)
+	for i := range leases {
+		l := &leases[i]
+		state := ""
+		if l.Revoked != 0 {
+			state = fmt.Sprintf(", revoked at %d", l.Revoked)
+		}
+		fmt.Fprintf(w, "%v, since %s%s\n", l, l.Since.Local().Format(time.TimeOnly), state)
+	}
+	fmt.Fprintf(w, "%d in flight\n", len(leases))
+	return w.Flush()
 }

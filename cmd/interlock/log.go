@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -20,10 +19,10 @@ import (
 // logOptions are those of interlock log.
 type logOptions struct {
 	connection
+	output
 	after  string
 	last   int
 	follow bool
-	asJSON bool
 }
 
 func logCommand() *cobra.Command {
@@ -38,13 +37,13 @@ why. Without --after it shows the last ones.`,
 		},
 	}
 	o.adminFlags(cmd)
+	o.outputFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.after, "after", "", "show all changes after this `revision`")
 	f.IntVar(&o.last, "last", 20, "show so many of the last changes")
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on with those to come")
-	f.BoolVar(&o.asJSON, "json", false, "one JSON object a line")
 	cmd.MarkFlagsMutuallyExclusive("after", "last")
-	cmd.AddCommand(logVerifyCommand())
+	cmd.AddCommand(logVerifyCommand(&o.output))
 	return cmd
 }
 
@@ -105,16 +104,10 @@ func (o *logOptions) live(ctx context.Context, admin *client.Client, out io.Writ
 }
 
 func (o *logOptions) print(out io.Writer, e *client.Entry) error {
-	if !o.asJSON {
-		_, err := io.WriteString(out, sayEntry(e))
+	return o.write(out, e, func(w io.Writer) error {
+		_, err := io.WriteString(w, sayEntry(e))
 		return err
-	}
-	text, err := json.Marshal(e, json.Deterministic(true))
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(out, "%s\n", text)
-	return err
+	})
 }
 
 // sayEntry shows an entry: a line for the update, and one for each change.
@@ -156,7 +149,7 @@ func describe(spec *policy.ChangeSpec) string {
 	return text
 }
 
-func logVerifyCommand() *cobra.Command {
+func logVerifyCommand(o *output) *cobra.Command {
 	var c connection
 	var expect string
 	cmd := &cobra.Command{
@@ -170,7 +163,7 @@ nothing up to there was rewritten. Exit status 1 means that it is not as it was.
 			if err != nil {
 				return err
 			}
-			return verifyLog(cmd.Context(), admin, cmd.OutOrStdout(), expect)
+			return verifyLog(cmd.Context(), admin, cmd.OutOrStdout(), o, expect)
 		},
 	}
 	c.adminFlags(cmd)
@@ -183,7 +176,7 @@ func sayVerified(v *client.Verification) string {
 		v.StoreID, v.Entries, v.Oldest, v.Principals, v.Revision, v.Hash)
 }
 
-func verifyLog(ctx context.Context, admin *client.Client, out io.Writer, expect string) error {
+func verifyLog(ctx context.Context, admin *client.Client, out io.Writer, o *output, expect string) error {
 	if expect != "" {
 		if err := expected(ctx, admin, out, expect); err != nil {
 			return err
@@ -194,10 +187,9 @@ func verifyLog(ctx context.Context, admin *client.Client, out io.Writer, expect 
 		return hintFailure(err)
 	}
 	if v.Damage != "" {
-		return cli.Answer(out, false, "not as it was written: "+v.Damage)
+		return o.answer(out, false, v, "damaged: "+v.Damage)
 	}
-	_, err = fmt.Fprintln(out, sayVerified(v))
-	return err
+	return o.answer(out, true, v, sayVerified(v))
 }
 
 // expected compares an entry with the hash that was written down.

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/policy"
-	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
@@ -56,7 +55,7 @@ func (q *question) explainPast(ctx context.Context, out io.Writer, asked *policy
 	if err != nil {
 		return hintFailure(err)
 	}
-	return cli.Answer(out, e.Decision, sayExplanation(e))
+	return q.answer(out, e.Decision, e, sayExplanation(e))
 }
 
 // sayExplanation says what was decided, until which revision, and which update ended it.

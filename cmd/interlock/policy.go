@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +29,7 @@ func policyCommand() *cobra.Command {
 
 func validateCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "validate FILE", Short: "Check a policy file; needs no server", Args: cobra.ExactArgs(1),
+		Use: "validate FILE", Short: "Check a policy file; needs no server", Args: needs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := loadPolicy(cmd, args[0])
 			if err != nil {
@@ -76,7 +77,7 @@ var mediaOfFormat = map[string]string{"yaml": client.MediaYAML, "json": client.M
 type export struct {
 	connection
 	format string
-	output string
+	file   string
 	at     string
 }
 
@@ -94,49 +95,42 @@ func (e *export) options() (o client.PolicyOptions, err error) {
 
 func exportCommand() *cobra.Command {
 	e := &export{}
-	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "export [FILE]", Short: "Read the policy of the server", Args: cobra.MaximumNArgs(1),
+		Use: "export [FILE]", Short: "Read the policy of the server", Args: atMostOne("FILE"),
 		Long: `Read the policy of the server and print it, or write it to a file. A file appears when it
-is whole, in place of one that is there. The form is YAML unless --format, or the end of
-the file's name, says otherwise; ndjson, one JSON object a line, is the form for a policy
-of a million grants, which is then nowhere held as a whole.`,
-		Example: "  interlock policy export policy.yaml\n  interlock policy export --format ndjson > policy.ndjson",
+complete, and replaces an existing one. The format is YAML unless --output, or the
+extension of the file's name, says otherwise. Use ndjson, one JSON object a line, for a
+policy of a million grants: it is streamed.`,
+		Example: "  interlock policy export policy.yaml\n  interlock policy export --output ndjson > policy.ndjson",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				e.output = args[0]
-			}
-			if asJSON {
-				e.format = "json"
+				e.file = args[0]
 			}
 			return e.run(cmd)
 		},
 	}
 	e.adminFlags(cmd)
-	cmd.Flags().StringVar(&e.format, "format", "", "`form`: yaml, json or ndjson (default yaml)")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as --format json")
-	cmd.Flags().StringVarP(&e.output, "output", "o", "", "the same as FILE")
+	cmd.Flags().StringVarP(&e.format, "output", "o", "", "`format`: yaml, json or ndjson (default yaml)")
 	cmd.Flags().StringVar(&e.at, "at", "", "as it was at this `revision`")
-	cmd.MarkFlagsMutuallyExclusive("format", "json")
 	return cmd
 }
 
 func (e *export) run(cmd *cobra.Command) error {
-	if suffix := strings.TrimPrefix(filepath.Ext(e.output), "."); e.format == "" && mediaOfFormat[suffix] != "" {
+	if suffix := strings.TrimPrefix(filepath.Ext(e.file), "."); e.format == "" && mediaOfFormat[suffix] != "" {
 		e.format = suffix
 	}
 	media, ok := mediaOfFormat[cmp.Or(e.format, "yaml")]
 	if !ok {
-		return fmt.Errorf("--format %q is none of yaml, json and ndjson", e.format)
+		return fmt.Errorf("--output %q is none of yaml, json and ndjson", e.format)
 	}
 	fill := func(w io.Writer) error { return e.whole(cmd.Context(), w, media) }
 	if media == client.MediaLines {
 		fill = func(w io.Writer) error { return e.lines(cmd, w) }
 	}
-	if e.output == "" {
+	if e.file == "" {
 		return fill(cmd.OutOrStdout())
 	}
-	return fillFile(e.output, fill)
+	return fillFile(e.file, fill)
 }
 
 // whole gets the policy in one piece.
@@ -191,7 +185,7 @@ type apply struct {
 func applyCommand() *cobra.Command {
 	a := &apply{}
 	cmd := &cobra.Command{
-		Use: "apply FILE", Short: "Replace the policy of the server", Args: cobra.ExactArgs(1),
+		Use: "apply FILE", Short: "Replace the policy of the server", Args: needs("FILE"),
 		Long: `Replace the roles and grants of the server by those of the file, as one revision. What
 was changed since the policy was read is not overwritten: without --if-match the command
 asks for the revision right before, and another change in between is an error. A file in
@@ -205,7 +199,12 @@ lines (.ndjson) is sent as it is read, and the server checks it.`,
 			if err != nil {
 				return err
 			}
-			return printResult(cmd.OutOrStdout(), result)
+			admin, err := a.client()
+			if err != nil {
+				return err
+			}
+			_, err = a.print(cmd, admin, result)
+			return errors.Join(err, unquiesced(result))
 		},
 	}
 	a.updateFlags(cmd)
@@ -289,9 +288,10 @@ func mediaOf(path string) string {
 
 func diffCommand() *cobra.Command {
 	var c connection
+	var o output
 	var from string
 	cmd := &cobra.Command{
-		Use: "diff FILE", Short: "Say what applying a policy file would change", Args: cobra.ExactArgs(1),
+		Use: "diff FILE", Short: "Say what applying a policy file would change", Args: needs("FILE"),
 		Long: "Say what applying a policy file would change on the server, or in the policy file\nthat --from names. Exit status 1 means that there are differences.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			to, err := loadPolicy(cmd, args[0])
@@ -303,16 +303,19 @@ func diffCommand() *cobra.Command {
 				return err
 			}
 			changes := policyfile.Diff(before.AllRoles(), before.AllGrants(), to)
-			if err := printChanges(cmd.OutOrStdout(), changes); err != nil {
+			lines, err := policyfile.DescribeChanges(before.View(0), changes)
+			if err != nil {
 				return err
 			}
-			if len(changes) > 0 {
+			err = o.write(cmd.OutOrStdout(), specsOf(changes), func(out io.Writer) error { return printLines(out, lines) })
+			if err == nil && len(changes) > 0 {
 				return cli.ErrDenied
 			}
-			return nil
+			return err
 		},
 	}
 	c.adminFlags(cmd)
+	o.outputFlag(cmd)
 	cmd.Flags().StringVar(&from, "from", "", "policy `file` to compare with, in place of the server's policy")
 	return cmd
 }
@@ -321,26 +324,46 @@ func diffBase(cmd *cobra.Command, c *connection, from string) (*policyfile.File,
 	if from != "" {
 		return loadPolicy(cmd, from)
 	}
-	t := newTransfer(cmd.Context(), newProgress(cmd.ErrOrStderr(), "reading the server's policy", 0), c.timeout)
-	defer t.end()
-	body, err := (&export{connection: *c}).open(t.ctx, client.MediaLines)
+	admin, err := c.client()
 	if err != nil {
-		return nil, t.explain(hintFailure(err))
+		return nil, err
+	}
+	file, err := readServerPolicy(cmd, admin, c.timeout)
+	return file, hintFailure(err)
+}
+
+// readServerPolicy reads the policy of the server as a stream. It fails if the stream makes no progress for the time
+// idle.
+func readServerPolicy(cmd *cobra.Command, admin *client.Client, idle time.Duration) (*policyfile.File, error) {
+	t := newTransfer(cmd.Context(), newProgress(cmd.ErrOrStderr(), "reading the server's policy", 0), idle)
+	defer t.end()
+	body, _, err := admin.OpenPolicy(t.ctx, client.MediaLines, client.PolicyOptions{})
+	if err != nil {
+		return nil, t.explain(err)
 	}
 	defer body.Close()
 	file, err := policyfile.ReadLines("server"+policyfile.LinesSuffix, io.TeeReader(body, t))
 	if err != nil {
-		return nil, t.explain(errors.Join(errors.New("the server's policy cannot be read"), err))
+		return nil, t.explain(fmt.Errorf("read the server's policy: %w", err))
 	}
 	return file, nil
 }
 
-func printChanges(out io.Writer, changes []policy.Change) error {
-	w := bufio.NewWriter(out)
-	for i := range changes {
-		fmt.Fprintln(w, &changes[i])
+// specsOf returns changes in the form of the API.
+func specsOf(changes []policy.Change) client.Changes {
+	specs := make([]policy.ChangeSpec, 0, len(changes))
+	for _, c := range changes {
+		specs = append(specs, policy.SpecOfChange(c))
 	}
-	if len(changes) == 0 {
+	return client.Changes{Changes: specs}
+}
+
+func printLines(out io.Writer, lines []string) error {
+	w := bufio.NewWriter(out)
+	for _, line := range lines {
+		fmt.Fprintln(w, line)
+	}
+	if len(lines) == 0 {
 		fmt.Fprintln(w, "no differences")
 	}
 	return w.Flush()
