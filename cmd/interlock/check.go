@@ -63,10 +63,11 @@ allowed, 1 denied, 2 that there was no answer.`,
 	}
 	q.callerFlags(cmd)
 	q.outputFlag(cmd)
+	cmd.ValidArgsFunction = q.complete(principalNames)
 	cmd.Flags().StringVar(&q.policyFile, "policy", "", "policy `file` to ask in place of the server")
 	cmd.Flags().StringArrayVar(&q.properties, "property", nil, "a property of the resource, `name=value`; the value as JSON, or else text")
 	if q.explain {
-		q.flags(cmd)
+		q.momentFlags(cmd)
 		cmd.MarkFlagsMutuallyExclusive("at", "policy")
 	}
 	return cmd

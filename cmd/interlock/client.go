@@ -1,13 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
@@ -15,52 +20,126 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
-// connection is how a command reaches the server, and as whom.
+// The names of the flags that select a listener, and the default URLs.
+const (
+	adminFlag     = "admin"
+	serverFlag    = "server"
+	defaultAdmin  = "https://localhost:8444"
+	defaultServer = "https://localhost:8443"
+)
+
+// connection says how a command reaches the server, and with which certificate.
 type connection struct {
+	listener      string // adminFlag or serverFlag
 	url           string
 	ca, cert, key string
 	name          string
 	timeout       time.Duration
+	flags         *pflag.FlagSet
 }
 
 // callerFlags adds the flags of a connection to the listener for callers.
 func (c *connection) callerFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.url, "server", "https://localhost:8443", "`URL` of the listener for callers")
+	c.listener = serverFlag
+	cmd.Flags().StringVar(&c.url, serverFlag, defaultServer, "`URL` of the listener for callers")
 	c.identityFlags(cmd)
 }
 
 // adminFlags adds the flags of a connection to the listener for administrators.
 func (c *connection) adminFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.url, "admin", "https://localhost:8444", "`URL` of the listener for administrators")
+	c.listener = adminFlag
+	cmd.Flags().StringVar(&c.url, adminFlag, defaultAdmin, "`URL` of the listener for administrators")
 	c.identityFlags(cmd)
 }
 
 func (c *connection) identityFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.name, "as", "admin", "`name` of a certificate in ./"+cli.DevFolder)
-	f.StringVar(&c.ca, "ca", "", "authority `file` of the server (default ./"+cli.DevFolder+"/ca.crt)")
-	f.StringVar(&c.cert, "cert", "", "own certificate `file`, in place of --as")
-	f.StringVar(&c.key, "key", "", "own key `file`, in place of --as")
+	f.StringVar(&c.ca, "ca", "", "CA `file` of the server (default ./"+cli.DevFolder+"/ca.crt)")
+	f.StringVar(&c.cert, "cert", "", "client certificate `file`, in place of --as")
+	f.StringVar(&c.key, "key", "", "client key `file`, in place of --as")
 	f.DurationVar(&c.timeout, "timeout", 75*time.Second, "how long to wait for an answer")
+	c.flags = f
 }
 
-// client makes a client by the flags.
+// toAdmin returns the connection to the listener for administrators with the same certificate.
+func (c *connection) toAdmin() *connection {
+	if c.listener == adminFlag {
+		return c
+	}
+	other := *c
+	other.listener, other.url = adminFlag, defaultAdmin
+	if f := c.flags.Lookup(adminFlag); f != nil {
+		other.url = f.Value.String()
+	}
+	return &other
+}
+
+// resolve returns the settings of the connection. A flag overrides an environment variable, which overrides the current
+// context, which overrides the files of [cli.DevFolder]. A certificate and its key come from the same source.
+func (c *connection) resolve() (clientContext, error) {
+	config, err := loadClientConfig()
+	if err != nil {
+		return clientContext{}, err
+	}
+	context, err := config.current()
+	if err != nil {
+		return clientContext{}, err
+	}
+	env := clientContext{
+		Admin: os.Getenv("INTERLOCK_ADMIN"), Server: os.Getenv("INTERLOCK_SERVER"),
+		CA: os.Getenv("INTERLOCK_CA"), Cert: os.Getenv("INTERLOCK_CERT"), Key: os.Getenv("INTERLOCK_KEY"),
+	}
+	flag := ""
+	if c.flags.Changed(c.listener) {
+		flag = c.url
+	}
+	r := clientContext{
+		Admin: cmp.Or(flag, env.Admin, context.Admin, c.url), Server: cmp.Or(flag, env.Server, context.Server, c.url),
+		CA: cmp.Or(c.ca, env.CA, context.CA, filepath.Join(cli.DevFolder, devca.CertFile)),
+	}
+	r.Cert, r.Key = filepath.Join(cli.DevFolder, c.name+".crt"), filepath.Join(cli.DevFolder, c.name+".key")
+	for _, from := range []clientContext{{Cert: c.cert, Key: c.key}, env, context} {
+		if from.Cert != "" || from.Key != "" {
+			r.Cert, r.Key = from.Cert, from.Key
+			break
+		}
+		if c.flags.Changed("as") {
+			break // the flag overrides the environment and the context
+		}
+	}
+	return r, nil
+}
+
+// client makes a client for the listener.
 func (c *connection) client() (*client.Client, error) {
-	ca, cert, key := c.ca, c.cert, c.key
-	if ca == "" {
-		ca = filepath.Join(cli.DevFolder, devca.CertFile)
+	r, err := c.resolve()
+	if err != nil {
+		return nil, err
 	}
-	if cert == "" && key == "" {
-		cert, key = filepath.Join(cli.DevFolder, c.name+".crt"), filepath.Join(cli.DevFolder, c.name+".key")
+	base := r.Admin
+	if c.listener == serverFlag {
+		base = r.Server
 	}
-	config, err := certs.ClientConfig(certs.ClientOptions{CAFile: ca, CertFile: cert, KeyFile: key})
+	if err := checkURL("--"+c.listener, base); err != nil {
+		return nil, err
+	}
+	config, err := certs.ClientConfig(certs.ClientOptions{CAFile: r.CA, CertFile: r.Cert, KeyFile: r.Key})
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, cli.Hint(err, "name files with --ca, --cert and --key, or run this beside the ./%s of interlock serve --dev", cli.DevFolder)
+		return nil, cli.Hint(err, "name files with --ca, --cert and --key, or in a context with interlock config set-context")
 	}
 	if err != nil {
 		return nil, err
 	}
-	return client.New(client.Options{BaseURL: c.url, TLS: config, Timeout: c.timeout})
+	return client.New(client.Options{BaseURL: base, TLS: config, Timeout: c.timeout})
+}
+
+// checkURL rejects a URL without a scheme.
+func checkURL(name, url string) error {
+	if strings.Contains(url, "://") {
+		return nil
+	}
+	return cli.Hint(fmt.Errorf("%s: %q has no scheme", name, url), "write https://%s", url)
 }
 
 // hintFailure adds a hint to why a call failed; it leaves nil alone.

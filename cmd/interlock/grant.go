@@ -52,6 +52,7 @@ receipt: the revision, and what the update ended.`,
 	c.updateFlags(cmd)
 	c.reasonFlag(cmd)
 	cmd.Flags().StringSliceVar(&c.spec.Within, "within", nil, "limit it to resources that match `pattern`")
+	cmd.ValidArgsFunction = c.complete(principalNames, roleNames)
 	cmd.Flags().DurationVar(&c.expires, "for", 0, "let it expire after this `time`")
 	return cmd
 }
@@ -95,6 +96,7 @@ that the revocation forbids is running, and none will start. Exit status 1 means
 	c.reasonFlag(cmd)
 	c.graceFlag(cmd)
 	cmd.Flags().StringSliceVar(&c.spec.Within, "within", nil, "take only the grant that is limited to exactly these `patterns`")
+	cmd.ValidArgsFunction = c.complete(principalNames, roleNames)
 	cmd.Flags().BoolVar(&c.ignoreNotFound, "ignore-not-found", false, "succeed if the principal has no such grant")
 	cmd.Flags().BoolVar(&c.allowStillGranted, "allow-still-granted", false, "succeed if another grant still gives the role")
 	cmd.Flags().StringVar(&certificate, "certificate", "", "`file` of a certificate, or its SHA-256, or serial@issuer")

@@ -36,6 +36,7 @@ func leasesCommand() *cobra.Command {
 	}
 	c.adminFlags(cmd)
 	o.outputFlag(cmd)
+	cmd.ValidArgsFunction = c.complete(principalNames)
 	return cmd
 }
 

@@ -15,16 +15,15 @@ import (
 
 // moment is a revision, and a time, of the past.
 type moment struct {
-	admin string
-	at    int64
-	time  string
+	at   int64
+	time string
 }
 
-func (m *moment) flags(cmd *cobra.Command) {
+func (m *moment) momentFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Int64Var(&m.at, "at", -1, "ask what the policy said at this `revision`, and until when")
 	f.StringVar(&m.time, "time", "", "with --at, the `instant` at which to ask (RFC 3339), for what expires; default now")
-	f.StringVar(&m.admin, "admin", "https://localhost:8444", "with --at, `URL` of the listener for administrators")
+	f.String(adminFlag, defaultAdmin, "with --at, `URL` of the listener for administrators")
 }
 
 // past reports whether the past is asked for.
@@ -45,9 +44,7 @@ func (q *question) explainPast(ctx context.Context, out io.Writer, asked *policy
 			return fmt.Errorf("--time %q is no instant such as 2027-01-01T00:00:00Z", q.time)
 		}
 	}
-	c := q.connection
-	c.url = q.admin
-	admin, err := c.client()
+	admin, err := q.toAdmin().client()
 	if err != nil {
 		return err
 	}

@@ -8,14 +8,15 @@ import (
 
 func rootCommand() *cobra.Command {
 	return cli.Group(&cobra.Command{
-		Use:   "interlock",
-		Short: "Atomic authorization: no gap between check and use",
+		Use:     "interlock",
+		Version: cli.Version(),
+		Short:   "Atomic authorization: no gap between check and use",
 		Long: `interlock is an authorization engine. Each principal is an actor that owns its
 permissions; requests and revocations queue in one mailbox. When a revocation
 returns, no operation that it forbids is running, and none will start.
 
 Begin with:  interlock serve --dev`,
 	}, serveCommand(), caCommand(), checkCommand(), explainCommand(), grantCommand(),
-		revokeCommand(), policyCommand(), logCommand(), leasesCommand(), backupCommand(), restoreCommand(),
+		revokeCommand(), getCommand(), clientConfigCommand(), policyCommand(), logCommand(), leasesCommand(), backupCommand(), restoreCommand(),
 		storeCommand(), cli.VersionCommand("interlock"))
 }
