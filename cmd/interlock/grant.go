@@ -92,7 +92,7 @@ revocation stands and that what the receipt lists had not ended when the wait wa
 func (c *change) nameCertificate(name string) error {
 	c.spec.Op = policy.OpRevokeCertificate
 	if _, err := os.Stat(name); err == nil {
-		leaves, err := readLeaves([]string{name})
+		leaves, err := cli.ReadLeaves([]string{name})
 		if err != nil {
 			return err
 		}
