@@ -25,7 +25,7 @@ help: ## list the targets
 run: ## serve the sample on embedded defaults: make what is missing in ./.interlock
 	@echo 'building interlock; the first time this takes a minute or two …'
 	@$(GO) build -trimpath -o build/ ./cmd/interlock
-	@exec build/interlock serve --dev
+	@if test -t 0; then set -m; fi; build/interlock serve --dev; exit $$? # in a process group of its own, so that ^C reaches it and not make
 
 build: ## build ./build/interlock and ./build/interlock-lab
 	$(GO) build -trimpath -o build/ ./cmd/interlock ./cmd/interlock-lab

@@ -11,6 +11,8 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/certs/atomicfile"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/store"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
@@ -83,7 +85,7 @@ seen elsewhere is not mistaken for one of this store.`,
 				return cli.Hint(err, "--force moves aside what is there")
 			}
 			if err != nil {
-				return hintStore(err)
+				return store.Hint(err)
 			}
 			if aside != "" {
 				fmt.Fprintln(cmd.OutOrStdout(), "moved the store that was there to", aside)
@@ -98,7 +100,7 @@ seen elsewhere is not mistaken for one of this store.`,
 }
 
 func dataFlag(cmd *cobra.Command, data *string) {
-	cmd.Flags().StringVar(data, "data", defaultData, "`folder` of the store")
+	cmd.Flags().StringVar(data, "data", config.DefaultData, "`folder` of the store")
 }
 
 func storeCommand() *cobra.Command {
@@ -118,7 +120,7 @@ state. No server may use it meanwhile; interlock log verify asks a running one. 
 				return cli.Answer(cmd.OutOrStdout(), false, err.Error())
 			}
 			if err != nil {
-				return hintStore(err)
+				return store.Hint(err)
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), sayVerified(&client.Verification{
 				StoreID: v.StoreID, Revision: v.Revision, Hash: v.Hash, Oldest: v.Oldest, Entries: v.Entries, Principals: v.Principals,
@@ -140,7 +142,7 @@ away is granted again: look at the policy before a server starts on it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v, err := journal.AcceptLoss(cmd.Context(), data, journal.Options{Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
-				return hintStore(err)
+				return store.Hint(err)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the store in %s begins anew at revision %d, as store %s\n", data, v.Revision, v.StoreID)
 			return err

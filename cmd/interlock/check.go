@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
@@ -106,7 +107,7 @@ func query(args []string, properties map[string]any) (*policy.Query, error) {
 
 // offline decides by a policy file, with the code by which the server does.
 func (q *question) offline(out io.Writer, asked *policy.Query) error {
-	file, err := readPolicy(q.policyFile)
+	file, err := config.ReadPolicy(q.policyFile)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/interlock-authz/interlock/actors/policy/strictyaml"
+	"github.com/interlock-authz/interlock/certs/atomicfile"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
@@ -91,7 +92,7 @@ func (c *clientConfig) save() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, text, true)
+	return atomicfile.Replace(atomicfile.File{Path: path, Data: text, Mode: modePrivate})
 }
 
 func clientConfigCommand() *cobra.Command {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 )
 
 // operators asks the operators' listener.
@@ -90,10 +92,10 @@ func TestCRLs_NothingIsGoodAgain(t *testing.T) {
 // SECURITY, line 8.
 func TestCRLs_AStaleCRLRefusesAll(t *testing.T) {
 	t.Parallel()
-	for accept, status := range map[string]int{"": http.StatusUnauthorized, refuseStale: http.StatusUnauthorized, acceptStale: http.StatusOK} {
+	for accept, status := range map[string]int{"": http.StatusUnauthorized, config.RefuseStale: http.StatusUnauthorized, config.AcceptStale: http.StatusOK} {
 		t.Run(accept, func(t *testing.T) {
 			t.Parallel()
-			s := newRunning(t, func(c *config) { c.TLS.StaleCRLs = accept })
+			s := newRunning(t, func(c *config.Config) { c.TLS.StaleCRLs = accept })
 			leaf := s.clients.leaf()
 			require.True(t, s.answers(leaf, http.StatusOK)())
 			s.exchange(t, func() { s.clients.writeList(t, s.file("clients.crl"), time.Now().Add(time.Second)) }, func() bool {

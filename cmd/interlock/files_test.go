@@ -18,6 +18,8 @@ import (
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/serve"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
@@ -111,12 +113,12 @@ func TestFiles_AServerDoesNotStartWithAnUnsafeKey(t *testing.T) {
 		dir := newIssued(t)
 		key := filepath.Join(dir, "server.key")
 		require.NoError(t, spoil(key))
-		c, inMemory := defaultConfig(), ""
+		c, inMemory := config.Default(), ""
 		c.Listen, c.AdminListen, c.OperatorListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 		c.Data, c.BootstrapAdmin = &inMemory, alice
-		c.TLS = tlsConfig{Certificate: filepath.Join(dir, "server.crt"), Key: key, ClientCA: filepath.Join(dir, "ca.crt")}
+		c.TLS = config.TLS{Certificate: filepath.Join(dir, "server.crt"), Key: key, ClientCA: filepath.Join(dir, "ca.crt")}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // if it serves all the same
-		err := serve(ctx, &c, false, (&sharedText{}).logger())
+		err := serve.Run(ctx, &c, false, (&sharedText{}).logger())
 		cancel()
 		require.ErrorIs(t, err, certs.ErrPermissions)
 		require.ErrorContains(t, err, what)

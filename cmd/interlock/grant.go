@@ -107,7 +107,7 @@ that the revocation forbids is running, and none will start. Exit status 1 means
 func (c *change) nameCertificate(name string) error {
 	c.spec.Op = policy.OpRevokeCertificate
 	if _, err := os.Stat(name); err == nil {
-		leaves, err := readLeaves([]string{name})
+		leaves, err := cli.ReadLeaves([]string{name})
 		if err != nil {
 			return err
 		}

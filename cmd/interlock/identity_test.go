@@ -16,6 +16,7 @@ import (
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 )
 
 // requireIs wants one verdict by both protocols, in a new session and in a resumed one.
@@ -53,7 +54,7 @@ func newIdentityEcho(t testing.TB) (e *echo, all, bound *minter) {
 	t.Helper()
 	dir := t.TempDir()
 	all, bound = newRoot(t, "all"), newRoot(t, "bound")
-	c := defaultConfig()
+	c := config.Default()
 	c.Identity = []certs.Rule{certs.RuleDNS, certs.RuleEmail, certs.RuleURI, certs.RuleCN}
 	c.TLS.ClientCAs = []certs.Binding{
 		{File: all.write(t, filepath.Join(dir, "all.crt"))},
@@ -248,7 +249,7 @@ func TestIdentity_NameConstraintsHold(t *testing.T) {
 // SECURITY, line 4.
 func TestIdentity_TheServersOwnCertificateIsNoClients(t *testing.T) {
 	t.Parallel()
-	s := newRunning(t, func(c *config) {
+	s := newRunning(t, func(c *config.Config) {
 		c.TLS.ClientCA, c.TLS.CRLs = filepath.Join(filepath.Dir(c.TLS.Key), "own", "ca.crt"), nil
 	})
 	own, err := certs.LoadKeyPair(s.file("server.crt"), s.file("server.key"))

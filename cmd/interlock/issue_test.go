@@ -25,7 +25,7 @@ func issueExpired(ts *testscript.TestScript, _ bool, args []string) {
 	authority, err := devca.Load(dir)
 	ts.Check(err)
 	pair, err := authority.IssueClient(devca.ClientOptions{
-		SPIFFEID: devTrustDomain + args[0], Lifetime: time.Hour,
+		SPIFFEID: cli.DevTrustDomain + args[0], Lifetime: time.Hour,
 		Now: func() time.Time { return time.Now().Add(-2 * time.Hour) },
 	})
 	ts.Check(err)

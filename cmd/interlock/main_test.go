@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/tls"
 	"errors"
-	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,8 +14,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"github.com/stretchr/testify/require"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
@@ -80,46 +77,6 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	if status != want {
 		ts.Fatalf("exit status %d, not %d", status, want)
 	}
-}
-
-func TestExampleConfig(t *testing.T) {
-	path := t.TempDir() + "/interlock.yaml"
-	require.NoError(t, writeFile(path, []byte(exampleConfig), false))
-	c := defaultConfig()
-	require.NoError(t, c.load(path))
-	require.NoError(t, c.check())
-
-	defaults := defaultConfig()
-	defaults.BaseURL, defaults.Data, defaults.Policy, defaults.TLS, defaults.Identity = c.BaseURL, c.Data, c.Policy, c.TLS, c.Identity
-	require.Equal(t, defaults, c, "what is no example is the default")
-	require.Len(t, c.Identity, 2)
-}
-
-// TestExampleConfigIsWhole checks that the example names every key.
-func TestExampleConfigIsWhole(t *testing.T) {
-	text, err := yaml.Marshal(defaultConfig())
-	require.NoError(t, err)
-	for line := range strings.Lines(string(text)) {
-		key, _, _ := strings.Cut(line, ":")
-		require.Contains(t, exampleConfig, strings.TrimSpace(key)+":")
-	}
-}
-
-func TestWriteFile(t *testing.T) {
-	path := t.TempDir() + "/file"
-	require.NoError(t, writeFile(path, []byte("one"), false))
-	require.ErrorIs(t, writeFile(path, []byte("two"), false), fs.ErrExist)
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, "one", string(text))
-
-	require.NoError(t, writeFile(path, []byte("two"), true))
-	text, err = os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, "two", string(text))
-	left, err := os.ReadDir(filepath.Dir(path))
-	require.NoError(t, err)
-	require.Len(t, left, 1, "no temporary file stays")
 }
 
 func eventually(ts *testscript.TestScript, _ bool, args []string) {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 )
 
 // matrix is what the certificates of TestMatrix are made by, and looked at.
@@ -38,9 +39,9 @@ func newMatrix(t testing.TB) *matrix {
 		flat: newRoot(t, "flat", func(c *x509.Certificate) { c.MaxPathLenZero = true }),
 	}
 	path := func(name string) string { return filepath.Join(m.dir, name) }
-	c := defaultConfig()
+	c := config.Default()
 	c.Identity = []certs.Rule{certs.RuleDNS, certs.RuleEmail}
-	c.TLS = tlsConfig{
+	c.TLS = config.TLS{
 		ClientCA: m.any.write(t, path("any.crt")),
 		ClientCAs: []certs.Binding{
 			{File: m.bound.write(t, path("bound.crt")), TrustDomains: []string{"b.example"}, Names: []string{"b.example"}},
@@ -58,7 +59,7 @@ func newMatrix(t testing.TB) *matrix {
 	m.withCN = newEcho(t, c)
 	named.Identity = []certs.Rule{certs.RuleURI}
 	m.withURI = newEcho(t, named)
-	accepting.TLS.StaleCRLs = acceptStale
+	accepting.TLS.StaleCRLs = config.AcceptStale
 	m.accepting = newEcho(t, accepting)
 	return m
 }

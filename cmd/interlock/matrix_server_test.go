@@ -29,6 +29,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
@@ -80,7 +81,7 @@ func (s *sharedText) logger() *slog.Logger {
 }
 
 // newEcho serves with the CAs, CRLs and rules of c; its own certificate is made.
-func newEcho(t testing.TB, c config, alter ...func(*tls.Config)) *echo {
+func newEcho(t testing.TB, c config.Config, alter ...func(*tls.Config)) *echo {
 	t.Helper()
 	dir := t.TempDir()
 	own, err := devca.Init(filepath.Join(dir, "own"), devca.Options{})
@@ -95,19 +96,19 @@ func newEcho(t testing.TB, c config, alter ...func(*tls.Config)) *echo {
 	return e
 }
 
-func (e *echo) serve(t testing.TB, c *config, alter []func(*tls.Config)) {
+func (e *echo) serve(t testing.TB, c *config.Config, alter []func(*tls.Config)) {
 	t.Helper()
-	authorities, err := certs.LoadTrustAnchors(c.TLS.bindings()...)
+	authorities, err := certs.LoadTrustAnchors(c.TLS.TrustAnchors()...)
 	require.NoError(t, err)
 	lists, err := certs.LoadCRLs(authorities, nil, c.TLS.CRLs...)
 	require.NoError(t, err)
-	if c.TLS.StaleCRLs != acceptStale {
+	if c.TLS.StaleCRLs != config.AcceptStale {
 		lists, _ = lists.At(time.Now())
 	}
 	identifier, err := certs.NewIdentifier(c.Identity...)
 	require.NoError(t, err)
 	mutual, err := certs.ServerConfig(certs.ServerOptions{
-		CertFile: c.TLS.Certificate, KeyFile: c.TLS.Key, ClientCAs: authorities.Pool(), MinVersion: minVersions[c.TLS.MinVersion],
+		CertFile: c.TLS.Certificate, KeyFile: c.TLS.Key, ClientCAs: authorities.Pool(), MinVersion: c.TLS.Version(),
 	})
 	require.NoError(t, err)
 	for _, f := range alter {

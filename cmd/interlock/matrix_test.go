@@ -92,7 +92,10 @@ func (e *echo) fourth(t *testing.T, c specimen, protocol string) (verdict, logge
 	return fresh.verdict(t), ""
 }
 
-// isOversized tells a chain that the server does not read to its end.
+// maxChainSize is the limit of crypto/tls for the message with a client's certificates, in bytes.
+const maxChainSize = 256 << 10
+
+// isOversized reports whether the server does not read the whole chain.
 func isOversized(c specimen) bool {
 	size := 0
 	for _, der := range c.chain.Certificate {

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 )
 
 // foreign is a server for clients that are not written in Go.
@@ -26,14 +27,14 @@ type foreign struct {
 	revoked tls.Certificate
 }
 
-func newForeign(t *testing.T, program string, alter ...func(*config)) *foreign {
+func newForeign(t *testing.T, program string, alter ...func(*config.Config)) *foreign {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		t.Skipf("%s is not installed: nothing is tried with it", program)
 	}
 	f := &foreign{dir: t.TempDir(), clients: newRoot(t, "clients")}
 	f.revoked = f.clients.leaf()
-	c := defaultConfig()
+	c := config.Default()
 	c.TLS.ClientCA = f.clients.write(t, f.file("clients.crt"))
 	c.TLS.CRLs = []string{f.clients.writeList(t, f.file("clients.crl"), time.Now().Add(time.Hour),
 		parseDER(t, f.revoked.Certificate[0]).SerialNumber)}
@@ -164,7 +165,7 @@ func TestOpenSSLWithTLS12(t *testing.T) {
 	got := f.openssl(t, plainRequest, "-cert", cert, "-key", key, "-ign_eof", "-tls1_2")
 	require.Contains(t, got, "alert protocol version")
 
-	older := newForeign(t, "openssl", func(c *config) { c.TLS.MinVersion = "1.2" })
+	older := newForeign(t, "openssl", func(c *config.Config) { c.TLS.MinVersion = "1.2" })
 	cert, key = older.write(t, older.clients.leaf())
 	got = older.openssl(t, plainRequest, "-cert", cert, "-key", key, "-ign_eof", "-tls1_2")
 	require.Contains(t, got, "200 OK")
@@ -177,7 +178,7 @@ func TestOpenSSLWithTLS12(t *testing.T) {
 // it a client could change who it is.
 func TestOpenSSLDoesNotRenegotiate(t *testing.T) {
 	t.Parallel()
-	f := newForeign(t, "openssl", func(c *config) { c.TLS.MinVersion = "1.2" })
+	f := newForeign(t, "openssl", func(c *config.Config) { c.TLS.MinVersion = "1.2" })
 	cert, key := f.write(t, f.clients.leaf())
 	got := f.openssl(t, "R\n"+plainRequest, "-cert", cert, "-key", key, "-tls1_2")
 	require.Contains(t, got, "RENEGOTIATING")

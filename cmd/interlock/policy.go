@@ -18,6 +18,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/actors/policy/policyfile"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
@@ -44,7 +45,7 @@ func validateCommand() *cobra.Command {
 // loadPolicy reads a policy file. One in lines may be large: it is read as a stream.
 func loadPolicy(cmd *cobra.Command, path string) (*policyfile.File, error) {
 	if !inLines(path) {
-		return readPolicy(path)
+		return config.ReadPolicy(path)
 	}
 	file, size, err := openFile(path)
 	if err != nil {

@@ -3,6 +3,8 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/ca"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/serve"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
@@ -16,7 +18,7 @@ permissions; requests and revocations queue in one mailbox. When a revocation
 returns, no operation that it forbids is running, and none will start.
 
 Begin with:  interlock serve --dev`,
-	}, serveCommand(), caCommand(), checkCommand(), explainCommand(), grantCommand(),
+	}, serve.Command(), ca.Command(), checkCommand(), explainCommand(), grantCommand(),
 		revokeCommand(), getCommand(), clientConfigCommand(), policyCommand(), logCommand(), leasesCommand(), backupCommand(), restoreCommand(),
 		storeCommand(), cli.VersionCommand("interlock"))
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 )
 
 // spell is a time in which it is known whether a kind of client gets through; its number
@@ -113,7 +115,7 @@ func (r *rotation) used() {
 func TestRotationUnderLoad(t *testing.T) {
 	r := &rotation{t: t, partners: newRoot(t, "partners")}
 	var authorities, lists string
-	r.running = newRunning(t, func(c *config) {
+	r.running = newRunning(t, func(c *config.Config) {
 		authorities, lists = c.TLS.ClientCA, c.TLS.CRLs[0]
 	})
 	r.uses = strings.Count(r.log.String(), "CRLs loaded")

@@ -19,6 +19,8 @@ import (
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/serve"
 )
 
 // running is interlock serve in this process, with files that a test may exchange. Who has
@@ -33,7 +35,7 @@ type running struct {
 }
 
 // newRunning starts a server whose clients come by one CA, with a CRL.
-func newRunning(t testing.TB, alter ...func(*config)) *running {
+func newRunning(t testing.TB, alter ...func(*config.Config)) *running {
 	t.Helper()
 	s := &running{dir: t.TempDir(), clients: newRoot(t, "clients"), log: &sharedText{}}
 	var err error
@@ -47,7 +49,7 @@ func newRunning(t testing.TB, alter ...func(*config)) *running {
 	for _, f := range alter {
 		f(&c)
 	}
-	require.NoError(t, c.check())
+	require.NoError(t, c.Check())
 	s.serve(t, &c)
 	s.watched(t)
 	return s
@@ -62,22 +64,22 @@ func (s *running) issueServer(t testing.TB) {
 	require.NoError(t, pair.Write(s.dir, "server", true))
 }
 
-func (s *running) config() config {
-	c, inMemory := defaultConfig(), ""
+func (s *running) config() config.Config {
+	c, inMemory := config.Default(), ""
 	c.Listen, c.AdminListen, c.OperatorListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	c.Data, c.Policy = &inMemory, s.file("policy.yaml")
-	c.TLS = tlsConfig{
+	c.TLS = config.TLS{
 		Certificate: s.file("server.crt"), Key: s.file("server.key"),
 		ClientCA: s.file("clients.crt"), CRLs: []string{s.file("clients.crl")},
 	}
 	return c
 }
 
-func (s *running) serve(t testing.TB, c *config) {
+func (s *running) serve(t testing.TB, c *config.Config) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- serve(ctx, c, false, s.log.logger()) }()
+	go func() { ended <- serve.Run(ctx, c, false, s.log.logger()) }()
 	t.Cleanup(func() {
 		cancel()
 		require.NoError(t, <-ended)
@@ -242,7 +244,7 @@ func TestTLS_ASessionIsNotResumedWhenCRLsChange(t *testing.T) {
 // SECURITY, line 7.
 func TestTLS_ASessionIsNotResumedWhenItsCAIsGone(t *testing.T) {
 	t.Parallel()
-	s := newRunning(t, func(c *config) { c.TLS.CRLs = nil })
+	s := newRunning(t, func(c *config.Config) { c.TLS.CRLs = nil })
 	client := s.client(s.clients.leaf())
 	s.requireVisit(t, client, http.StatusOK, false)
 	other := newRoot(t, "other")
@@ -261,7 +263,7 @@ func TestTLS_ACAThatIsGoneIsNotResumedByItsKeyEither(t *testing.T) {
 	dir := t.TempDir()
 	first, second := newRoot(t, "first"), newRoot(t, "second")
 	var known atomic.Pointer[x509.CertPool] // nil for all
-	c := defaultConfig()
+	c := config.Default()
 	c.TLS.ClientCAs = []certs.Binding{
 		{File: first.write(t, filepath.Join(dir, "first.crt"))}, {File: second.write(t, filepath.Join(dir, "second.crt"))},
 	}

@@ -3,13 +3,13 @@ package main
 import (
 	"crypto/tls"
 	"net/http"
-	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 )
 
 // old has a client speak no more than TLS 1.2.
@@ -22,7 +22,7 @@ func old(config *tls.Config) *tls.Config {
 func TestTLS_TLS13IsTheDefault(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{"", "1.3"} {
-		s := newRunning(t, func(c *config) { c.TLS.MinVersion = version })
+		s := newRunning(t, func(c *config.Config) { c.TLS.MinVersion = version })
 		client := s.client(s.clients.leaf())
 		state := s.requireVisit(t, client, http.StatusOK, false).state
 		require.EqualValues(t, tls.VersionTLS13, state.Version)
@@ -36,7 +36,7 @@ func TestTLS_TLS13IsTheDefault(t *testing.T) {
 func newOldEcho(t testing.TB) (*echo, *minter) {
 	t.Helper()
 	clients := newRoot(t, "clients")
-	c := defaultConfig()
+	c := config.Default()
 	c.TLS.MinVersion, c.TLS.ClientCA = "1.2", clients.write(t, filepath.Join(t.TempDir(), "clients.crt"))
 	return newEcho(t, c), clients
 }
@@ -106,24 +106,7 @@ func TestTLS_IdentityRulesHoldInTLS12(t *testing.T) {
 }
 
 // SECURITY, line 9.
-func TestTLS_AVersionThatIsNoneIsRefused(t *testing.T) {
-	for text, fault := range map[string]string{
-		`min-version: "1.1"`:  `tls.min-version is "1.1"; it is "1.3" or "1.2"`,
-		`min-version: TLS1.2`: `tls.min-version is "TLS1.2"; it is "1.3" or "1.2"`,
-		`min-version: "1.2"`:  "",
-		`min-version: 1.2`:    "",
-		`min-version: "1.3"`:  "",
-	} {
-		path := filepath.Join(t.TempDir(), "interlock.yaml")
-		require.NoError(t, os.WriteFile(path, []byte("tls:\n  certificate: x\n  key: x\n  client-ca: x\n  "+text+"\n"), 0o600))
-		c := defaultConfig()
-		require.NoError(t, c.load(path))
-		if fault == "" {
-			require.NoError(t, c.check())
-			continue
-		}
-		require.EqualError(t, c.check(), fault)
-	}
+func TestTLS_TLS11IsRejected(t *testing.T) {
 	_, err := certs.ServerConfig(certs.ServerOptions{ClientCAs: newRoot(t, "any").pool(), MinVersion: tls.VersionTLS11})
 	require.ErrorIs(t, err, certs.ErrMinVersion)
 }
@@ -133,7 +116,7 @@ func TestTLS_AVersionThatIsNoneIsRefused(t *testing.T) {
 // SECURITY, line 9.
 func TestTLS_TheServerSpeaksTLS12IfToldTo(t *testing.T) {
 	t.Parallel()
-	s := newRunning(t, func(c *config) { c.TLS.MinVersion = "1.2" })
+	s := newRunning(t, func(c *config.Config) { c.TLS.MinVersion = "1.2" })
 	client := old(s.client(s.clients.leaf()))
 	require.EqualValues(t, tls.VersionTLS12, s.requireVisit(t, client, http.StatusOK, false).state.Version)
 	s.requireVisit(t, client, http.StatusOK, true)

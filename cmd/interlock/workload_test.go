@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 
-	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/serve"
 )
 
 // agent is a Workload API that gives what it is told.
@@ -82,8 +83,8 @@ func TestServeFromAWorkloadAPI(t *testing.T) {
 	s := &running{dir: t.TempDir(), clients: own, log: &sharedText{}}
 	require.NoError(t, os.WriteFile(s.file("policy.yaml"), []byte(echoPolicy), 0o600))
 	c := s.config()
-	c.TLS = tlsConfig{WorkloadAPI: workloadConfig{Address: a.address}}
-	require.NoError(t, c.check())
+	c.TLS = config.TLS{WorkloadAPI: config.WorkloadAPI{Address: a.address}}
+	require.NoError(t, c.Check())
 	s.serve(t, &c)
 
 	visit := func(leaf tls.Certificate, who string) (visit, error) {
@@ -121,19 +122,11 @@ func TestServeFromAWorkloadAPI(t *testing.T) {
 	require.Equal(t, 200, v.status)
 }
 
-func TestAServerHasOneCertificate(t *testing.T) {
-	c := defaultConfig()
-	c.TLS = tlsConfig{Certificate: "server.crt", WorkloadAPI: workloadConfig{Address: "unix:///agent.sock"}}
-	require.ErrorContains(t, c.check(), "tls.certificate and tls.workload-api.address are both set")
-	c.TLS.Certificate, c.TLS.ClientCA = "", "ca.crt"
-	require.ErrorContains(t, c.check(), "tls.client-ca and tls.workload-api.address are both set")
-	c.TLS.ClientCA, c.TLS.ClientCAs = "", []certs.Binding{{File: "partner.crt"}}
-	require.NoError(t, c.check())
-	c.TLS.ClientCAs, c.TLS.WorkloadAPI = nil, workloadConfig{TrustDomains: []string{"a.example"}}
-	require.ErrorContains(t, c.check(), "tls.workload-api.address is not set")
-	c.TLS.WorkloadAPI.Address = "tcp://127.0.0.1:1"
+// TestServeFailsWithoutAWorkloadAPI gives the server an address that the Workload API does not support.
+func TestServeFailsWithoutAWorkloadAPI(t *testing.T) {
+	c, inMemory := config.Default(), ""
+	c.Data, c.TLS = &inMemory, config.TLS{WorkloadAPI: config.WorkloadAPI{Address: "tcp://127.0.0.1:1"}}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	_, _, err := newTrust(ctx, &c, (&sharedText{}).logger())
-	require.ErrorContains(t, err, "tls.workload-api: ")
+	require.ErrorContains(t, serve.Run(ctx, &c, false, (&sharedText{}).logger()), "tls.workload-api: ")
 }

@@ -4,5 +4,8 @@ package cli
 // names.
 const DevFolder = ".interlock"
 
+// DevTrustDomain begins the SPIFFE IDs of the clients that interlock serve --dev and interlock ca issue client make.
+const DevTrustDomain = "spiffe://interlock.test/"
+
 // TargetFile is the file in [DevFolder] that describes the server of interlock serve --dev to interlock-lab race.
 const TargetFile = "race.yaml"

@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"errors"
@@ -7,13 +7,15 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/store"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/admin"
 	"github.com/interlock-authz/interlock/httpapi/authzen"
 	"github.com/interlock-authz/interlock/httpapi/orders"
 )
 
-// handlers answer on the listeners. Listeners may share a handler.
+// handlers serve the listeners. Several listeners may share a handler.
 type handlers struct {
 	decisions, administration, operation http.Handler
 }
@@ -22,8 +24,8 @@ func (h *handlers) forCallers() http.Handler        { return h.decisions }
 func (h *handlers) forAdministrators() http.Handler { return h.administration }
 func (h *handlers) forOperators() http.Handler      { return h.operation }
 
-// newHandlers makes the handlers of an engine. With dev, callers also get the orders API.
-func newHandlers(c *config, l *listeners, engine *actors.Engine, s *store, dev bool, log *slog.Logger) (*handlers, error) {
+// newHandlers makes the handlers for an engine. With dev, the handler for callers also serves the orders API.
+func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, dev bool, log *slog.Logger) (*handlers, error) {
 	base := c.BaseURL
 	if base == "" {
 		base = l.url(callers)
@@ -33,10 +35,10 @@ func newHandlers(c *config, l *listeners, engine *actors.Engine, s *store, dev b
 		return nil, err
 	}
 	options := admin.Options{Engine: engine, Identifier: l.connections, Issuers: func() []string { return l.trust.State().Issuers() }, Logger: log}
-	if s.journal != nil {
-		options.Store = s.journal
+	if s.Journal != nil {
+		options.Store = s.Journal
 	}
-	faults := func() error { return errors.Join(s.damage(), l.trust.Fault()) }
+	faults := func() error { return errors.Join(s.Damage(), l.trust.Fault()) }
 	return &handlers{
 		decisions:      decisions,
 		administration: admin.New(options),
@@ -46,7 +48,7 @@ func newHandlers(c *config, l *listeners, engine *actors.Engine, s *store, dev b
 	}, nil
 }
 
-// newDecisions serves the decision API and, with dev, the orders API.
+// newDecisions returns a handler for the decision API and, with dev, for the orders API.
 func newDecisions(engine *actors.Engine, connections *httpapi.Connections, base string, dev bool, log *slog.Logger) (http.Handler, error) {
 	api, err := authzen.New(authzen.Options{Engine: engine, Identifier: connections, BaseURL: base, Logger: log})
 	if err != nil || !dev {

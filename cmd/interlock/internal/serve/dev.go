@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"bytes"
@@ -14,14 +14,14 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/atomicfile"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
-// devClients are the principals that --dev makes certificates for.
+// devClients are the names of the clients that --dev issues certificates to.
 var devClients = []string{"admin", "alice", "bob"}
-
-const devTrustDomain = "spiffe://interlock.test/"
 
 //go:embed sample.yaml
 var samplePolicy []byte
@@ -31,7 +31,7 @@ var samplePolicy []byte
 //go:embed race-target.yaml
 var raceTarget string
 
-// writeTarget describes the server as it is reached now.
+// writeTarget writes the target file with the current URLs of the server.
 func writeTarget(dir string, l *listeners) error {
 	t, err := template.New(cli.TargetFile).Delims("[[", "]]").Parse(raceTarget)
 	if err != nil {
@@ -41,12 +41,12 @@ func writeTarget(dir string, l *listeners) error {
 	if err := t.Execute(&text, struct{ Callers, Administrators string }{l.url(callers), l.url(administrators)}); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, cli.TargetFile), text.Bytes(), true)
+	return atomicfile.Replace(atomicfile.File{Path: filepath.Join(dir, cli.TargetFile), Data: text.Bytes(), Mode: 0o600})
 }
 
-// setUpDev makes what is missing in the folder, replaces certificates that end within a
-// day or are not the CA's, and configures the server to use it.
-func setUpDev(dir string, c *config, out io.Writer) error {
+// setUpDev makes the missing files in the folder and configures the server to use them. It replaces certificates that expire
+// within a day or that another CA has issued.
+func setUpDev(dir string, c *config.Config, out io.Writer) error {
 	authority, err := devAuthority(dir, out)
 	if err != nil {
 		return err
@@ -61,13 +61,14 @@ func setUpDev(dir string, c *config, out io.Writer) error {
 		}
 		c.Policy = path
 	}
-	if c.TLS.Certificate+c.TLS.Key+c.TLS.firstCA()+c.TLS.WorkloadAPI.Address == "" {
+	if c.TLS.IsZero() {
 		c.TLS.Certificate, c.TLS.Key = filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
 		c.TLS.ClientCA = filepath.Join(dir, devca.CertFile)
 	}
 	return nil
 }
 
+// devAuthority loads the development CA, or makes it.
 func devAuthority(dir string, out io.Writer) (*devca.CA, error) {
 	if _, err := os.Stat(filepath.Join(dir, devca.CertFile)); err == nil {
 		return devca.Load(dir)
@@ -81,6 +82,7 @@ func devAuthority(dir string, out io.Writer) (*devca.CA, error) {
 	return authority, err
 }
 
+// devCertificates issues the certificates of the server and of the clients that are missing or not usable.
 func devCertificates(dir string, authority *devca.CA, out io.Writer) error {
 	issue := func(name string, make func() (devca.KeyPair, error)) error {
 		if usable(dir, name, authority) {
@@ -88,7 +90,7 @@ func devCertificates(dir string, authority *devca.CA, out io.Writer) error {
 		}
 		pair, err := make()
 		if errors.Is(err, devca.ErrLifetime) {
-			return cli.Hint(err, "the development CA is about to end: remove %s, and a new one is made", dir)
+			return cli.Hint(err, "the development CA expires soon; remove %s, and the next start makes a new one", dir)
 		}
 		if err != nil {
 			return err
@@ -101,7 +103,7 @@ func devCertificates(dir string, authority *devca.CA, out io.Writer) error {
 	}
 	for _, name := range devClients {
 		if err := issue(name, func() (devca.KeyPair, error) {
-			return authority.IssueClient(devca.ClientOptions{SPIFFEID: devTrustDomain + name})
+			return authority.IssueClient(devca.ClientOptions{SPIFFEID: cli.DevTrustDomain + name})
 		}); err != nil {
 			return err
 		}
@@ -109,7 +111,7 @@ func devCertificates(dir string, authority *devca.CA, out io.Writer) error {
 	return nil
 }
 
-// usable reports whether the pair is the CA's and can be used for another day.
+// usable reports whether the CA has issued the certificate and it is valid for another day.
 func usable(dir, name string, authority *devca.CA) bool {
 	pair, err := certs.LoadKeyPair(filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
 	if err != nil {
@@ -122,9 +124,9 @@ func usable(dir, name string, authority *devca.CA) bool {
 	return err == nil
 }
 
-// writeSample leaves a policy alone that is there.
+// writeSample writes the sample policy unless the file exists.
 func writeSample(path string, out io.Writer) error {
-	err := writeFile(path, samplePolicy, false)
+	err := atomicfile.Create(atomicfile.File{Path: path, Data: samplePolicy, Mode: 0o600})
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}

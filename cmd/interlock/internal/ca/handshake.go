@@ -1,4 +1,4 @@
-package main
+package ca
 
 import (
 	"crypto/ecdsa"
@@ -16,15 +16,15 @@ import (
 	"github.com/interlock-authz/interlock/certs"
 )
 
-// unshaken is why a server refuses a chain in the handshake.
-type unshaken struct {
+// rejection is the reason for which a server rejects a chain in the handshake.
+type rejection struct {
 	err    error
 	advice string // what to do, unless the error says it
-	alert  string // what the client is told, by Go's name for it
+	alert  string // the alert that the client receives, by Go's name for it
 }
 
-// String says what is wrong, what to do, and what the client sees.
-func (u *unshaken) String() string {
+// String says what is wrong, what to do, and which alert the client receives.
+func (u *rejection) String() string {
 	if u.advice == "" {
 		return fmt.Sprintf("%v (tls: %s)", u.err, u.alert)
 	}
@@ -37,15 +37,14 @@ const (
 	maxRSABits   = 8192
 )
 
-// shakeHands looks at a chain as crypto/tls does in the handshake, in that order, and gives
-// the verified chains.
-func shakeHands(chain []*x509.Certificate, a *certs.TrustAnchors, at time.Time) ([][]*x509.Certificate, *unshaken) {
+// verify checks a chain as crypto/tls does in the handshake, in the same order. It returns the verified chains.
+func verify(chain []*x509.Certificate, a *certs.TrustAnchors, at time.Time) ([][]*x509.Certificate, *rejection) {
 	if n := messageSize(chain); n > maxChainSize {
-		return nil, &unshaken{fmt.Errorf("the certificates take %d bytes of at most %d", n, maxChainSize),
-			"send fewer or smaller ones", "internal error"}
+		return nil, &rejection{fmt.Errorf("the certificates take %d bytes of at most %d", n, maxChainSize),
+			"send fewer or smaller certificates", "internal error"}
 	}
 	if slices.ContainsFunc(chain, hasHugeKey) {
-		return nil, &unshaken{fmt.Errorf("an RSA key is larger than %d bits", maxRSABits),
+		return nil, &rejection{fmt.Errorf("an RSA key is larger than %d bits", maxRSABits),
 			"issue the certificate for a smaller key", "bad certificate"}
 	}
 	between := x509.NewCertPool()
@@ -62,12 +61,12 @@ func shakeHands(chain []*x509.Certificate, a *certs.TrustAnchors, at time.Time) 
 		return nil, u
 	}
 	if err := certs.CheckSize(tls.ConnectionState{PeerCertificates: chain, VerifiedChains: verified}); err != nil {
-		return nil, &unshaken{err, "", "bad certificate"}
+		return nil, &rejection{err, "", "bad certificate"}
 	}
 	return verified, nil
 }
 
-// messageSize is how long the message with these certificates is (RFC 8446, section 4.4.2).
+// messageSize is the length of the message with these certificates, in bytes (RFC 8446, section 4.4.2).
 func messageSize(chain []*x509.Certificate) int {
 	n := 1 + 3
 	for _, c := range chain {
@@ -81,8 +80,8 @@ func hasHugeKey(c *x509.Certificate) bool {
 	return ok && key.N.BitLen() > maxRSABits
 }
 
-// unusableKey refuses a leaf whose key signs no handshake of TLS 1.3.
-func unusableKey(leaf *x509.Certificate) *unshaken {
+// unusableKey rejects a leaf whose key cannot sign a handshake of TLS 1.3.
+func unusableKey(leaf *x509.Certificate) *rejection {
 	const advice = "issue the certificate for an ECDSA key (P-256, P-384, P-521), an Ed25519 key or an RSA key"
 	switch key := leaf.PublicKey.(type) {
 	case *rsa.PublicKey, ed25519.PublicKey:
@@ -91,21 +90,21 @@ func unusableKey(leaf *x509.Certificate) *unshaken {
 		if key.Curve != elliptic.P224() {
 			return nil
 		}
-		return &unshaken{errors.New("TLS 1.3 knows no signature by a key on the curve P-224"), advice, "illegal parameter"}
+		return &rejection{errors.New("TLS 1.3 has no signature scheme for the curve P-224"), advice, "illegal parameter"}
 	}
-	return &unshaken{errors.New("the certificate is for a key of a kind that cannot sign"), advice, "unsupported certificate"}
+	return &rejection{errors.New("the key of the certificate is of a type that cannot sign"), advice, "unsupported certificate"}
 }
 
-// unverified says what to do about an error of [x509.Certificate.Verify].
-func unverified(err error) *unshaken {
-	u := &unshaken{err: err, alert: "bad certificate"}
+// unverified adds advice and the alert to an error of [x509.Certificate.Verify].
+func unverified(err error) *rejection {
+	u := &rejection{err: err, alert: "bad certificate"}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		u.alert = "unknown certificate authority"
 		u.advice = adviceForIssuer(err.Error())
 		return u
 	}
 	if _, ok := errors.AsType[x509.UnhandledCriticalExtension](err); ok {
-		u.advice = "issue it without the critical extension, which the server does not understand"
+		u.advice = "issue the certificate without the critical extension, which the server does not support"
 		return u
 	}
 	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
@@ -116,38 +115,39 @@ func unverified(err error) *unshaken {
 	return u
 }
 
-// adviceForIssuer says what to do if no known CA has signed a chain. Why one that
-// seems to have did not stands in the error's text only.
+// adviceForIssuer says what to do if no trusted CA has signed a chain. Only the text of the error says why a candidate
+// does not count.
 func adviceForIssuer(text string) string {
 	switch {
 	case strings.Contains(text, "insecure algorithm"):
-		return "have it signed with SHA-256 or better"
+		return "have the certificate signed with SHA-256 or better"
 	case strings.Contains(text, "parent certificate cannot sign"):
-		return "issue the intermediate one as a CA (CA:TRUE, keyCertSign)"
+		return "issue the intermediate certificate as a CA (CA:TRUE, keyCertSign)"
 	case strings.Contains(text, "verification"):
-		return "that CA has only the name of its issuer; have it issued by the CA itself"
+		return "the CA has the name of the issuer but another key; have the certificate issued by the trusted CA"
 	}
-	return "have it issued by a CA of clients (tls.client-ca), and put intermediate ones behind it into the file"
+	return "have it issued by a CA in tls.client-ca, and append intermediate certificates to the file"
 }
 
+// adviceFor says what to do about an invalid certificate.
 func adviceFor(reason x509.InvalidReason, known bool) string {
-	const anew = "have it issued anew"
+	const reissue = "have a new certificate issued"
 	if !known {
-		return anew
+		return reissue
 	}
 	switch reason {
 	case x509.Expired:
-		return "present one that is valid now, under CAs that are, and see that the clocks are right"
+		return "present a certificate that is valid now, from CAs that are valid now, and check the clocks"
 	case x509.NotAuthorizedToSign:
-		return "issue the intermediate one as a CA (CA:TRUE, keyCertSign)"
+		return "issue the intermediate certificate as a CA (CA:TRUE, keyCertSign)"
 	case x509.TooManyIntermediates:
-		return "have it issued nearer to the CA whose path length this exceeds"
+		return "use fewer intermediate CAs; a CA in the chain limits their number"
 	case x509.IncompatibleUsage, x509.CANotAuthorizedForExtKeyUsage, x509.NoValidChains:
-		return "issue it with the extended key usage clientAuth, under CAs without extended key usages or with this one"
+		return "issue the certificate with the extended key usage clientAuth, by CAs that have no extended key usages or this one"
 	case x509.CANotAuthorizedForThisName, x509.UnconstrainedName, x509.NameConstraintsWithoutSANs, x509.TooManyConstraints:
-		return "have it issued for a name that the constraints of every CA above it permit"
+		return "have the certificate issued for a name that the constraints of all its CAs permit"
 	case x509.NameMismatch:
-		return "put the certificate of its own issuer behind it into the file"
+		return "append the certificate of its own issuer to the file"
 	}
-	return anew
+	return reissue
 }

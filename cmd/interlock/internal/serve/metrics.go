@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"net/http"
@@ -12,7 +12,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
-// metrics counts what the engine, the connections and the certificates have come to.
+// metrics serves the metrics of the engine, the connections and the trust, in the format of Prometheus.
 func metrics(engine *actors.Engine, connections *httpapi.Connections, trust *certs.Trust) http.Handler {
 	r := prometheus.NewRegistry()
 	gauge := func(name, help string, value func() float64) {
@@ -27,7 +27,7 @@ func metrics(engine *actors.Engine, connections *httpapi.Connections, trust *cer
 	gauge("interlock_revision", "Revision of the policy.", func() float64 { return float64(engine.Revision()) })
 	gauge("interlock_principals_active", "Principals in memory.", func() float64 { return float64(engine.Active()) })
 
-	gauge("interlock_connections_open", "Connections that are open.", func() float64 { return float64(connections.Counts().Open) })
+	gauge("interlock_connections_open", "Open connections.", func() float64 { return float64(connections.Counts().Open) })
 	const closed = "Closed connections, by reason: over a limit, maximum age, certificate ended."
 	for why, count := range map[string]func() uint64{
 		"refused": func() uint64 { return connections.Counts().Refused },
@@ -50,9 +50,9 @@ func metrics(engine *actors.Engine, connections *httpapi.Connections, trust *cer
 		}
 		return 0
 	})
-	gauge("interlock_crls_stale", "CAs whose next CRL is overdue.", func() float64 { return float64(len(trust.State().StaleCRLs())) })
-	gauge("interlock_crl_entries", "Certificates that CRLs revoke.", func() float64 { return float64(trust.State().CRLs().Len()) })
-	gauge("interlock_server_certificate_expires_seconds", "End of the server's own certificate, in seconds of Unix time.", func() float64 {
+	gauge("interlock_crls_stale", "CAs whose CRL is stale.", func() float64 { return float64(len(trust.State().StaleCRLs())) })
+	gauge("interlock_crl_entries", "Certificates that the CRLs revoke.", func() float64 { return float64(trust.State().CRLs().Len()) })
+	gauge("interlock_server_certificate_expires_seconds", "Unix time in seconds at which the server's certificate expires.", func() float64 {
 		return float64(trust.State().Certificate().NotAfter.Unix())
 	})
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})

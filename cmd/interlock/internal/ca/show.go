@@ -1,4 +1,4 @@
-package main
+package ca
 
 import (
 	"context"
@@ -25,11 +25,12 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
-// show is the command that says who a certificate speaks for.
+// show is the command that shows the identity in a certificate.
 type show struct {
 	ca     string
 	config string
@@ -37,13 +38,13 @@ type show struct {
 	at     string
 }
 
-func caShowCommand() *cobra.Command {
+func showCommand() *cobra.Command {
 	s := &show{}
 	cmd := &cobra.Command{
-		Use: "show FILE", Short: "Say whom a server would see in a certificate, and why or why not", Args: cobra.ExactArgs(1),
-		Long: `Say what stands in a certificate, whether the CAs of clients have issued it, and
-which identity a server sees in it, or why none and what to do. FILE begins with the client's certificate;
-intermediate ones may follow. Exit status 1 means that it has no identity.`,
+		Use: "show FILE", Short: "Show a certificate and the identity that a server sees in it", Args: cobra.ExactArgs(1),
+		Long: `Show a client's certificate and the identity that a server sees in it. If there is no
+identity, say why and what to do. FILE begins with the client's certificate; intermediate
+certificates may follow. Exit status 1 means that the certificate has no identity.`,
 		Example: "  interlock ca show .interlock/alice.crt\n  interlock ca show client.crt --config interlock.yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.run(cmd.Context(), cmd.OutOrStdout(), args[0])
@@ -51,9 +52,9 @@ intermediate ones may follow. Exit status 1 means that it has no identity.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.ca, "ca", filepath.Join(cli.DevFolder, devca.CertFile), "`file` with the CAs of clients")
-	f.StringVar(&s.config, "config", "", "configuration `file` of a server, for its CAs, rules and CRLs")
+	f.StringVar(&s.config, "config", "", "configuration `file` of a server, with its CAs, rules and CRLs")
 	f.StringSliceVar(&s.rules, "identity", nil, "`rules` after the SPIFFE ID, such as dns,email")
-	f.StringVar(&s.at, "at", "", "`time` to verify at, as 2027-01-31T12:00:00Z (default now)")
+	f.StringVar(&s.at, "at", "", "`time` of the verification, such as 2027-01-31T12:00:00Z (default now)")
 	cmd.MarkFlagsMutuallyExclusive("config", "ca")
 	cmd.MarkFlagsMutuallyExclusive("config", "identity")
 	return cmd
@@ -64,10 +65,10 @@ func (s *show) run(ctx context.Context, out io.Writer, path string) error {
 	if s.at != "" {
 		var err error
 		if at, err = time.Parse(time.RFC3339, s.at); err != nil {
-			return fmt.Errorf("--at %q is no time of the form 2027-01-31T12:00:00Z", s.at)
+			return fmt.Errorf("--at %q is not a time of the form 2027-01-31T12:00:00Z", s.at)
 		}
 	}
-	server, err := s.server(ctx, at)
+	v, err := s.viewer(ctx, at)
 	if err != nil {
 		return err
 	}
@@ -82,20 +83,20 @@ func (s *show) run(ctx context.Context, out io.Writer, path string) error {
 	if err := describeCertificate(out, chain[0], at); err != nil {
 		return err
 	}
-	return server.conclude(out, chain, at)
+	return v.conclude(out, chain, at)
 }
 
-// viewer is a server, as far as it looks at certificates.
+// viewer identifies a client at a moment as a server does.
 type viewer struct {
-	identifier  *certs.Identifier
-	authorities *certs.TrustAnchors
-	lists       *certs.CRLs // as they are then
-	outdated    []string    // CAs all of whose certificates are refused for it
+	identifier *certs.Identifier
+	anchors    *certs.TrustAnchors
+	crls       *certs.CRLs
+	stale      []string // CAs whose certificates are refused because their CRL is stale
 }
 
-// CAs are those of clients.
-func (s *show) authorities(ctx context.Context, c *tlsConfig) (*certs.TrustAnchors, error) {
-	source, end, err := c.WorkloadAPI.join(ctx, certs.Files{TrustAnchors: c.bindings()}, slog.New(slog.DiscardHandler))
+// trustAnchors loads the CAs of clients.
+func (s *show) trustAnchors(ctx context.Context, c *config.TLS) (*certs.TrustAnchors, error) {
+	source, closeSource, err := c.WorkloadAPI.Join(ctx, certs.Files{TrustAnchors: c.TrustAnchors()}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
@@ -104,16 +105,16 @@ func (s *show) authorities(ctx context.Context, c *tlsConfig) (*certs.TrustAncho
 		err = cli.Hint(err, "name the file of the clients' CAs with --ca, or a server's configuration with --config")
 	}
 	if err == nil && m.TrustAnchors == nil {
-		err = fmt.Errorf("%w: the configuration names none", certs.ErrNoTrustAnchors)
+		err = fmt.Errorf("%w: none is configured", certs.ErrNoTrustAnchors)
 	}
-	return m.TrustAnchors, errors.Join(err, end())
+	return m.TrustAnchors, errors.Join(err, closeSource())
 }
 
-// server is who would identify the certificate, at that moment.
-func (s *show) server(ctx context.Context, at time.Time) (*viewer, error) {
-	c := defaultConfig()
+// viewer loads the rules, CAs and CRLs of a server.
+func (s *show) viewer(ctx context.Context, at time.Time) (*viewer, error) {
+	c := config.Default()
 	if s.config != "" {
-		if err := c.load(s.config); err != nil {
+		if err := c.Load(s.config); err != nil {
 			return nil, err
 		}
 	} else {
@@ -122,25 +123,25 @@ func (s *show) server(ctx context.Context, at time.Time) (*viewer, error) {
 			c.Identity = append(c.Identity, certs.Rule(r))
 		}
 	}
-	identifier, err := c.identifier()
+	identifier, err := c.Identifier()
 	if err != nil {
 		return nil, err
 	}
-	authorities, err := s.authorities(ctx, &c.TLS)
+	anchors, err := s.trustAnchors(ctx, &c.TLS)
 	if err != nil {
 		return nil, err
 	}
-	v := &viewer{identifier: identifier.Under(authorities), authorities: authorities}
-	if v.lists, err = certs.LoadCRLs(authorities, nil, c.TLS.CRLs...); err != nil {
+	v := &viewer{identifier: identifier.Under(anchors), anchors: anchors}
+	if v.crls, err = certs.LoadCRLs(anchors, nil, c.TLS.CRLs...); err != nil {
 		return nil, err
 	}
-	if c.TLS.StaleCRLs != acceptStale {
-		v.lists, v.outdated = v.lists.At(at)
+	if !c.TLS.AcceptsStaleCRLs() {
+		v.crls, v.stale = v.crls.At(at)
 	}
 	return v, nil
 }
 
-// describeCertificate prints what stands in a certificate. Text from it is quoted.
+// describeCertificate prints the fields of a certificate. It quotes text from the certificate.
 func describeCertificate(out io.Writer, c *x509.Certificate, at time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(name string, format string, args ...any) {
@@ -182,7 +183,7 @@ func keyKind(c *x509.Certificate) string {
 	return "unknown"
 }
 
-// usages names what the certificate may be used for.
+// usages names the key usages and extended key usages of the certificate.
 func usages(c *x509.Certificate) []string {
 	var all []string
 	if c.IsCA {
@@ -217,7 +218,7 @@ func usages(c *x509.Certificate) []string {
 	return all
 }
 
-// sans are the subject alternative names.
+// sans returns the subject alternative names.
 func sans(c *x509.Certificate) []string {
 	var all []string
 	for _, u := range c.URIs {
@@ -235,13 +236,13 @@ func sans(c *x509.Certificate) []string {
 	return all
 }
 
-// conclude says whom a server sees in the chain, or why nobody.
+// conclude prints the identity in the chain. If there is none, it prints the reason and returns [cli.ErrDenied].
 func (v *viewer) conclude(out io.Writer, chain []*x509.Certificate, at time.Time) error {
 	no := func(format string, args ...any) error {
 		fmt.Fprintf(out, "no identity: "+format+"\n", args...)
 		return cli.ErrDenied
 	}
-	verified, failure := shakeHands(chain, v.authorities, at)
+	verified, failure := verify(chain, v.anchors, at)
 	if failure != nil {
 		return no("the handshake fails: %v", failure)
 	}
@@ -264,32 +265,30 @@ func (v *viewer) conclude(out io.Writer, chain []*x509.Certificate, at time.Time
 	return nil
 }
 
-// maxSerial is how long a serial number may be, in bytes (RFC 5280, section 4.1.2.2).
+// maxSerial is the maximum length of a serial number, in bytes (RFC 5280, section 4.1.2.2).
 const maxSerial = 20
 
-// whyRevoked says what a CRL has against a certificate of the chain, empty if
-// nothing.
+// whyRevoked says which certificate of the chain is revoked and why. It returns "" if none is.
 func (v *viewer) whyRevoked(chain []*x509.Certificate) (string, error) {
 	credentials, err := certs.CredentialsOf(chain)
 	if err != nil {
 		return "", err
 	}
 	for i, c := range credentials {
-		if v.lists.Revoked(hex.EncodeToString(c.IssuerSPKI[:]), c.Serial) {
+		if v.crls.Revoked(hex.EncodeToString(c.IssuerSPKI[:]), c.Serial) {
 			return v.explainRevoked(chain[i], chain[min(i+1, len(chain)-1)].Subject.String()), nil
 		}
 	}
 	return "", nil
 }
 
-// explainRevoked tells a certificate that a list names from one that is refused for its
-// list.
+// explainRevoked distinguishes a certificate that the CRL names from one that is refused because the CRL is stale.
 func (v *viewer) explainRevoked(cert *x509.Certificate, issuer string) string {
 	if n := len(cert.SerialNumber.Bytes()); n > maxSerial {
 		return fmt.Sprintf("the serial number has %d bytes of at most %d, so that no CRL can name it; "+
 			"have another certificate issued", n, maxSerial)
 	}
-	if slices.Contains(v.outdated, issuer) {
+	if slices.Contains(v.stale, issuer) {
 		return fmt.Sprintf("the CRL of %.120q is stale, so that it may miss revocations; "+
 			"have the CA publish the next one, or set tls.stale-crls to accept", issuer)
 	}

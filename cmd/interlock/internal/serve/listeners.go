@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"context"
@@ -13,11 +13,12 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
-// The names of the listeners, which are also their attributes in the log.
+// The names of the listeners. The log uses them as attributes.
 const (
 	callers        = "callers"
 	administrators = "administrators"
@@ -30,7 +31,7 @@ type listener struct {
 	name    string
 	address string
 	tls     *tls.Config      // nil for plain HTTP
-	proxied *httpapi.Proxied // nil unless the callers come through proxies
+	proxied *httpapi.Proxied // nil unless the clients are proxies
 	handler func(*handlers) http.Handler
 
 	socket net.Listener
@@ -45,9 +46,10 @@ type listeners struct {
 	all         []*listener
 }
 
-// listen opens all sockets, or none. It finds every error of the configuration before a new store gets its first policy.
-func listen(ctx context.Context, c *config, log *slog.Logger) (*listeners, error) {
-	proxied, err := c.Proxied.options()
+// listen opens all sockets, or none. It runs before the store opens, so that an error in the configuration leaves no store
+// behind.
+func listen(ctx context.Context, c *config.Config, log *slog.Logger) (*listeners, error) {
+	proxied, err := c.Proxied.Options()
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +58,7 @@ func listen(ctx context.Context, c *config, log *slog.Logger) (*listeners, error
 		return nil, err
 	}
 	l := &listeners{trust: trust, closeSource: closeSource, connections: httpapi.NewConnections(trust.State().Identifier())}
-	mutual := trust.ServerConfig // each server modifies its own
+	mutual := trust.ServerConfig // a config for each server, because servers modify theirs
 	l.all = []*listener{
 		{name: callers, address: c.Listen, tls: mutual(), handler: (*handlers).forCallers},
 		{name: administrators, address: c.AdminListen, tls: mutual(), handler: (*handlers).forAdministrators},
@@ -142,7 +144,7 @@ func (l *listener) serve() error {
 	return fmt.Errorf("the listener for %s: %w", l.name, err)
 }
 
-// start serves on all listeners. The channel receives the errors of those that fail.
+// start serves on all listeners. The channel receives the errors of failed listeners.
 func (l *listeners) start() <-chan error {
 	failed := make(chan error, len(l.all))
 	for _, one := range l.all {
@@ -155,7 +157,7 @@ func (l *listeners) start() <-chan error {
 	return failed
 }
 
-// stop waits for requests to end, for limit at most, and then closes the connections that are left.
+// stop waits for requests to end, for limit at most, and then closes the remaining connections.
 func (l *listeners) stop(limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -172,8 +174,8 @@ func (l *listeners) stop(limit time.Duration) {
 	all.Wait()
 	for _, one := range l.all {
 		if one.socket != nil {
-			_ = one.socket.Close() // an error if the server has closed it
+			_ = one.socket.Close() // fails if the server has closed it
 		}
 	}
-	_ = l.closeSource() // it only reads
+	_ = l.closeSource() // only reads, so an error loses nothing
 }

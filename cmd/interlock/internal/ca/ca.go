@@ -1,4 +1,5 @@
-package main
+// Package ca is the command interlock ca: a development CA, its certificates, and what a server makes of a certificate.
+package ca
 
 import (
 	"errors"
@@ -16,21 +17,23 @@ import (
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
-func caCommand() *cobra.Command {
+// Command returns the group of commands about a development CA.
+func Command() *cobra.Command {
 	issue := cli.Group(&cobra.Command{Use: "issue", Short: "Issue a certificate"}, issueServerCommand(), issueClientCommand())
 	return cli.Group(&cobra.Command{
-		Use: "ca", Short: "Make a development CA and its certificates",
-		Long: `Make a CA for development and tests, and certificates of it: ECDSA P-256, short
-lives, keys readable by their owner alone, nothing overwritten without --force.`,
-	}, caInitCommand(), issue, caRenewCommand(), caRevokeCommand(), caShowCommand())
+		Use: "ca", Short: "Make a development CA and issue certificates",
+		Long: `Make a CA for development and tests, and issue certificates. Keys are ECDSA P-256,
+and only their owner can read them. Certificates are short-lived. No file is
+overwritten without --force.`,
+	}, initCommand(), issue, renewCommand(), revokeCommand(), showCommand())
 }
 
 func dirFlag(cmd *cobra.Command, dir *string, force *bool) {
-	cmd.Flags().StringVar(dir, "dir", cli.DevFolder, "`folder` of the CA and of what it issues")
-	cmd.Flags().BoolVar(force, "force", false, "overwrite what is there")
+	cmd.Flags().StringVar(dir, "dir", cli.DevFolder, "`folder` of the CA and of the certificates that it issues")
+	cmd.Flags().BoolVar(force, "force", false, "overwrite existing files")
 }
 
-func caInitCommand() *cobra.Command {
+func initCommand() *cobra.Command {
 	var (
 		dir, under string
 		force      bool
@@ -42,11 +45,11 @@ func caInitCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Force = force
 			if under != "" {
-				above, err := loadAuthority(under)
+				issuer, err := loadCA(under)
 				if err != nil {
 					return err
 				}
-				o.Issuer = above
+				o.Issuer = issuer
 			}
 			a, err := devca.Init(dir, o)
 			if err != nil {
@@ -56,9 +59,9 @@ func caInitCommand() *cobra.Command {
 		},
 	}
 	dirFlag(cmd, &dir, &force)
-	cmd.Flags().StringVar(&under, "under", "", "`folder` of the CA that certifies it: it is an intermediate one then")
+	cmd.Flags().StringVar(&under, "under", "", "`folder` of the CA that issues an intermediate CA")
 	cmd.Flags().StringVar(&o.Name, "name", "", "`name` of the CA (default interlock development CA)")
-	cmd.Flags().DurationVar(&o.Lifetime, "lifetime", devca.DefaultLifetime, "how long it is valid")
+	cmd.Flags().DurationVar(&o.Lifetime, "lifetime", devca.DefaultLifetime, "`duration` of validity")
 	return cmd
 }
 
@@ -85,7 +88,7 @@ func issueServerCommand() *cobra.Command {
 	}
 	dirFlag(cmd, &dir, &force)
 	cmd.Flags().StringSliceVar(&names, "host", nil, "`host` names and addresses (default localhost, 127.0.0.1, ::1)")
-	cmd.Flags().DurationVar(&leaf.Lifetime, "lifetime", devca.DefaultLeafLifetime, "how long it is valid")
+	cmd.Flags().DurationVar(&leaf.Lifetime, "lifetime", devca.DefaultLeafLifetime, "`duration` of validity")
 	return cmd
 }
 
@@ -100,19 +103,20 @@ func issueClientCommand() *cobra.Command {
 		Example: "  interlock ca issue client carol --spiffe-id spiffe://interlock.test/carol",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if leaf.SPIFFEID == "" && len(leaf.DNSNames) == 0 {
-				leaf.SPIFFEID = devTrustDomain + args[0]
+				leaf.SPIFFEID = cli.DevTrustDomain + args[0]
 			}
 			return issueLeaf(cmd, dir, args[0], force, func(a *devca.CA) (devca.KeyPair, error) { return a.IssueClient(leaf) })
 		},
 	}
 	dirFlag(cmd, &dir, &force)
-	cmd.Flags().StringVar(&leaf.SPIFFEID, "spiffe-id", "", "SPIFFE `ID` (default "+devTrustDomain+"NAME)")
-	cmd.Flags().StringSliceVar(&leaf.DNSNames, "dns", nil, "DNS `name`, for clients without a SPIFFE ID")
-	cmd.Flags().DurationVar(&leaf.Lifetime, "lifetime", devca.DefaultLeafLifetime, "how long it is valid")
+	cmd.Flags().StringVar(&leaf.SPIFFEID, "spiffe-id", "", "SPIFFE `ID` (default "+cli.DevTrustDomain+"NAME)")
+	cmd.Flags().StringSliceVar(&leaf.DNSNames, "dns", nil, "DNS `name` of a client without a SPIFFE ID")
+	cmd.Flags().DurationVar(&leaf.Lifetime, "lifetime", devca.DefaultLeafLifetime, "`duration` of validity")
 	return cmd
 }
 
-func loadAuthority(dir string) (*devca.CA, error) {
+// loadCA loads the CA in the folder.
+func loadCA(dir string) (*devca.CA, error) {
 	authority, err := devca.Load(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, cli.Hint(err, "interlock ca init --dir %s makes a CA", dir)
@@ -120,13 +124,14 @@ func loadAuthority(dir string) (*devca.CA, error) {
 	return authority, err
 }
 
+// issueLeaf issues a certificate by the CA in the folder, and writes it there under that name.
 func issueLeaf(cmd *cobra.Command, dir, name string, force bool, issue func(*devca.CA) (devca.KeyPair, error)) error {
-	authority, err := loadAuthority(dir)
+	authority, err := loadCA(dir)
 	if err != nil {
 		return err
 	}
 	if filepath.Base(name) != name || !filepath.IsLocal(name) {
-		return fmt.Errorf("%q cannot name a file in the folder; give a plain name such as alice", name)
+		return fmt.Errorf("%q cannot name a file in the folder; use a plain name such as alice", name)
 	}
 	pair, err := issue(authority)
 	if err != nil {
@@ -146,23 +151,23 @@ func writeLeaf(cmd *cobra.Command, pair devca.KeyPair, dir, name string, force b
 	return wrote(cmd, filepath.Join(dir, name+".crt"), parsed[0].NotAfter)
 }
 
-func caRenewCommand() *cobra.Command {
+func renewCommand() *cobra.Command {
 	var (
 		dir      string
 		lifetime time.Duration
 	)
 	cmd := &cobra.Command{
-		Use: "renew FILE …", Short: "Issue certificates anew, with another key and the same names", Args: cobra.MinimumNArgs(1),
-		Long: `Issue certificates anew, with another key and the same names: NAME.crt and the NAME.key
-beside it are replaced. What stood there before is good until its own end; interlock ca
-revoke ends it at once.`,
+		Use: "renew FILE …", Short: "Replace certificates by new ones with the same names", Args: cobra.MinimumNArgs(1),
+		Long: `Issue new certificates with the same names and with new keys. NAME.crt and NAME.key are
+replaced. The old certificate stays valid until it expires; interlock ca revoke ends it at
+once.`,
 		Example: "  interlock ca renew .interlock/alice.crt",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			authority, err := loadAuthority(dir)
+			authority, err := loadCA(dir)
 			if err != nil {
 				return err
 			}
-			leaves, err := readLeaves(args)
+			leaves, err := cli.ReadLeaves(args)
 			if err != nil {
 				return err
 			}
@@ -180,13 +185,14 @@ revoke ends it at once.`,
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", cli.DevFolder, "`folder` of the CA")
-	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "how long it is valid (default as before)")
+	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "`duration` of validity (default that of the old certificate)")
 	return cmd
 }
 
+// hintForce adds a hint to the error of a file that exists.
 func hintForce(err error) error {
 	if errors.Is(err, fs.ErrExist) {
-		return cli.Hint(err, "--force overwrites it")
+		return cli.Hint(err, "--force overwrites the file")
 	}
 	return err
 }

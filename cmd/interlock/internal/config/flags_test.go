@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"log/slog"
@@ -13,20 +13,20 @@ import (
 // TestFlagsOverrideTheFile sets every flag on the command line and a different value in the file.
 func TestFlagsOverrideTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "interlock.yaml")
-	require.NoError(t, os.WriteFile(path, []byte(exampleConfig), 0o600))
-	parse := func(args ...string) config {
-		c := defaultConfig()
+	require.NoError(t, os.WriteFile(path, []byte(Example), 0o600))
+	parse := func(args ...string) Config {
+		c := Default()
 		f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-		c.flags(f)
+		c.Bind(f)
 		require.NoError(t, f.Parse(args))
-		require.NoError(t, c.loadUnder(f, path))
+		require.NoError(t, c.LoadUnder(f, path))
 		return c
 	}
 	require.Equal(t, "/var/lib/interlock", *parse().Data, "without flags the file counts")
 
 	all := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-	base := defaultConfig()
-	base.flags(all)
+	base := Default()
+	base.Bind(all)
 	all.VisitAll(func(flag *pflag.Flag) {
 		value := "given"
 		if flag.Name == "log-level" {
@@ -34,7 +34,7 @@ func TestFlagsOverrideTheFile(t *testing.T) {
 		}
 		c := parse("--"+flag.Name, value)
 		after := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-		c.flags(after)
+		c.Bind(after)
 		require.Equal(t, value, after.Lookup(flag.Name).Value.String(), flag.Name)
 	})
 	require.Empty(t, *parse("--data", "").Data, "an empty folder is a value")

@@ -1,0 +1,49 @@
+package config
+
+// Example is a configuration file with every key, each with its default or an example value.
+const Example = `# interlock.yaml
+listen: 127.0.0.1:8443            # callers: decisions (AuthZEN)
+admin-listen: 127.0.0.1:8444      # administrators: the policy
+operator-listen: 127.0.0.1:8445   # operators: /healthz, /readyz; plain, keep it on loopback
+base-url: https://pdp.example:8443  # as callers reach it; default: made of listen
+data: /var/lib/interlock          # the policy and its log; default ./interlock-data, "" for in memory
+keep:                             # limits of the log of changes
+  age: 0s                         # maximum age; 0s for no limit
+  count: 1000000                  # maximum number; 0 for no limit
+policy: /etc/interlock/policy.yaml  # roles and grants of a new store; ignored if the store has a policy
+# bootstrap-admin: spiffe://example.org/admin  # the first administrator, instead of policy
+tls:
+  certificate: /etc/interlock/server.crt
+  key: /etc/interlock/server.key
+  min-version: "1.3"        # or "1.2", for callers that do not support 1.3
+  client-ca: /etc/interlock/ca.crt  # CAs of callers and administrators, for all names
+  client-cas:       # CAs for these names only; client-ca is optional then
+    - file: /etc/interlock/partner-ca.crt
+      trust-domains: [partner.example]  # of SPIFFE IDs
+      names: [partner.example]          # DNS names and mail domains, with their subdomains
+  crls: [/etc/interlock/ca.crl]  # CRLs of these CAs; reloaded when they change and on SIGHUP
+  stale-crls: refuse    # or accept: what to do with certificates of a CA whose CRL is stale
+  # workload-api:           # a SPIFFE Workload API, instead of certificate, key and client-ca
+  #   address: unix:///run/spire/agent.sock
+  #   spiffe-id: ""         # the SVID to use; default: the first
+  #   trust-domains: []     # trust domains of clients; default: all that it has CAs of
+identity: [dns, email]   # rules after the SPIFFE ID, in this order: dns, email, uri, sha256, spki, cn
+fingerprints:            # principals of single certificates by SHA-256; they precede all rules
+  # 5f0c…9a: spiffe://example.org/legacy
+connections:             # limits of each listener
+  max: 16384             # the server closes further connections at once
+  per-principal: 1024    # requests on further connections get status 429
+  unauthenticated-timeout: 10s # closes a connection without a client certificate
+  max-age: 1h            # plus or minus 10 percent; then the next response closes the connection
+# proxied:               # callers behind proxies that terminate TLS
+#   listen: 127.0.0.1:8447
+#   format: nginx        # rfc9440, envoy, nginx, haproxy, caddy, traefik
+#   header: ""           # default: the header of the format
+#   proxies: [spiffe://example.org/ingress]  # the trusted proxies
+max-queued: 4096         # queued requests of one principal
+idle-after: 5m           # when an idle principal leaves memory
+drain: 10s               # how long running operations may take at shutdown
+log:
+  level: info            # debug, info, warn, error
+  format: text           # text, json
+`

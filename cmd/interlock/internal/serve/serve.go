@@ -1,0 +1,138 @@
+// Package serve is the command interlock serve: listeners, engine, store and trust of one server.
+package serve
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/store"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+// Command returns the command that runs the server.
+func Command() *cobra.Command {
+	var (
+		c    = config.Default()
+		file string
+		dev  bool
+	)
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server",
+		Long: `Run the server: the decision API (OpenID AuthZEN 1.0) for callers, the admin API for
+administrators, both behind mutual TLS, and health and metrics for operators.
+
+With --dev it makes a CA, certificates and a sample policy in ./.interlock, and also
+serves a small orders API. Without --dev it needs a configuration file. Flags override
+the file. This is a complete example:
+
+` + config.Example + `
+The server keeps every acknowledged change in the folder that data names. With --data ""
+it keeps everything in memory and loses it when it ends.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := prepare(cmd, &c, file, dev); err != nil {
+				return err
+			}
+			return Run(cmd.Context(), &c, dev, c.Log.Logger(cmd.ErrOrStderr()))
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "configuration `file` (YAML)")
+	cmd.Flags().BoolVar(&dev, "dev", false, "make missing files in ./.interlock and serve the sample policy")
+	c.Bind(cmd.Flags())
+	return cmd
+}
+
+// prepare completes the configuration: the file, the flags over it, and the defaults of --dev.
+func prepare(cmd *cobra.Command, c *config.Config, file string, dev bool) error {
+	if file != "" {
+		if err := c.LoadUnder(cmd.Flags(), file); err != nil {
+			return err
+		}
+	}
+	c.SetData(dev)
+	if dev {
+		if err := setUpDev(cli.DevFolder, c, cmd.ErrOrStderr()); err != nil {
+			return err
+		}
+	}
+	return c.Check()
+}
+
+// Run runs the server until ctx is done, then drains it. With dev, it also serves the orders API and writes the target file of
+// interlock-lab race. The configuration must be checked, and its Data must be set.
+func Run(ctx context.Context, c *config.Config, dev bool, log *slog.Logger) error {
+	l, err := listen(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	s, err := store.Open(c, log)
+	if err != nil {
+		l.stop(0)
+		return err
+	}
+	return errors.Join(serveStore(ctx, c, l, s, dev, log), s.Close())
+}
+
+// serveStore runs the server on an open store.
+func serveStore(ctx context.Context, c *config.Config, l *listeners, s *store.Store, dev bool, log *slog.Logger) error {
+	engine, err := newEngine(ctx, c, s, l.connections, log)
+	if err != nil {
+		l.stop(0)
+		return err
+	}
+	if err := prepareListeners(ctx, c, l, engine, s, dev, log); err != nil {
+		l.stop(0)
+		return errors.Join(err, engine.Close(context.WithoutCancel(ctx)))
+	}
+	log.Info("serving", append(l.attributes(), slog.Uint64("revision", engine.Revision()), slog.String("store", s.Name))...)
+	failed := l.start()
+	go l.trust.Watch(ctx)
+	go reloadOnHangup(ctx, l.trust, log)
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		log.Info("shutting down", slog.Duration("drain", c.Drain), slog.String("hint", "a second signal ends the server at once"))
+	}
+	return errors.Join(err, drain(ctx, c, engine, l, log))
+}
+
+// prepareListeners connects the listeners to the engine.
+func prepareListeners(ctx context.Context, c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, dev bool, log *slog.Logger) error {
+	if err := httpapi.UseTrust(ctx, l.trust, l.connections, engine, log); err != nil {
+		return err
+	}
+	h, err := newHandlers(c, l, engine, s, dev, log)
+	if err != nil {
+		return err
+	}
+	l.handle(h, c.Connections.Limits(), log)
+	if dev {
+		return writeTarget(cli.DevFolder, l)
+	}
+	return nil
+}
+
+// drain waits for running operations, for Drain at most, and then cancels the rest. It logs the number of canceled operations
+// and does not return an error for them.
+func drain(ctx context.Context, c *config.Config, engine *actors.Engine, l *listeners, log *slog.Logger) error {
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
+	defer cancel()
+	var closing sync.WaitGroup
+	closing.Go(func() { l.stop(c.Drain + time.Second) })
+	err := engine.Close(limited)
+	closing.Wait()
+	if left, ok := errors.AsType[*actors.NotQuiescedError](err); ok {
+		log.Warn("operations were canceled at shutdown", slog.Int("count", left.Receipt.RunningCount))
+		return nil
+	}
+	return err
+}
