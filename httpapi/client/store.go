@@ -12,7 +12,7 @@ import (
 
 // Verification is what a server found when it read its whole store.
 type Verification struct {
-	// Identity is the store ID.
+	// StoreID identifies the store.
 	StoreID string `json:"storeId"`
 	// Revision is the last one, and Hash the hash of its entry.
 	Revision uint64 `json:"revision"`
