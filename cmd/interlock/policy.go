@@ -274,7 +274,7 @@ func checkWhole(path string, file *os.File) error {
 		return err
 	}
 	if err := tally.Check(path); err != nil {
-		return cli.Hint(err, "nothing was sent; export the policy anew, or write the end if the file is right")
+		return cli.Hint(err, "nothing was sent; export the policy again, or add the end line if the file is complete")
 	}
 	_, err := file.Seek(0, io.SeekStart)
 	return err

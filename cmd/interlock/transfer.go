@@ -26,7 +26,7 @@ type transfer struct {
 const noTimeout = 1<<63 - 1
 
 // errStalled ends a transfer that nothing moves in.
-var errStalled = errors.New("nothing moves any more")
+var errStalled = errors.New("transfer stalled")
 
 // newTransfer starts a transfer that may stand still for so long. It has to be ended.
 func newTransfer(ctx context.Context, p *progress, idle time.Duration) *transfer {

@@ -178,7 +178,7 @@ func TestATransferEndsWhenNothingMoves(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(f.dir, "other.ndjson"), []byte(`{"end":{"roles":0,"grants":0}}`), 0o600))
 		cmd, stderr := f.command(append(args, "--timeout", "300ms")...)
 		requireExit(t, cmd.Run(), cli.Error)
-		require.Equal(t, "error: nothing moves any more: nothing was sent or received for 300ms\nhint:  --timeout says how long to wait\n", stderr.String())
+		require.Equal(t, "error: transfer stalled: nothing was sent or received for 300ms\nhint:  --timeout says how long to wait\n", stderr.String())
 		f.requireFiles("other.ndjson")
 	}
 }
