@@ -28,7 +28,12 @@ func TestG2_HastyRevocationIsFoundWrong(t *testing.T) {
 	server, err := start(Guarded, hasty{g}, t.TempDir(), "127.0.0.1:0")
 	require.NoError(t, err)
 	defer server.Close()
-	report, err := race.Run(t.Context(), server.Target(), race.Options{Duration: time.Second})
-	require.NoError(t, err)
-	require.Positive(t, report.ByKind[race.StaleUse], "%+v", report.ByKind)
+	// On a busy machine one run may be too short.
+	for end := time.Now().Add(time.Minute); ; {
+		report, err := race.Run(t.Context(), server.Target(), race.Options{Duration: time.Second})
+		if err == nil && report.ByKind[race.StaleUse] > 0 {
+			return
+		}
+		require.True(t, time.Now().Before(end), "nothing was found: %v, %v", report, err)
+	}
 }
