@@ -79,12 +79,14 @@ func (e *Engine) breach(err error) {
 // principals before its table is published, and its table is published before its caller is
 // answered.
 func (e *Engine) carryOut(o *oplog.Outcome) {
-	reply := e.callers.take(o.ID)
-	if reply == nil {
-		reply = make(chan answer, 1) // another engine's, or its caller has left
+	reply := e.callers.take(o.ID) // nil if it is another engine's, or its caller has left
+	answered := func(a answer) {
+		if reply != nil {
+			reply <- a
+		}
 	}
 	if !o.Applied() {
-		reply <- answer{err: o.Err, revision: o.Revision}
+		answered(answer{err: o.Err, revision: o.Revision})
 		return
 	}
 	before := e.shared.published.Load()
@@ -112,7 +114,9 @@ func (e *Engine) carryOut(o *oplog.Outcome) {
 		for who := range o.Records {
 			if p := e.directory.get(who, e.directory.hash(who)); p != nil {
 				send(p)
-				t.note(p)
+				if reply != nil { // its caller handles the messages, and then drops near
+					t.note(p)
+				}
 			}
 		}
 	}
@@ -124,7 +128,7 @@ func (e *Engine) carryOut(o *oplog.Outcome) {
 	e.shared.published.Store(table)
 	e.delivery.reached()
 	t.applied()
-	reply <- answer{revision: o.Revision, tracker: t}
+	answered(answer{revision: o.Revision, tracker: t})
 }
 
 // graceOf returns the grace of an update, 0 if it leaves it to the operations.

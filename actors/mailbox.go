@@ -31,7 +31,7 @@ import (
 //
 // # Invariants
 //
-//  1. Whoever sets running owns the turn. Only the owner uses backlog and the state of the
+//  1. The goroutine that sets running owns the turn. Only the owner uses backlog and the state of the
 //     principal, and only the owner clears running, in [mailbox.end].
 //  2. A queued request always has a goroutine to run it: the owner of the turn, or an errand
 //     that the flag scheduled stands for. A poster pushes before it looks at the state, and
