@@ -30,7 +30,7 @@ const killWriters = 6
 // a whole or not at all. INTERLOCK_SOAK=1 makes it long.
 func TestG5_KillMinus9(t *testing.T) {
 	t.Parallel()
-	kills := 30
+	kills := 12
 	if os.Getenv("INTERLOCK_SOAK") != "" {
 		kills = 1000
 	}
