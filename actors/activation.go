@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,9 +13,6 @@ import (
 
 // delivery is how far the log has delivered. Activations wait on it.
 type delivery struct {
-	// begun is the last revision whose delivery has begun. Every mailbox that is registered
-	// then gets its message. An activation that registers later reads it here.
-	begun   atomic.Uint64
 	waiting atomic.Int32
 	mu      sync.Mutex
 	signal  chan struct{}
@@ -112,13 +110,19 @@ func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*prin
 		return nil, ErrFault
 	}
 	p.openUp(e.delivered)
-	return p, nil
+	return p, ctx.Err()
 }
 
 // readRecord reads a principal's record from the log. It logs an error, unless the log has
 // failed as a whole, which was logged then.
-func (e *Engine) readRecord(who policy.Principal) (*policy.Record, error) {
-	record, err := e.journal.Record(who)
+func (e *Engine) readRecord(who policy.Principal) (record *policy.Record, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+			e.log.Error("the log panicked, principal denied", slog.String("principal", who.String()), slog.Any("panic", v))
+		}
+	}()
+	record, err = e.journal.Record(who)
 	if err != nil && e.Failure() == nil {
 		e.log.Error("reading the record failed, principal denied", slog.String("principal", who.String()), slog.Any("error", err))
 	}
@@ -135,46 +139,43 @@ func withoutGrants(t *policy.Table, who policy.Principal, r *policy.Record) bool
 }
 
 // openUp completes an activation whose turn the caller owns. The mailbox is registered, so it
-// gets the messages of all deliveries that begin from now on. What it reads has to include
-// all deliveries that began before. If reached returns false for a revision, the activation
-// continues on a goroutine of its own, because its caller may give up.
+// gets the records of all later deliveries; what it reads includes all earlier ones. If reached
+// returns false for the record's revision, the activation continues on a goroutine of its own,
+// because its caller may give up. It waits for no other revision.
 func (p *principal) openUp(reached func(revision uint64) bool) {
 	e := p.engine
-	if !reached(e.delivery.begun.Load()) {
-		go p.openUp(e.awaitDelivered)
-		return
-	}
+	opened := false
+	defer func() {
+		if !opened { // a panic in the log, or an error
+			p.leave()
+		}
+	}()
 	if e.shared.closing.Load() || e.Failure() != nil {
-		p.leave() // the log may be closed, or never deliver
-		return
+		return // the log may be closed, or never deliver
 	}
 	record, err := e.readRecord(p.who)
 	if err != nil {
-		p.leave()
 		return
 	}
 	// A revision that is applied and not delivered must not take effect here.
 	if record != nil && !reached(record.Revision) {
+		opened = true
 		go p.openUp(e.awaitDelivered)
 		return
 	}
 	if record != nil && !e.delivered(record.Revision) {
-		p.leave() // it will never be delivered
-		return
+		return // it will never be delivered
 	}
 	var at moment
 	e.now(&at)
-	p.record, p.table = record, at.table
-	p.hold(&at)
+	p.record = record
+	p.hold(&at, at.table)
 	if !p.known {
-		p.leave()
 		return
 	}
-	// Until view and open are stored, the authority sends every change to this principal.
-	p.handleControl(&at)
-	p.view.Store(p.held)
-	p.appliedTo.Store(p.table.Revision())
-	p.open.Store(true)
+	p.show()
+	opened = true
+	p.open.Store(true) // from now on sweeps look at it
 	if e.shared.closing.Load() {
 		p.shut = policy.ReasonClosed
 	}

@@ -3,7 +3,6 @@ package actors
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -75,9 +74,7 @@ func (e *Engine) breach(err error) {
 	}
 }
 
-// carryOut makes one outcome take effect. Its messages are in the mailboxes of all concerned
-// principals before its table is published, and its table is published before its caller is
-// answered.
+// carryOut makes one outcome take effect: delivery.go says why in this order.
 func (e *Engine) carryOut(o *oplog.Outcome) {
 	reply := e.callers.take(o.ID) // nil if it is another engine's, or its caller has left
 	answered := func(a answer) {
@@ -90,102 +87,44 @@ func (e *Engine) carryOut(o *oplog.Outcome) {
 		return
 	}
 	before := e.shared.published.Load()
-	table := before.Next(o.Revision, o.Roles, o.Patterns)
-	t := newTracker(o.Revision)
+	r := newRevision(o, before)
+	table := r.table
+	if table == nil {
+		table = before.Next(o.Revision, nil, nil)
+	}
+	t := r.tracker
 	t.still = stillGranted(table, o)
 	t.unchanged = unchanged(before, o)
-	e.delivery.begun.Store(o.Revision)
 	if len(o.Certificates) > 0 {
-		e.revise(func(r *revocations) *revocations { return r.with(o.Certificates) })
+		e.revise(func(set *revocations) *revocations { return set.with(o.Certificates) })
 	}
-	send := func(p *principal) {
-		m := &deliveredChange{acknowledgement: acknowledgement{tracker: t}, grace: graceOf(o),
-			change: change{revision: o.Revision, table: table, record: o.Records[p.who]}}
-		p.posted = o.Revision
+	for who, record := range o.Records {
+		p := e.directory.get(who, e.directory.hash(who))
+		if p == nil {
+			continue
+		}
+		m := &recordChange{acknowledgement: acknowledgement{tracker: t}, revision: r, record: record}
 		p.tellFor(&m.acknowledgement, m)
-	}
-	if reach := reachOf(o); reach.broad {
-		e.directory.each(func(p *principal) {
-			if reach.concerns(p, before) {
-				send(p)
-			}
-		})
-	} else {
-		for who := range o.Records {
-			if p := e.directory.get(who, e.directory.hash(who)); p != nil {
-				send(p)
-				if reply != nil { // its caller handles the messages, and then drops near
-					t.note(p)
-				}
-			}
+		if reply != nil { // its caller handles the messages, and then drops near
+			t.note(p)
 		}
 	}
 	if len(o.Certificates) > 0 {
 		e.closeConnections(t)
 	}
+	sweeps := r.shared()
+	if sweeps {
+		t.expect()
+	}
 	e.receipts.add(t)
 	e.confirmer.follow(t)
 	e.shared.published.Store(table)
 	e.delivery.reached()
+	if sweeps {
+		e.sweeper.add(r)
+	}
 	t.applied()
 	answered(answer{revision: o.Revision, tracker: t})
-}
-
-// graceOf returns the grace of an update, 0 if it leaves it to the operations.
-func graceOf(o *oplog.Outcome) time.Duration {
-	if o.Change == nil || o.Change.Grace == nil {
-		return 0
-	}
-	return *o.Change.Grace
-}
-
-// reach tells which principals an outcome concerns.
-type reach struct {
-	*oplog.Outcome
-	// broad means that the outcome may concern principals that it does not name.
-	broad        bool
-	certificates bool
-	patterns     map[policy.PrincipalPattern]struct{}
-}
-
-func reachOf(o *oplog.Outcome) *reach {
-	r := &reach{Outcome: o, certificates: o.Change == nil} // unknown: it may concern anybody
-	for _, c := range changesOf(o) {
-		if c.Op == policy.OpRevokeCertificate {
-			r.certificates = true
-		}
-		if !c.Grant.Principals.IsZero() {
-			if r.patterns == nil {
-				r.patterns = map[policy.PrincipalPattern]struct{}{}
-			}
-			r.patterns[c.Grant.Principals] = struct{}{}
-		}
-	}
-	r.broad = len(o.Roles) > 0 || o.Patterns != nil || r.certificates
-	return r
-}
-
-// concerns reports whether a principal may hold what the outcome changed. In doubt it does:
-// while the principal opens, or has not handled an earlier message.
-func (r *reach) concerns(p *principal, before *policy.Table) bool {
-	if !p.open.Load() || p.appliedTo.Load() < p.posted || r.certificates {
-		return true
-	}
-	if _, ok := r.Records[p.who]; ok {
-		return true
-	}
-	if view := p.view.Load(); view == nil || view.Holds(before, r.Roles) {
-		return true
-	}
-	if r.Patterns == nil {
-		return false
-	}
-	for pattern := range r.patterns {
-		if pattern.Matches(p.who) {
-			return true
-		}
-	}
-	return false
 }
 
 // changesOf returns the changes of an outcome.

@@ -9,28 +9,49 @@ import (
 // This file runs the turns of a principal around its mailbox. The goroutine that owns a turn
 // begins it, serves one request or none, and finishes it.
 
-// begin starts a turn that the caller owns. It reads the moment first and then handles all
-// control messages, so that the turn decides on a state that is at least as new as the
-// published table that it names.
+// begin starts a turn that the caller owns. It reads the moment, empties the control lane, and
+// repeats both until the lane is empty after the moment was read. Then it compiles what the
+// principal holds if the table has another shape. delivery.go says why.
 func (p *principal) begin(at *moment) {
-	p.engine.now(at)
-	if !p.control.empty() {
-		p.handleControl(at)
+	for {
+		p.engine.now(at)
+		if p.taken != nil || !p.control.empty() {
+			p.handleControl(at)
+			continue
+		}
+		if p.ahead != nil {
+			p.useAhead(at)
+		}
+		if p.held == nil || p.held.Shape() == at.table.Shape() {
+			return
+		}
+		p.compile(at)
 	}
 }
 
-// handleControl handles all control messages. Each is judged by a moment that was read after
-// it was posted, so a certificate's revocation is in the set that its message is judged by.
+// useAhead makes the turn use the table of the record while the published one is older.
+func (p *principal) useAhead(at *moment) {
+	if p.ahead.Revision() > at.table.Revision() {
+		at.table = p.ahead
+	} else {
+		p.ahead = nil
+	}
+}
+
+// handleControl handles all control messages, with a moment that was read after each was
+// posted. If one ends the goroutine, the next turn goes on with those behind it.
 func (p *principal) handleControl(at *moment) {
-	for !p.control.empty() {
-		n := p.control.take()
-		p.engine.now(at)
-		for n != nil {
-			next := n.next
-			n.next = nil
-			p.handle(n.message, at)
-			n = next
+	for {
+		if p.taken == nil {
+			if p.control.empty() {
+				break
+			}
+			p.taken = p.control.take()
+			p.engine.now(at)
 		}
+		n := p.taken
+		p.taken, n.next = n.next, nil
+		p.handle(n.message, at)
 	}
 	p.watchTime()
 }
@@ -62,7 +83,7 @@ func (p *principal) finishErrand(e *errand) (more bool) {
 			return true
 		case ownsControl:
 			var at moment
-			p.begin(&at)
+			p.beginErrand(&at)
 		case ownsQueue:
 			go p.drain()
 			return false
@@ -70,12 +91,25 @@ func (p *principal) finishErrand(e *errand) (more bool) {
 	}
 }
 
+// beginErrand is begin for a goroutine of the engine. If a control message ends the goroutine,
+// another one ends the turn.
+func (p *principal) beginErrand(at *moment) {
+	begun := false
+	defer func() {
+		if !begun {
+			go p.finish()
+		}
+	}()
+	p.begin(at)
+	begun = true
+}
+
 // work runs queued requests, one a turn, so that posters can acquire the mailbox in between.
 func (p *principal) work() {
 	e := &errand{}
 	for p.arrive(e) {
 		var at moment
-		p.begin(&at)
+		p.beginErrand(&at)
 		if c := p.pop(); c == nil {
 			p.drained()
 		} else if !p.runCall(c, &at) {
@@ -92,7 +126,7 @@ func (p *principal) work() {
 func (p *principal) drain() {
 	for {
 		var at moment
-		p.begin(&at)
+		p.beginErrand(&at)
 		c := p.pop()
 		if c == nil {
 			p.drained()
@@ -107,13 +141,13 @@ func (p *principal) drain() {
 
 // workControl handles control messages only. The control pool runs it, so it leaves queued
 // requests, whose functions can block, to a goroutine of their own.
-func (p *principal) workControl() {
+func (p *principal) workControl(slow func()) {
 	if !p.acquireControl() {
 		return
 	}
-	var at moment
+	defer p.finish()
+	at := moment{slow: slow}
 	p.begin(&at)
-	p.finish()
 }
 
 // pop claims the oldest queued request that was not abandoned, nil if there is none. The turn

@@ -41,6 +41,7 @@ type Engine struct {
 	intern      *interner
 	pool        *controlPool
 	ticker      *ticker
+	sweeper     *sweeper
 	journal     oplog.Log
 	storeID     string
 	callers     *callers
@@ -100,6 +101,7 @@ func New(o Options) (*Engine, error) {
 		failure: failure{happened: make(chan struct{})},
 	}
 	e.ticker = newTicker(e)
+	e.sweeper = &sweeper{engine: e}
 	e.callers = newCallers()
 	e.confirmer = newConfirmer(e)
 	e.startActors()
@@ -110,7 +112,6 @@ func New(o Options) (*Engine, error) {
 	}
 	e.storeID = initial.StoreID
 	e.shared.published.Store(initial.Table)
-	e.delivery.begun.Store(initial.Table.Revision())
 	e.receipts.newest, e.receipts.opened = initial.Table.Revision(), initial.Table.Revision()
 	if len(initial.Revoked) > 0 {
 		e.shared.revoked.Store((*revocations)(nil).with(initial.Revoked))
@@ -273,6 +274,9 @@ func (e *Engine) do(ctx context.Context, req *Request, op operation, decision *p
 			}
 		}
 		if err := p.do(ctx, req, op, decision); err != errMoved {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 	}

@@ -14,15 +14,14 @@ type interner struct {
 	forms sync.Map // internKey → weak.Pointer[policy.Effective]
 }
 
-// internKey identifies a form: the roles and their limits, and the revision of the roles that
-// defines their inheritance.
+// internKey identifies a form: the roles and their limits, and the shape of the table.
 type internKey struct {
 	held  string
-	roles uint64
+	shape uint64
 }
 
 func (in *interner) effective(t *policy.Table, held policy.Held) *policy.Effective {
-	key := internKey{held: held.Key, roles: t.RolesRevision()}
+	key := internKey{held: held.Key, shape: t.Shape()}
 	if v, ok := in.forms.Load(key); ok {
 		if e := v.(weak.Pointer[policy.Effective]).Value(); e != nil {
 			return e

@@ -72,10 +72,8 @@ func (l *Lease) Release() {
 		p.tell(&l.node)
 		return
 	}
-	var at moment
-	p.begin(&at)
-	(*leaseRelease)(l).handle(p, at)
-	p.finish()
+	defer p.finish()
+	(*leaseRelease)(l).handle(p, moment{})
 }
 
 // cancel ends the lease's context with a cause. The first cause counts.

@@ -31,8 +31,8 @@ import (
 //
 // # Invariants
 //
-//  1. The goroutine that sets running owns the turn. Only the owner uses backlog and the state of the
-//     principal, and only the owner clears running, in [mailbox.end].
+//  1. The goroutine that sets running owns the turn. Only the owner uses taken, backlog and the state
+//     of the principal, and only the owner clears running, in [mailbox.end].
 //  2. A queued request always has a goroutine to run it: the owner of the turn, or an errand
 //     that the flag scheduled stands for. A poster pushes before it looks at the state, and
 //     end looks at the lanes after it clears running, so one of them sees the other.
@@ -44,6 +44,7 @@ type mailbox struct {
 	state    atomic.Uint32
 	spins    atomic.Uint32
 	control  controlLane
+	taken    *node // taken from the control lane and not handled; the owner's
 	requests requestLane
 	backlog  *call        // taken from the request lane; the owner's
 	waiting  atomic.Int64 // when the oldest request was queued, on the monotonic clock; 0 for none
@@ -150,7 +151,7 @@ const (
 // the control pool does.
 func (m *mailbox) end(e *errand) ending {
 	for {
-		if !m.control.empty() {
+		if m.taken != nil || !m.control.empty() {
 			return ownsControl
 		}
 		s := m.state.Load()
@@ -255,6 +256,9 @@ func (m *mailbox) drained() {
 
 // close makes the mailbox final. The turn is the caller's.
 func (m *mailbox) close() { m.state.Store(running | closed) }
+
+// isRunning reports whether a goroutine owns a turn.
+func (m *mailbox) isRunning() bool { return m.state.Load()&running != 0 }
 
 func (m *mailbox) isClosed() bool { return m.state.Load()&closed != 0 }
 

@@ -2,11 +2,16 @@ package actors
 
 import (
 	"time"
+
+	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// perform carries out the effects of a turn. It cancels revoked leases after the grace, and
-// tells the tracker of an update which leases it has to wait for.
+// perform deals with leases that have lost their authority: it cancels them after the grace,
+// and tells the tracker of an update to wait for them. t is nil if no update took it.
 func (p *principal) perform(fx *effects, grace time.Duration, t *tracker) {
+	if fx == nil {
+		return
+	}
 	if t != nil {
 		for _, l := range fx.running {
 			if n := len(l.watchers); n == 0 || l.watchers[n-1] != t {
@@ -15,25 +20,24 @@ func (p *principal) perform(fx *effects, grace time.Duration, t *tracker) {
 			}
 		}
 	}
-	if len(fx.running) == 0 {
+	if len(fx.canceled) == 0 {
 		return
 	}
 	now := time.Now()
-	var last time.Time
-	for _, l := range fx.running {
-		fresh := l.cancelAt.IsZero()
-		if t == nil && !fresh {
-			continue // expiry does not shorten the grace of an update
-		}
-		if end := graceEnd(l, now, grace); fresh || end.Before(l.cancelAt) {
-			l.cancelAt, last = end, end
+	end := now.Add(grace)
+	later := false
+	for _, l := range fx.canceled {
+		// The shortest of several graces counts.
+		if l.cancelAt.IsZero() || end.Before(l.cancelAt) {
+			l.cancelAt = end
+			later = grace > 0
 		}
 		if !l.cancelAt.After(now) {
 			l.cancel(ErrRevoked)
 		}
 	}
-	if last.After(now) {
-		time.AfterFunc(last.Sub(now), func() { p.tell(&node{message: graceOver{}}) })
+	if later {
+		time.AfterFunc(grace, func() { p.tell(&node{message: graceOver{}}) })
 	}
 }
 
@@ -73,41 +77,75 @@ func (timeUp) drop() {}
 
 func (timeUp) handle(p *principal, at moment) {
 	p.dueAt = 0
-	defer func() { p.view.Store(p.held) }()
-	p.perform(p.apply(&at, &change{}), 0, nil)
+	if at.table.Shape() == p.held.Shape() { // otherwise the turn compiles anew, and asks for a visit
+		p.perform(p.expire(&at), 0, nil)
+	}
 }
 
-// deliveredChange is the message by which an update reaches a principal that it concerns.
-type deliveredChange struct {
+// recordChange is the message by which an update gives a principal its record. It is posted
+// before the table of its revision is published.
+type recordChange struct {
 	acknowledgement
-	change change
-	grace  time.Duration
+	revision *revision
+	record   *policy.Record
 }
 
-func (d *deliveredChange) drop() { d.acknowledge() }
+func (c *recordChange) drop() { c.acknowledge() }
 
-func (d *deliveredChange) handle(p *principal, at moment) {
-	defer d.acknowledge()
-	applied := false
+func (c *recordChange) handle(p *principal, at moment) {
+	defer c.acknowledge()
+	p.guarded([]*revision{c.revision}, func() {
+		p.perform(p.applyRecord(&at, c.revision, c.record), c.revision.grace, c.revision.tracker)
+		p.show()
+	})
+}
+
+// sharedChange is the message of a sweep: the revisions that concern a principal which runs
+// something, in order.
+type sharedChange struct {
+	revisions []*revision
+	given     bool
+}
+
+func (c *sharedChange) drop() { c.acknowledge() }
+
+func (c *sharedChange) acknowledge() {
+	if !c.given {
+		c.given = true
+		for _, r := range c.revisions {
+			r.tracker.applied()
+		}
+	}
+}
+
+func (c *sharedChange) handle(p *principal, at moment) {
+	defer c.acknowledge()
+	p.guarded(c.revisions, func() {
+		for _, r := range c.revisions {
+			p.perform(p.applyShared(&at, r), r.grace, r.tracker)
+		}
+	})
+}
+
+// guarded runs what handles a message of revisions. If it panics or ends its goroutine, the
+// principal is denied, and the revisions wait for all of its leases.
+func (p *principal) guarded(revisions []*revision, handle func()) {
+	handled := false
 	defer func() {
-		if !applied {
-			p.fault(recover())
-			p.perform(p.unreleased(), 0, d.tracker)
+		if handled {
+			return
+		}
+		p.fault(recover())
+		fx := &effects{}
+		for l := p.leases; l != nil; l = l.older {
+			fx.running = append(fx.running, l)
+		}
+		for _, r := range revisions {
+			p.perform(fx, 0, r.tracker)
 		}
 	}()
-	p.perform(p.apply(&at, &d.change), d.grace, d.tracker)
-	p.view.Store(p.held)
-	p.appliedTo.Store(max(d.change.revision, p.appliedTo.Load()))
-	applied = true
-}
-
-// unreleased returns all leases as revoked ones, for a principal whose turn failed.
-func (p *principal) unreleased() *effects {
-	fx := &effects{}
-	for l := p.leases; l != nil; l = l.older {
-		fx.running = append(fx.running, l)
-	}
-	return fx
+	handle()
+	handled = true
 }
 
 // inspect is the message that runs a function in the principal's turn.

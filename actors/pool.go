@@ -4,8 +4,8 @@ import (
 	"sync"
 )
 
-// controlPool runs the control turns of idle mailboxes, on a bounded number of goroutines. No
-// user's function runs in such a turn, so the turns are short.
+// controlPool runs the control turns of idle mailboxes, on a bounded number of goroutines. A
+// turn that evaluates a condition leaves the pool, so that it delays only its own principal.
 type controlPool struct {
 	mu      sync.Mutex
 	queue   []*principal
@@ -17,31 +17,61 @@ type controlPool struct {
 func (c *controlPool) run(p *principal) {
 	c.mu.Lock()
 	c.queue = append(c.queue, p)
-	start := c.workers < c.most
-	if start {
-		c.workers++
-	}
+	c.startWorker()
 	c.mu.Unlock()
-	if start {
-		go c.work()
+}
+
+// startWorker starts a worker if there is something to do for one more. The caller holds mu.
+func (c *controlPool) startWorker() {
+	if len(c.queue) > 0 && c.workers < c.most {
+		c.workers++
+		go (&controlWorker{pool: c}).work()
 	}
 }
 
-func (c *controlPool) work() {
-	for {
-		c.mu.Lock()
-		n := min(len(c.queue), 64)
-		if n == 0 {
-			c.queue = nil
-			c.workers--
-			c.mu.Unlock()
+// next returns the next principal, and nil if there is none. Then the worker has left the
+// pool.
+func (c *controlPool) next() *principal {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 {
+		c.queue = nil
+		c.workers--
+		return nil
+	}
+	p := c.queue[0]
+	c.queue[0] = nil
+	c.queue = c.queue[1:]
+	return p
+}
+
+// controlWorker is a goroutine of the pool. The first slow turn is its last.
+type controlWorker struct {
+	pool *controlPool
+	left bool
+}
+
+func (w *controlWorker) work() {
+	leave := w.leave
+	defer leave() // also when a turn ends this goroutine
+	for !w.left {
+		p := w.pool.next()
+		if p == nil {
+			w.left = true
 			return
 		}
-		batch := c.queue[:n]
-		c.queue = c.queue[n:]
-		c.mu.Unlock()
-		for _, p := range batch {
-			p.workControl()
-		}
+		p.workControl(leave)
 	}
+}
+
+// leave makes room for another worker.
+func (w *controlWorker) leave() {
+	if w.left {
+		return
+	}
+	w.left = true
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	w.pool.workers--
+	w.pool.startWorker()
 }

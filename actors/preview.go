@@ -65,11 +65,11 @@ func (y *hypothesis) ends(p *principal, at moment) (ended []LeaseInfo) {
 	if r := y.records[h.who]; r != nil {
 		h.record = r
 	}
-	h.table, at.table, at.revoked = y.table, y.table, y.revoked
+	at.revoked = y.revoked
 	held := y.table.Hold(h.who, h.record, at.now)
-	h.known, h.held = held.Any, y.table.Compile(held)
+	form := y.table.Compile(held)
 	for l := p.leases; l != nil; l = l.older {
-		if l.revokedAt == 0 && !h.allows(&at, l) {
+		if l.revokedAt == 0 && !h.allows(&at, l, y.table, form, held.Any) {
 			ended = append(ended, l.info())
 		}
 	}

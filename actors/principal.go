@@ -28,11 +28,26 @@ type principal struct {
 	invoker  actor.MessageInvoker
 	open     atomic.Bool
 
-	// view and appliedTo tell the authority whether a change of roles concerns the
-	// principal. posted is the authority's own: the last revision that it sent.
-	view      atomic.Pointer[policy.Effective]
-	appliedTo atomic.Uint64
-	posted    uint64
+	// shown and recordRevision tell a sweep what the principal holds: see [principal.show].
+	shown          atomic.Pointer[policy.Effective]
+	recordRevision atomic.Uint64
+}
+
+// show publishes what the principal holds for [revision.concerns]: a form that includes every
+// role by which a turn since the record's revision decided. The expiry of a grant does not
+// change it, so that a sweep of an earlier revision still finds the principal.
+func (p *principal) show() {
+	if p.record != nil {
+		p.recordRevision.Store(p.record.Revision)
+	}
+	p.shown.Store(p.held)
+}
+
+// compile makes the principal's form for the shape of the table.
+func (p *principal) compile(at *moment) {
+	p.hold(at, at.table)
+	p.show()
+	p.watchTime()
 }
 
 // operation is what a request asks the turn to do: run fn, admit lease, decide batch, or, if
@@ -95,7 +110,7 @@ func (p *principal) run(ctx context.Context, req *Request, fn Func, at *moment) 
 		over = true
 		return p.refuse(v, at, req)
 	}
-	t = p.turnContext(ctx)
+	t = p.turnContext(ctx, at)
 	err = fn(t)
 	t.end()
 	over = true
@@ -136,7 +151,7 @@ func (p *principal) decideTurn(req *Request, at *moment) (d policy.Decision) {
 	defer func() {
 		if !decided {
 			p.fault(recover())
-			d = policy.Denied(policy.ReasonFault, p.who, p.table.Revision(), at.now)
+			d = policy.Denied(policy.ReasonFault, p.who, at.table.Revision(), at.now)
 		}
 	}()
 	d = p.decision(p.judgeTurn(req, at), at, req)
@@ -186,7 +201,7 @@ func (p *principal) fault(v any) {
 	p.lastUsed.Store(0)
 	for l := p.leases; l != nil; l = l.older {
 		if l.revokedAt == 0 {
-			l.revokedAt = max(p.table.Revision(), 1)
+			l.revokedAt = max(p.engine.Revision(), 1)
 		}
 		l.cancel(ErrRevoked)
 	}

@@ -153,4 +153,5 @@ type moment struct {
 	revoked *revocations
 	now     int64
 	intern  *interner
+	slow    func() // called when a condition was evaluated for a lease; nil for none
 }

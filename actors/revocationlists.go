@@ -41,12 +41,12 @@ func (e *Engine) PublishRevocationLists(lists RevocationLists) (wait func(contex
 	if e.shared.closing.Load() {
 		return nil, ErrClosed
 	}
-	e.revise(func(r *revocations) *revocations { return r.under(lists) })
-	t := newTracker(e.Revision())
-	e.directory.each(func(p *principal) {
-		m := &deliveredChange{acknowledgement: acknowledgement{tracker: t}}
-		p.tellFor(&m.acknowledgement, m)
-	})
+	e.revise(func(set *revocations) *revocations { return set.under(lists) })
+	published := e.shared.published.Load()
+	r := &revision{number: published.Revision(), shape: published.Shape(), lists: lists, tracker: newTracker(published.Revision())}
+	t := r.tracker
+	t.expect()
+	e.sweeper.add(r)
 	e.closeConnections(t)
 	t.applied()
 	return func(ctx context.Context) (Receipt, error) {

@@ -12,30 +12,31 @@ import (
 type holder struct {
 	who     policy.Principal
 	record  *policy.Record
-	table   *policy.Table
-	held    *policy.Effective
-	leases  *Lease           // the newest, linked through older and newer
-	expires int64            // when held has to be computed again; 0 for never
-	ends    int64            // the earliest end of a lease's credential; 0 for none
-	clock   func() time.Time // called only by a condition that uses now
-	known   bool             // there is a grant, expired or not
+	held    *policy.Effective // compiled from the record for the tables of its shape
+	leases  *Lease            // the newest, linked through older and newer
+	expires int64             // when held has to be computed again; 0 for never
+	ends    int64             // the earliest end of a lease's credential; 0 for none
+	clock   func() time.Time  // called only by a condition that uses now
+	known   bool              // there is a grant, expired or not
 	shut    policy.Reason
+
+	// ahead is the table of the record while it is newer than the published table.
+	ahead *policy.Table
+	// recorded is the table of the record, while there are leases that it judged.
+	recorded *policy.Table
 }
 
-// effects are what the driver has to do after a turn.
+// effects are the leases that a message concerns, for the driver to deal with.
 type effects struct {
-	revoked []*Lease // revoked in this turn: to be canceled after the grace
-	running []*Lease // revoked and not released: what an update waits for
+	running  []*Lease // without authority and not released: what an update waits for
+	canceled []*Lease // of these, the ones whose grace the message sets or shortens
 }
 
 // judge decides a request. If a grant has expired, which can revoke leases, the effects are
 // not nil.
 func (h *holder) judge(at *moment, req *Request) (v policy.Verdict, fx *effects) {
-	if at.table.Revision() > h.table.Revision() {
-		h.table = at.table
-	}
 	if h.expires != 0 && at.now >= h.expires {
-		fx = h.revalidate(at)
+		fx = h.expire(at)
 	}
 	if h.shut != policy.ReasonUnset {
 		return policy.Refuse(h.shut), fx
@@ -50,7 +51,7 @@ func (h *holder) judge(at *moment, req *Request) (v policy.Verdict, fx *effects)
 	}
 	var q policy.Query
 	h.ask(&q, req)
-	return h.table.Judge(h.held, &q), fx
+	return at.table.Judge(h.held, &q), fx
 }
 
 // ask fills in a query in place. A copy costs as much as the rest of the turn's own work.
@@ -62,66 +63,156 @@ func (h *holder) ask(q *policy.Query, req *Request) {
 func (h *holder) decision(v policy.Verdict, at *moment, req *Request) policy.Decision {
 	var q policy.Query
 	h.ask(&q, req)
-	d := h.table.Decision(v, &q)
+	d := at.table.Decision(v, &q)
 	d.AttachRecord(h.record, at.now)
 	return d
 }
 
-// hold computes what the principal holds at the moment, from its record and table.
-func (h *holder) hold(at *moment) {
-	held := h.table.Hold(h.who, h.record, at.now)
+// hold compiles what the principal holds by its record and the table.
+func (h *holder) hold(at *moment, t *policy.Table) {
+	held := t.Hold(h.who, h.record, at.now)
 	h.known, h.expires = held.Any, held.NextExpiry
-	h.held = at.intern.effective(h.table, held)
+	h.held = at.intern.effective(t, held)
 }
 
-// change is what the log delivered. The zero change only checks for expiry.
-type change struct {
-	revision uint64
-	table    *policy.Table  // of that revision
-	record   *policy.Record // the principal's new record; nil if it did not change
-}
-
-// apply applies a change and revalidates every lease.
-func (h *holder) apply(at *moment, c *change) *effects {
-	if c.record != nil && (h.record == nil || c.record.Revision > h.record.Revision) {
-		h.record = c.record
+// form returns what the principal holds by the table, and whether it holds any grant.
+func (h *holder) form(at *moment, t *policy.Table) (*policy.Effective, bool) {
+	if h.held != nil && h.held.Shape() == t.Shape() {
+		return h.held, h.known
 	}
-	if c.table != nil && c.table.Revision() > h.table.Revision() {
-		h.table = c.table
-	}
-	return h.revalidate(at)
+	held := t.Hold(h.who, h.record, at.now)
+	return at.intern.effective(t, held), held.Any
 }
 
-// revalidate decides every lease under what is held now. A lease that is no longer allowed is
-// revoked for good. The others continue.
-func (h *holder) revalidate(at *moment) *effects {
-	h.hold(at)
+// applyRecord makes the record of a revision take effect and judges the leases by it.
+func (h *holder) applyRecord(at *moment, r *revision, record *policy.Record) *effects {
+	before := *h
+	if record != nil && (h.record == nil || record.Revision > h.record.Revision) {
+		h.record = record
+		h.ahead = r.table
+		h.hold(at, r.table)
+	}
+	if h.leases == nil {
+		return nil
+	}
+	h.recorded = r.table
+	held, known := h.form(at, r.table)
 	fx := &effects{}
-	h.ends = 0
 	for l := h.leases; l != nil; l = l.older {
-		if l.revokedAt == 0 && !h.allows(at, l) {
-			l.revokedAt = max(h.table.Revision(), 1)
-			l.forbidden = true
-			fx.revoked = append(fx.revoked, l)
-		} else if l.revokedAt != 0 {
-			l.forbidden = !h.allows(at, l)
-		}
-		if l.revokedAt != 0 {
-			fx.running = append(fx.running, l)
+		if l.decision.Revision >= r.number || (l.revokedAt == 0 && h.allows(at, l, r.table, held, known)) {
 			continue
 		}
-		h.noteEnd(l)
+		fx.running = append(fx.running, l)
+		switch {
+		case l.revokedAt != 0:
+			if r.repeats(h.who, l) {
+				fx.canceled = append(fx.canceled, l)
+			}
+		case !r.shared() && before.disallowed(at, l, r.table):
+			// Not because of this record: a shared change that was published before does it,
+			// and its sweep sets the grace.
+		default:
+			h.revoke(l, r.number, fx)
+		}
 	}
+	h.noteEnds()
 	return fx
 }
 
-func (h *holder) allows(at *moment, l *Lease) bool {
-	if h.shut != policy.ReasonUnset || !h.known || l.req.Credential.check(at) != policy.ReasonAllowed {
+// disallowed reports whether the lease is not allowed by the table.
+func (h *holder) disallowed(at *moment, l *Lease, t *policy.Table) bool {
+	held, known := h.form(at, t)
+	return !h.allows(at, l, t, held, known)
+}
+
+// applyShared judges the leases by a change of shared state.
+func (h *holder) applyShared(at *moment, r *revision) *effects {
+	if h.leases == nil {
+		return nil
+	}
+	table := r.table
+	if h.record != nil && h.record.Revision > r.number && h.recorded != nil {
+		table = h.recorded // a later update, which was delivered first, counts
+	}
+	var held *policy.Effective
+	known := false
+	if r.table != nil {
+		held, known = h.form(at, table)
+	}
+	fx := &effects{}
+	for l := h.leases; l != nil; l = l.older {
+		ended := r.endsCredential(l.req.Credential)
+		switch {
+		case !ended && (r.table == nil || l.decision.Revision >= r.number):
+			continue
+		case l.revokedAt != 0:
+			if ended || r.repeats(h.who, l) {
+				fx.canceled = append(fx.canceled, l)
+			}
+		case ended || !h.allows(at, l, table, held, known):
+			h.revoke(l, r.number, fx)
+		default:
+			continue
+		}
+		fx.running = append(fx.running, l)
+	}
+	if h.record == nil || h.record.Revision <= r.number {
+		h.recorded = nil
+	}
+	h.noteEnds()
+	return fx
+}
+
+// expire ends what time has ended: grants, and leases by their grants or credentials.
+func (h *holder) expire(at *moment) *effects {
+	before := *h
+	h.hold(at, at.table)
+	if h.leases == nil {
+		return nil
+	}
+	fx := &effects{}
+	for l := h.leases; l != nil; l = l.older {
+		if l.revokedAt != 0 || h.allows(at, l, at.table, h.held, h.known) {
+			continue
+		}
+		if l.req.Credential.check(at) == policy.ReasonAllowed && before.disallowed(at, l, at.table) {
+			continue // a published change does it, and its sweep sets the grace
+		}
+		fx.running = append(fx.running, l)
+		h.revoke(l, max(at.table.Revision(), 1), fx)
+	}
+	h.noteEnds()
+	return fx
+}
+
+// revoke takes a lease's authority for good.
+func (h *holder) revoke(l *Lease, revision uint64, fx *effects) {
+	l.revokedAt = max(revision, 1)
+	fx.canceled = append(fx.canceled, l)
+}
+
+// allows reports whether a form of a table allows the lease's request.
+func (h *holder) allows(at *moment, l *Lease, t *policy.Table, held *policy.Effective, known bool) bool {
+	if h.shut != policy.ReasonUnset || !known || l.req.Credential.check(at) != policy.ReasonAllowed {
 		return false
 	}
 	var q policy.Query
 	h.ask(&q, &l.req)
-	return h.table.Judge(h.held, &q).Allowed()
+	v := t.Judge(held, &q)
+	if v.Conditional() && at.slow != nil {
+		at.slow()
+	}
+	return v.Allowed()
+}
+
+// noteEnds finds the earliest end of the credential of a lease that has authority.
+func (h *holder) noteEnds() {
+	h.ends = 0
+	for l := h.leases; l != nil; l = l.older {
+		if l.revokedAt == 0 {
+			h.noteEnd(l)
+		}
+	}
 }
 
 // recordLease records a lease.
@@ -155,6 +246,9 @@ func (h *holder) release(l *Lease) {
 		l.older.newer = l.newer
 	}
 	l.older, l.newer = nil, nil
+	if h.leases == nil {
+		h.recorded = nil
+	}
 }
 
 // due returns when a grant expires or a lease's credential ends, 0 for never.
@@ -163,14 +257,4 @@ func (h *holder) due() int64 {
 		return h.ends
 	}
 	return h.expires
-}
-
-// graceEnd returns when a revoked lease has to be canceled, given the grace of an update. The
-// shortest of several graces counts. A lease that the update allows keeps its grace.
-func graceEnd(l *Lease, now time.Time, grace time.Duration) time.Time {
-	end := now.Add(grace)
-	if !l.cancelAt.IsZero() && (!l.forbidden || l.cancelAt.Before(end)) {
-		return l.cancelAt
-	}
-	return end
 }

@@ -51,7 +51,7 @@ var chunks = sync.Pool{New: func() any { return new(contextChunk) }}
 
 // turnContext returns the context for the function of this turn. A principal that is used
 // often keeps its chunk of contexts. The others share the pool.
-func (p *principal) turnContext(parent context.Context) *turnContext {
+func (p *principal) turnContext(parent context.Context, at *moment) *turnContext {
 	c := p.chunk
 	if c == nil {
 		c = chunks.Get().(*contextChunk)
@@ -67,7 +67,7 @@ func (p *principal) turnContext(parent context.Context) *turnContext {
 	default:
 		chunks.Put(c)
 	}
-	t.parent, t.engine, t.revision = parent, p.engine, p.table.Revision()
+	t.parent, t.engine, t.revision = parent, p.engine, at.table.Revision()
 	return t
 }
 

@@ -120,7 +120,7 @@ func (a answer) settle(ctx context.Context, e *Engine) (Receipt, error) {
 		return e.Receipt(ctx, a.revision)
 	}
 	for _, p := range a.tracker.near {
-		p.workControl()
+		p.workControl(nil)
 	}
 	a.tracker.near = nil // receipts are kept, and must not keep principals
 	return e.await(ctx, a.tracker)

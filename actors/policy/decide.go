@@ -79,11 +79,15 @@ type Decision struct {
 // Verdict is an answer without the parts of an explanation. Its zero value denies.
 // [Table.Decision] returns its decision.
 type Verdict struct {
-	reason Reason
-	role   int32
-	at     *terminal
-	perm   *Permission
+	reason      Reason
+	conditional bool
+	role        int32
+	at          *terminal
+	perm        *Permission
 }
+
+// Conditional reports whether a condition was evaluated.
+func (v Verdict) Conditional() bool { return v.conditional }
 
 // Allowed reports whether the verdict allows.
 func (v Verdict) Allowed() bool { return v.reason == ReasonAllowed }
@@ -138,7 +142,9 @@ func (t *Table) Judge(e *Effective, q *Query) Verdict {
 	if !conditions {
 		return allow
 	}
-	return t.decideConditions(e, q, &found, allow)
+	v := t.decideConditions(e, q, &found, allow)
+	v.conditional = true
+	return v
 }
 
 // allowing returns a role in the set that e holds without a limit, or within a limit that

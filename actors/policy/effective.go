@@ -9,6 +9,7 @@ import (
 // Effective is the compiled form of what a principal holds at one instant: the roles and
 // their limits. Principals that hold the same share one. It is immutable.
 type Effective struct {
+	shape   uint64
 	free    roleSet // roles held without a limit
 	any     roleSet // roles held at all: what denies is never narrowed
 	limited []limited
@@ -88,7 +89,7 @@ func (h *Held) seal() {
 
 // Compile returns the Effective of what is held.
 func (t *Table) Compile(h Held) *Effective {
-	e := &Effective{}
+	e := &Effective{shape: t.shape}
 	for _, it := range h.items {
 		reach := t.reach[it.role]
 		e.any = e.any.union(reach)
@@ -101,13 +102,16 @@ func (t *Table) Compile(h Held) *Effective {
 	return e
 }
 
-// Holds reports whether any of the roles is held, directly or by inheritance, so that a
-// change of one concerns the holder.
-func (e *Effective) Holds(t *Table, names map[string]*Role) bool {
-	for name := range names {
-		if n, ok := t.numbers[name]; ok && e.any.has(n) {
+// HoldsAny reports whether any role with one of these numbers is held, directly or by
+// inheritance.
+func (e *Effective) HoldsAny(numbers []int32) bool {
+	for _, n := range numbers {
+		if e.any.has(n) {
 			return true
 		}
 	}
 	return false
 }
+
+// Shape returns the shape of the tables that the form is valid for.
+func (e *Effective) Shape() uint64 { return e.shape }

@@ -9,11 +9,12 @@ import (
 
 // Table is the immutable, compiled form of all roles and pattern grants at one revision.
 // [Table.Next] derives the table of a later revision and keeps the numbers of roles. An
-// [Effective] of an older table stays valid for a newer one until a change between them
-// concerns its principal.
+// [Effective] of one table is valid for all tables with the same [Table.Shape].
 type Table struct {
 	revision uint64
-	shaped   uint64 // the revision at which a role last changed
+	shape    uint64  // see [Table.Shape]
+	freed    []int32 // numbers of roles that were deleted at the current shape
+	reusable []int32 // numbers of roles that were deleted at earlier shapes
 	numbers  map[string]int32
 	roles    []*Role   // by number; nil where a role was deleted
 	reach    []roleSet // by number: the role and all that it inherits
@@ -49,10 +50,10 @@ func (t *Table) Next(revision uint64, roles map[string]*Role, patterns *[]Grant)
 	next := *t
 	next.revision = revision
 	if len(roles) > 0 {
-		next.shaped = revision
 		next.replaceRoles(roles)
 	}
 	if patterns != nil {
+		next.reshape()
 		next.patterns = slices.Clone(*patterns)
 		next.matcher = newPatternMatcher(next.patterns)
 	}
@@ -66,8 +67,11 @@ func (t *Table) replaceRoles(changed map[string]*Role) {
 	}
 	t.numbers, t.roles = numbers, slices.Clone(t.roles)
 	names := make([]string, 0, len(changed))
-	for name := range changed {
+	for name, role := range changed {
 		names = append(names, name)
+		if n, known := numbers[name]; known && role != nil && !slices.Equal(t.roles[n].inherits, role.inherits) {
+			t.reshape()
+		}
 	}
 	slices.Sort(names)
 	for _, name := range names {
@@ -77,6 +81,7 @@ func (t *Table) replaceRoles(changed map[string]*Role) {
 		case role == nil && known:
 			t.roles[n] = nil
 			delete(numbers, name)
+			t.freed = append(slices.Clip(t.freed), n)
 		case role == nil:
 		case known:
 			t.roles[n] = role
@@ -88,15 +93,31 @@ func (t *Table) replaceRoles(changed map[string]*Role) {
 	t.index = newIndex(t.roles)
 }
 
-// place returns a number for a new role: that of a deleted role, which no principal holds,
-// or the next one.
+// place returns a number for a new role: that of a role that was deleted at an earlier shape,
+// which no valid [Effective] holds, or the next one.
 func (t *Table) place(role *Role) int32 {
-	if n := slices.Index(t.roles, nil); n >= 0 {
+	if len(t.reusable) == 0 && len(t.freed) > mostFreed+len(t.roles)/2 {
+		t.reshape()
+	}
+	if last := len(t.reusable) - 1; last >= 0 {
+		n := t.reusable[last]
+		t.reusable = t.reusable[:last:last]
 		t.roles[n] = role
-		return int32(n)
+		return n
 	}
 	t.roles = append(t.roles, role)
 	return int32(len(t.roles) - 1)
+}
+
+// mostFreed is how many numbers of deleted roles, and half of all numbers, may be unused
+// before a new shape makes them reusable.
+const mostFreed = 64
+
+// reshape starts a new shape at the table's revision.
+func (t *Table) reshape() {
+	t.shape = t.revision
+	t.reusable = slices.Concat(t.reusable, t.freed)
+	t.freed = nil
 }
 
 // close computes what each role reaches. Roles have no cycles.
@@ -125,9 +146,22 @@ func (t *Table) close() {
 // Revision returns the table's revision.
 func (t *Table) Revision() uint64 { return t.revision }
 
-// RolesRevision returns the revision at which a role last changed. Equal [Held.Key]s of
-// tables with the same RolesRevision compile to the same [Effective].
-func (t *Table) RolesRevision() uint64 { return t.shaped }
+// Shape returns the last revision that changed what a grant gives: which roles inherit
+// which, the numbers of roles, or pattern grants. Equal [Held.Key]s of tables with the same
+// shape compile to equal forms. A change of permissions does not change the shape.
+func (t *Table) Shape() uint64 { return t.shape }
+
+// Numbers returns the numbers of those roles that are known to the table, for
+// [Effective.HoldsAny].
+func (t *Table) Numbers(roles map[string]*Role) []int32 {
+	numbers := make([]int32, 0, len(roles))
+	for name := range roles {
+		if n, ok := t.numbers[name]; ok {
+			numbers = append(numbers, n)
+		}
+	}
+	return numbers
+}
 
 // Role returns the role of that name, or nil.
 func (t *Table) Role(name string) *Role {

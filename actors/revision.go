@@ -1,0 +1,134 @@
+package actors
+
+import (
+	"time"
+
+	"github.com/interlock-authz/interlock/actors/oplog"
+	"github.com/interlock-authz/interlock/actors/policy"
+)
+
+// revision is one delivered update, or a publication of CRLs, as principals see it. They share
+// it, and it does not change after it was published.
+type revision struct {
+	number  uint64
+	table   *policy.Table // of this revision; nil if only credentials can have ended
+	tracker *tracker
+	changes []policy.Change
+	grace   time.Duration
+	// explicit means that the update set its grace.
+	explicit bool
+
+	// What follows tells whom a change of shared state concerns.
+	shape        uint64  // of the table before
+	roles        []int32 // the numbers of the changed roles
+	patterns     []policy.PrincipalPattern
+	certificates map[policy.CertificateID]struct{}
+	lists        RevocationLists // nil unless it is a publication of CRLs
+	unknown      bool            // its changes are not known: it may concern all
+}
+
+// newRevision describes an outcome that is applied to the table before.
+func newRevision(o *oplog.Outcome, before *policy.Table) *revision {
+	r := &revision{number: o.Revision, tracker: newTracker(o.Revision), shape: before.Shape()}
+	if len(o.Records) > 0 || len(o.Roles) > 0 || o.Patterns != nil || o.Change == nil {
+		r.table = before.Next(o.Revision, o.Roles, o.Patterns)
+	}
+	if len(o.Roles) > 0 {
+		r.roles = append(before.Numbers(o.Roles), r.table.Numbers(o.Roles)...)
+	}
+	if o.Change == nil {
+		r.unknown = true
+		return r
+	}
+	r.changes = o.Change.Changes
+	if o.Change.Grace != nil {
+		r.grace, r.explicit = *o.Change.Grace, true
+	}
+	for _, id := range o.Certificates {
+		r.revokes(id)
+	}
+	for i := range r.changes {
+		c := &r.changes[i]
+		if !c.Grant.Principals.IsZero() {
+			r.patterns = append(r.patterns, c.Grant.Principals)
+		}
+		if c.Op == policy.OpRevokeCertificate {
+			r.revokes(c.Certificate)
+		}
+	}
+	return r
+}
+
+func (r *revision) revokes(id policy.CertificateID) {
+	if r.certificates == nil {
+		r.certificates = map[policy.CertificateID]struct{}{}
+	}
+	r.certificates[id] = struct{}{}
+}
+
+// shared reports whether the revision changed shared state, so that a sweep has to look for
+// the principals that it concerns.
+func (r *revision) shared() bool {
+	return len(r.roles) > 0 || len(r.patterns) > 0 || r.certificates != nil || r.lists != nil || r.unknown
+}
+
+// concerns reports whether the revision may have changed what a principal holds, or ended a
+// credential of one of its leases. It judges by what the principal shows; in doubt it returns
+// true: see [principal.show].
+func (r *revision) concerns(p *principal) bool {
+	if r.certificates != nil || r.lists != nil || r.unknown {
+		return true
+	}
+	for i := range r.patterns {
+		if r.patterns[i].Matches(p.who) {
+			return true
+		}
+	}
+	if len(r.roles) == 0 {
+		return false
+	}
+	shown := p.shown.Load()
+	if shown == nil || shown.Shape() < r.shape || shown.Shape() > r.number || p.recordRevision.Load() >= r.number {
+		return true
+	}
+	return shown.HoldsAny(r.roles)
+}
+
+// endsCredential reports whether the revision revokes a credential.
+func (r *revision) endsCredential(c *Credential) bool {
+	if c == nil || (r.certificates == nil && r.lists == nil) {
+		return false
+	}
+	for _, id := range c.ids {
+		if _, ok := r.certificates[id]; ok {
+			return true
+		}
+		if id.Serial != "" && r.lists != nil && r.lists.Revoked(id.Issuer, id.Serial) {
+			return true
+		}
+	}
+	return false
+}
+
+// repeats reports whether the revision takes what an earlier one has already taken from a
+// lease, so that its grace counts too: it revokes a role that allowed the operation, or it
+// puts a role and names a grace.
+func (r *revision) repeats(who policy.Principal, l *Lease) bool {
+	for i := range r.changes {
+		c := &r.changes[i]
+		switch c.Op {
+		case policy.OpPutRole, policy.OpDeleteRole:
+			if r.explicit {
+				return true
+			}
+		case policy.OpRevoke:
+			if c.Grant.Principal != who && !c.Grant.Principals.Matches(who) {
+				continue
+			}
+			if path := l.decision.Explain().Path; len(path) > 0 && path[0] == c.Grant.Role {
+				return true
+			}
+		}
+	}
+	return false
+}
