@@ -225,7 +225,7 @@ func (e *Engine) passivate(idleSince int64) {
 		}
 		var at moment
 		p.begin(&at)
-		if p.leases != nil || p.backlog != nil || !p.requests.empty() || p.lastUsed.Load() > idleSince {
+		if p.leases.Load() != nil || p.backlog != nil || !p.requests.empty() || p.lastUsed.Load() > idleSince {
 			p.finish()
 			return
 		}

@@ -55,6 +55,8 @@ func (p *callPool) put(c *call) {
 // take claims the call for running it.
 func (c *call) take() bool { return c.claim.CompareAndSwap(callWaits, callTaken) }
 
+func (c *call) isAbandoned() bool { return c.claim.Load() == callAbandoned }
+
 // answer ends a call that was taken. The poster owns the call afterwards.
 func (c *call) answer(err error) {
 	c.err = err

@@ -155,7 +155,12 @@ func (p *principal) workControl(slow func()) {
 func (p *principal) pop() *call {
 	for {
 		c := p.next()
-		if c == nil || c.take() {
+		if c == nil {
+			return nil
+		}
+		taken := c.take()
+		p.requests.ran(!taken)
+		if taken {
 			return c
 		}
 		p.engine.calls.put(c)
@@ -187,13 +192,12 @@ func (p *principal) queue(ctx context.Context, req *Request, op operation, decis
 		return ErrOverloaded
 	}
 	p.waiting.CompareAndSwap(0, c.since)
-	switch {
-	case p.schedule():
-		go p.work()
-	case p.isClosed():
-		p.sweep()
-	}
+	p.runQueued()
 	if err := c.wait(ctx); err != nil {
+		if p.requests.abandon() {
+			p.requests.compact()
+			p.runQueued()
+		}
 		return err
 	}
 	err := c.err
@@ -202,6 +206,16 @@ func (p *principal) queue(ctx context.Context, req *Request, op operation, decis
 	}
 	p.engine.calls.put(c)
 	return err
+}
+
+// runQueued makes sure that a goroutine runs what was pushed to the request lane.
+func (p *principal) runQueued() {
+	switch {
+	case p.schedule():
+		go p.work()
+	case p.isClosed():
+		p.sweep()
+	}
 }
 
 // tell posts a control message from outside a turn of this principal. The owner of the turn
@@ -227,7 +241,6 @@ func (p *principal) sweep() {
 	for c := p.requests.take(); c != nil; {
 		next := c.next
 		c.next = nil
-		p.requests.count.Add(-1)
 		p.dismiss(c)
 		c = next
 	}
@@ -235,7 +248,9 @@ func (p *principal) sweep() {
 
 // dismiss answers a request of a closed mailbox, whose poster then looks for the new one.
 func (p *principal) dismiss(c *call) {
-	if c.take() {
+	taken := c.take()
+	p.requests.ran(!taken)
+	if taken {
 		c.answer(errMoved)
 	} else {
 		p.engine.calls.put(c)

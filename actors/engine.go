@@ -58,7 +58,7 @@ type Engine struct {
 	leaseIDs    atomic.Uint64
 	receipts    receipts
 	delivery    delivery
-	closing     sync.Once
+	canceling   atomic.Bool   // Close cancels the leases that remain
 	leaving     chan struct{} // closed when the engine stops admitting
 	stopped     chan struct{}
 	failure     failure
@@ -174,13 +174,17 @@ func (e *Engine) admissible(ctx context.Context) error {
 //   - [ErrOverloaded], at once, if too many requests wait for the principal;
 //   - a [*PanicError] if fn panicked;
 //   - [ErrGoexit] if fn ended its goroutine, unless that is the caller's own;
-//   - [ErrNested], [ErrClosed] or [ErrFault].
+//   - [ErrNested], [ErrClosed] or [ErrFault];
+//   - an error that wraps [policy.ErrInvalid] if fn is nil.
 //
 // Operations of one principal are serialized with each other and with its updates. So fn
 // should be short and should not block; use [Engine.Admit] for longer operations. fn may run
 // on another goroutine. An engine call with the context of fn, or one that derives from it,
 // returns [ErrNested]. An engine call from fn with another context can wait for fn itself.
 func (e *Engine) Execute(ctx context.Context, req Request, fn Func) error {
+	if fn == nil {
+		return fmt.Errorf("%w: Execute without a function", policy.ErrInvalid)
+	}
 	return e.do(ctx, &req, operation{fn: fn}, nil)
 }
 
@@ -335,69 +339,3 @@ func (e *Engine) Record(ctx context.Context, who policy.Principal) (*policy.Reco
 
 // Closing reports whether the engine has stopped admitting.
 func (e *Engine) Closing() bool { return e.shared.closing.Load() }
-
-// Close stops admitting and waits for the operations in flight, until ctx is done. Then it
-// cancels those that remain with the cause [ErrClosed], waits up to a second for their
-// release, and ends the engine. It does not close the log. It does not wait for leases under
-// whose contexts it is called. The error is a [*NotQuiescedError] if operations remain, or
-// [ErrNested]. Further calls return nil at once.
-func (e *Engine) Close(ctx context.Context) (err error) {
-	if e.nested(ctx) {
-		return ErrNested
-	}
-	e.closing.Do(func() { err = e.close(ctx) })
-	return err
-}
-
-func (e *Engine) close(ctx context.Context) error {
-	e.shared.closing.Store(true)
-	close(e.leaving)
-	t := newTracker(e.Revision())
-	e.directory.each(func(p *principal) {
-		t.expect()
-		p.tell(&node{message: &shutdown{tracker: t}})
-	})
-	t.applied()
-	cause := t.wait(ctx, ownLeases(ctx))
-	if cause != nil {
-		t.cancelRunning(ErrClosed)
-		moment, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = t.wait(moment, nil)
-	}
-	e.ticker.close()
-	e.stopActors()
-	e.confirmer.close()
-	close(e.stopped)
-	if r := t.receipt(); !r.Quiesced {
-		return &NotQuiescedError{Receipt: r, Cause: fmt.Errorf("closing: %w", cause)}
-	}
-	return nil
-}
-
-// shutdown is the message that makes a principal stop admitting.
-type shutdown struct{ tracker *tracker }
-
-func (s *shutdown) drop() { s.tracker.applied() }
-
-func (s *shutdown) handle(p *principal, _ moment) {
-	defer s.tracker.applied()
-	p.shut = policy.ReasonClosed
-	for l := p.leases; l != nil; l = l.older {
-		l.watchers = append(l.watchers, s.tracker)
-		s.tracker.runs(l)
-	}
-}
-
-// cancelRunning cancels the leases that the tracker waits for.
-func (t *tracker) cancelRunning(cause error) {
-	t.mu.Lock()
-	left := make([]*Lease, 0, len(t.running))
-	for l := range t.running {
-		left = append(left, l)
-	}
-	t.mu.Unlock()
-	for _, l := range left {
-		l.cancel(cause)
-	}
-}

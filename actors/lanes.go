@@ -41,10 +41,12 @@ func (l *controlLane) take() *node {
 }
 
 // requestLane is the same for requests, with a bound. Its count includes requests that the
-// owner of the turn has taken and not run, and abandoned ones.
+// owner of the turn has taken and not run. It does not include abandoned ones, which stay
+// linked until they are taken or compacted.
 type requestLane struct {
-	top   atomic.Pointer[call]
-	count atomic.Int32
+	top       atomic.Pointer[call]
+	count     atomic.Int32
+	abandoned atomic.Int32
 }
 
 // push returns false if the lane has most requests. It reserves a place before it pushes.
@@ -53,20 +55,68 @@ func (l *requestLane) push(c *call, most int32) bool {
 		l.count.Add(-1)
 		return false
 	}
+	l.link(c, c)
+	return true
+}
+
+// link adds requests that are linked from first to last.
+func (l *requestLane) link(first, last *call) {
 	for {
-		c.next = l.top.Load()
-		if l.top.CompareAndSwap(c.next, c) {
-			return true
+		last.next = l.top.Load()
+		if l.top.CompareAndSwap(last.next, first) {
+			return
 		}
 	}
 }
 
 func (l *requestLane) empty() bool { return l.top.Load() == nil }
 
+// take empties the lane and returns its first request, which links to the others.
 func (l *requestLane) take() *call {
 	var first *call
 	for c := l.top.Swap(nil); c != nil; {
 		c.next, first, c = first, c, c.next
 	}
 	return first
+}
+
+// fewAbandoned is how many abandoned requests a lane keeps at most before it is compacted.
+const fewAbandoned = 64
+
+// abandon gives back the place of a request that its poster has abandoned. It reports whether
+// the lane has to be compacted.
+func (l *requestLane) abandon() bool {
+	left := l.count.Add(-1)
+	return l.abandoned.Add(1) > max(fewAbandoned, left)
+}
+
+// compact drops the abandoned requests. Meanwhile others may push, and then come before what
+// is left. The caller makes sure that a goroutine runs what is left.
+func (l *requestLane) compact() {
+	var first, last *call
+	for c := l.top.Swap(nil); c != nil; {
+		next := c.next
+		c.next = nil
+		switch {
+		case c.isAbandoned():
+			l.abandoned.Add(-1)
+		case first == nil:
+			first, last = c, c
+		default:
+			last.next, last = c, c
+		}
+		c = next
+	}
+	if first != nil {
+		l.link(first, last)
+	}
+}
+
+// ran gives back the place of a request that was taken, unless its poster has done so.
+func (l *requestLane) ran(abandoned bool) {
+	if abandoned {
+		l.abandoned.Add(-1)
+	} else {
+		l.count.Add(-1)
+	}
 }

@@ -22,11 +22,11 @@ type Lease struct {
 	node    node // for its release
 
 	// The following fields belong to the turns of the principal.
-	older, newer *Lease
-	revokedAt    uint64
-	forbidden    bool
-	cancelAt     time.Time
-	watchers     []*tracker
+	older     atomic.Pointer[Lease]
+	newer     *Lease
+	revokedAt uint64
+	cancelAt  time.Time
+	watchers  []*tracker
 
 	decision policy.Decision
 
@@ -240,9 +240,16 @@ type LeaseInfo struct {
 
 // info describes the lease. The turn is the caller's.
 func (l *Lease) info() LeaseInfo {
+	i := l.description()
+	i.Revoked = l.revokedAt
+	return i
+}
+
+// description is info without what turns change.
+func (l *Lease) description() LeaseInfo {
 	i := LeaseInfo{
 		ID: l.ID(), Principal: l.req.Principal, Action: l.req.Action, Resource: l.req.Resource,
-		Revision: l.decision.Revision, Since: time.Unix(0, l.started), Revoked: l.revokedAt,
+		Revision: l.decision.Revision, Since: time.Unix(0, l.started),
 	}
 	if l.req.Credential != nil {
 		i.Credential = l.req.Credential.Fingerprint()

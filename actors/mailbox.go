@@ -277,7 +277,6 @@ func (m *mailbox) next() *call {
 	}
 	c := m.backlog
 	m.backlog, c.next = c.next, nil
-	m.requests.count.Add(-1)
 	m.waiting.Store(c.since)
 	return c
 }

@@ -48,7 +48,7 @@ func (graceOver) drop() {}
 
 func (graceOver) handle(p *principal, _ moment) {
 	now := time.Now()
-	for l := p.leases; l != nil; l = l.older {
+	for l := p.leases.Load(); l != nil; l = l.older.Load() {
 		if l.revokedAt != 0 && !l.cancelAt.After(now) {
 			l.cancel(ErrRevoked)
 		}
@@ -137,7 +137,7 @@ func (p *principal) guarded(revisions []*revision, handle func()) {
 		}
 		p.fault(recover())
 		fx := &effects{}
-		for l := p.leases; l != nil; l = l.older {
+		for l := p.leases.Load(); l != nil; l = l.older.Load() {
 			fx.running = append(fx.running, l)
 		}
 		for _, r := range revisions {

@@ -45,7 +45,7 @@ func (e *Engine) Preview(ctx context.Context, u Update) (Preview, error) {
 	would := &hypothesis{
 		records: d.Records,
 		table:   e.Table().Next(d.Revision(), d.RolesPut, d.PatternsPut),
-		revoked: e.shared.revoked.Load().with(d.Certificates),
+		revoked: e.shared.revoked.Load().supposing(d.Certificates),
 	}
 	ended, err := e.ask(ctx, e.directory.each, would.ends)
 	return Preview{At: at, WouldEnd: ended}, err
@@ -61,14 +61,14 @@ type hypothesis struct {
 // ends lists the leases of a principal that would not be allowed. It runs in the principal's
 // turn.
 func (y *hypothesis) ends(p *principal, at moment) (ended []LeaseInfo) {
-	h := p.holder
+	h := p.snapshot()
 	if r := y.records[h.who]; r != nil {
 		h.record = r
 	}
 	at.revoked = y.revoked
 	held := y.table.Hold(h.who, h.record, at.now)
 	form := y.table.Compile(held)
-	for l := p.leases; l != nil; l = l.older {
+	for l := p.leases.Load(); l != nil; l = l.older.Load() {
 		if l.revokedAt == 0 && !h.allows(&at, l, y.table, form, held.Any) {
 			ended = append(ended, l.info())
 		}
@@ -121,7 +121,7 @@ func (e *Engine) Leases(ctx context.Context, who policy.Principal) ([]LeaseInfo,
 		}
 	}
 	return e.ask(ctx, each, func(p *principal, _ moment) (infos []LeaseInfo) {
-		for l := p.leases; l != nil; l = l.older {
+		for l := p.leases.Load(); l != nil; l = l.older.Load() {
 			infos = append(infos, l.info())
 		}
 		return infos

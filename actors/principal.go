@@ -199,7 +199,7 @@ func (p *principal) fault(v any) {
 		slog.String("principal", p.who.String()), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 	p.shut = policy.ReasonFault
 	p.lastUsed.Store(0)
-	for l := p.leases; l != nil; l = l.older {
+	for l := p.leases.Load(); l != nil; l = l.older.Load() {
 		if l.revokedAt == 0 {
 			l.revokedAt = max(p.engine.Revision(), 1)
 		}

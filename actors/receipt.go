@@ -136,13 +136,15 @@ func (p *principal) tellFor(a *acknowledgement, m message) {
 }
 
 // runs adds a lease that the update has to wait for.
-func (t *tracker) runs(l *Lease) {
+func (t *tracker) runs(l *Lease) { t.runsAs(l, l.info()) }
+
+func (t *tracker) runsAs(l *Lease, info LeaseInfo) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.running == nil {
 		t.running = map[*Lease]LeaseInfo{}
 	}
-	t.running[l] = l.info()
-	t.mu.Unlock()
+	t.running[l] = info
 }
 
 // released is called when such a lease is released.

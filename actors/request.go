@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"math"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -100,11 +101,14 @@ func (c *Credential) check(at *moment) policy.Reason {
 	return policy.ReasonAllowed
 }
 
-// revocations is an immutable set of revoked certificates, and the CRLs. A certificate never
-// leaves the set.
+// revocations are the revoked certificates and the CRLs. A certificate never leaves the set,
+// so all revocations of one engine share it: an older one may find a certificate that was
+// revoked later. Each change makes new revocations, which [Credential.check] compares by
+// address.
 type revocations struct {
-	set   map[policy.CertificateID]struct{}
-	lists RevocationLists // nil for none
+	set    *sync.Map                         // of policy.CertificateID
+	others map[policy.CertificateID]struct{} // for a preview; nil otherwise
+	lists  RevocationLists                   // nil for none
 }
 
 // under returns the same set with other CRLs.
@@ -114,30 +118,37 @@ func (r *revocations) under(lists RevocationLists) *revocations {
 	return next
 }
 
+// with adds certificates.
 func (r *revocations) with(ids []policy.CertificateID) *revocations {
-	next := &revocations{set: make(map[policy.CertificateID]struct{}, r.size()+len(ids))}
+	next := &revocations{}
 	if r != nil {
-		next.lists = r.lists
-		for id := range r.set {
-			next.set[id] = struct{}{}
-		}
+		*next = *r
+	}
+	if next.set == nil {
+		next.set = &sync.Map{}
 	}
 	for _, id := range ids {
-		next.set[id] = struct{}{}
+		next.set.Store(id, nil)
 	}
 	return next
 }
 
-func (r *revocations) size() int {
-	if r == nil {
-		return 0
+// supposing returns revocations that include certificates which are not revoked.
+func (r *revocations) supposing(ids []policy.CertificateID) *revocations {
+	next := *r.with(nil)
+	next.others = make(map[policy.CertificateID]struct{}, len(ids))
+	for _, id := range ids {
+		next.others[id] = struct{}{}
 	}
-	return len(r.set)
+	return &next
 }
 
 func (r *revocations) has(c *Credential) bool {
 	for _, id := range c.ids {
-		if _, ok := r.set[id]; ok {
+		if _, ok := r.set.Load(id); ok {
+			return true
+		}
+		if _, ok := r.others[id]; ok {
 			return true
 		}
 		if id.Serial != "" && r.lists != nil && r.lists.Revoked(id.Issuer, id.Serial) {

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -10,14 +11,16 @@ import (
 // the moment and the message. They return the effects that the driver has to perform, and use
 // no goroutine, clock, lock or actor system.
 type holder struct {
-	who     policy.Principal
-	record  *policy.Record
-	held    *policy.Effective // compiled from the record for the tables of its shape
-	leases  *Lease            // the newest, linked through older and newer
-	expires int64             // when held has to be computed again; 0 for never
-	ends    int64             // the earliest end of a lease's credential; 0 for none
-	clock   func() time.Time  // called only by a condition that uses now
-	known   bool              // there is a grant, expired or not
+	who    policy.Principal
+	record *policy.Record
+	held   *policy.Effective // compiled from the record for the tables of its shape
+	// leases is the newest, linked through older and newer. Only turns change the links; Close
+	// reads them while a turn does not end.
+	leases  atomic.Pointer[Lease]
+	expires int64            // when held has to be computed again; 0 for never
+	ends    int64            // the earliest end of a lease's credential; 0 for none
+	clock   func() time.Time // called only by a condition that uses now
+	known   bool             // there is a grant, expired or not
 	shut    policy.Reason
 
 	// ahead is the table of the record while it is newer than the published table.
@@ -86,19 +89,19 @@ func (h *holder) form(at *moment, t *policy.Table) (*policy.Effective, bool) {
 
 // applyRecord makes the record of a revision take effect and judges the leases by it.
 func (h *holder) applyRecord(at *moment, r *revision, record *policy.Record) *effects {
-	before := *h
+	before := h.snapshot()
 	if record != nil && (h.record == nil || record.Revision > h.record.Revision) {
 		h.record = record
 		h.ahead = r.table
 		h.hold(at, r.table)
 	}
-	if h.leases == nil {
+	if h.leases.Load() == nil {
 		return nil
 	}
 	h.recorded = r.table
 	held, known := h.form(at, r.table)
 	fx := &effects{}
-	for l := h.leases; l != nil; l = l.older {
+	for l := h.leases.Load(); l != nil; l = l.older.Load() {
 		if l.decision.Revision >= r.number || (l.revokedAt == 0 && h.allows(at, l, r.table, held, known)) {
 			continue
 		}
@@ -119,6 +122,11 @@ func (h *holder) applyRecord(at *moment, r *revision, record *policy.Record) *ef
 	return fx
 }
 
+// snapshot copies what decides about a lease.
+func (h *holder) snapshot() *holder {
+	return &holder{who: h.who, record: h.record, held: h.held, known: h.known, clock: h.clock, shut: h.shut}
+}
+
 // disallowed reports whether the lease is not allowed by the table.
 func (h *holder) disallowed(at *moment, l *Lease, t *policy.Table) bool {
 	held, known := h.form(at, t)
@@ -127,7 +135,7 @@ func (h *holder) disallowed(at *moment, l *Lease, t *policy.Table) bool {
 
 // applyShared judges the leases by a change of shared state.
 func (h *holder) applyShared(at *moment, r *revision) *effects {
-	if h.leases == nil {
+	if h.leases.Load() == nil {
 		return nil
 	}
 	table := r.table
@@ -140,7 +148,7 @@ func (h *holder) applyShared(at *moment, r *revision) *effects {
 		held, known = h.form(at, table)
 	}
 	fx := &effects{}
-	for l := h.leases; l != nil; l = l.older {
+	for l := h.leases.Load(); l != nil; l = l.older.Load() {
 		ended := r.endsCredential(l.req.Credential)
 		switch {
 		case !ended && (r.table == nil || l.decision.Revision >= r.number):
@@ -165,13 +173,13 @@ func (h *holder) applyShared(at *moment, r *revision) *effects {
 
 // expire ends what time has ended: grants, and leases by their grants or credentials.
 func (h *holder) expire(at *moment) *effects {
-	before := *h
+	before := h.snapshot()
 	h.hold(at, at.table)
-	if h.leases == nil {
+	if h.leases.Load() == nil {
 		return nil
 	}
 	fx := &effects{}
-	for l := h.leases; l != nil; l = l.older {
+	for l := h.leases.Load(); l != nil; l = l.older.Load() {
 		if l.revokedAt != 0 || h.allows(at, l, at.table, h.held, h.known) {
 			continue
 		}
@@ -196,10 +204,13 @@ func (h *holder) allows(at *moment, l *Lease, t *policy.Table, held *policy.Effe
 	if h.shut != policy.ReasonUnset || !known || l.req.Credential.check(at) != policy.ReasonAllowed {
 		return false
 	}
+	if at.slow != nil && l.decision.Conditional() {
+		at.slow()
+	}
 	var q policy.Query
 	h.ask(&q, &l.req)
 	v := t.Judge(held, &q)
-	if v.Conditional() && at.slow != nil {
+	if at.slow != nil && v.Conditional() {
 		at.slow()
 	}
 	return v.Allowed()
@@ -208,7 +219,7 @@ func (h *holder) allows(at *moment, l *Lease, t *policy.Table, held *policy.Effe
 // noteEnds finds the earliest end of the credential of a lease that has authority.
 func (h *holder) noteEnds() {
 	h.ends = 0
-	for l := h.leases; l != nil; l = l.older {
+	for l := h.leases.Load(); l != nil; l = l.older.Load() {
 		if l.revokedAt == 0 {
 			h.noteEnd(l)
 		}
@@ -217,11 +228,11 @@ func (h *holder) noteEnds() {
 
 // recordLease records a lease.
 func (h *holder) recordLease(l *Lease) {
-	l.older = h.leases
-	if l.older != nil {
-		l.older.newer = l
+	if older := h.leases.Load(); older != nil {
+		l.older.Store(older)
+		older.newer = l
 	}
-	h.leases = l
+	h.leases.Store(l)
 	h.noteEnd(l)
 }
 
@@ -234,19 +245,21 @@ func (h *holder) noteEnd(l *Lease) {
 
 // release removes a lease.
 func (h *holder) release(l *Lease) {
+	older := l.older.Load()
 	switch {
 	case l.newer != nil:
-		l.newer.older = l.older
-	case h.leases == l:
-		h.leases = l.older
+		l.newer.older.Store(older)
+	case h.leases.Load() == l:
+		h.leases.Store(older)
 	default:
 		return
 	}
-	if l.older != nil {
-		l.older.newer = l.newer
+	if older != nil {
+		older.newer = l.newer
 	}
-	l.older, l.newer = nil, nil
-	if h.leases == nil {
+	l.newer = nil
+	l.older.Store(nil)
+	if h.leases.Load() == nil {
 		h.recorded = nil
 	}
 }
