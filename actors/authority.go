@@ -98,12 +98,13 @@ func (e *Engine) carryOut(o *oplog.Outcome) {
 	if len(o.Certificates) > 0 {
 		e.revise(func(set *revocations) *revocations { return set.with(o.Certificates) })
 	}
+	earlier := e.sweeper.unsweptRevisions()
 	for who, record := range o.Records {
 		p := e.directory.get(who, e.directory.hash(who))
 		if p == nil {
 			continue
 		}
-		m := &recordChange{acknowledgement: acknowledgement{tracker: t}, revision: r, record: record}
+		m := &recordChange{acknowledgement: acknowledgement{tracker: t}, revision: r, record: record, earlier: earlier}
 		p.tellFor(&m.acknowledgement, m)
 		if reply != nil { // its caller handles the messages, and then drops near
 			t.note(p)

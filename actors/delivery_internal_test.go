@@ -201,7 +201,9 @@ func TestG6_GoexitInAConditionOfALease(t *testing.T) {
 	context.AfterFunc(lease.Context(), lease.Release)
 	_, err = e.Update(ctx, Update{Changes: []policy.Change{policy.PutRole(attackRole(t, "a", "do:nothing"), "")}})
 	require.NoError(t, err, "the pool does not work any more")
-	until(t, func() bool { return e.Execute(ctx, hookedValue{"x", hook}.in(user(0)), func(context.Context) error { return nil }) == nil })
+	until(t, func() bool {
+		return e.Execute(ctx, hookedValue{"x", hook}.in(user(0)), func(context.Context) error { return nil }) == nil
+	})
 }
 
 // A grace is cut short only by an update that takes the lease's authority.

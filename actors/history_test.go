@@ -200,8 +200,16 @@ func (h *history) check(t *testing.T) (legal bool) {
 	return result == porcupine.Ok
 }
 
-// dump prints the events in the order of their calls, for a failed run.
+// dump prints the events of the principals whose histories are illegal, in the order of their
+// calls.
 func (h *history) dump() string {
+	var illegal []porcupine.Operation
+	for _, part := range historyModel.Partition(h.events) {
+		if !porcupine.CheckOperations(historyModel, part) {
+			illegal = append(illegal, part...)
+		}
+	}
+	h.events = illegal
 	slices.SortFunc(h.events, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
 	var b bytes.Buffer
 	for _, op := range h.events {

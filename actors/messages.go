@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"slices"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -14,9 +15,8 @@ func (p *principal) perform(fx *effects, grace time.Duration, t *tracker) {
 	}
 	if t != nil {
 		for _, l := range fx.running {
-			if n := len(l.watchers); n == 0 || l.watchers[n-1] != t {
+			if !slices.Contains(l.watchers, t) && t.runs(l) {
 				l.watchers = append(l.watchers, t)
-				t.runs(l)
 			}
 		}
 	}
@@ -88,6 +88,9 @@ type recordChange struct {
 	acknowledgement
 	revision *revision
 	record   *policy.Record
+	// earlier are the published revisions whose sweeps may not have come by. The principal
+	// judges by them first, so that it judges in the order of the revisions.
+	earlier []*revision
 }
 
 func (c *recordChange) drop() { c.acknowledge() }
@@ -95,6 +98,11 @@ func (c *recordChange) drop() { c.acknowledge() }
 func (c *recordChange) handle(p *principal, at moment) {
 	defer c.acknowledge()
 	p.guarded([]*revision{c.revision}, func() {
+		for _, r := range c.earlier {
+			if r.concerns(p) {
+				p.perform(p.applyShared(&at, r), r.grace, r.tracker)
+			}
+		}
 		p.perform(p.applyRecord(&at, c.revision, c.record), c.revision.grace, c.revision.tracker)
 		p.show()
 	})

@@ -135,16 +135,21 @@ func (p *principal) tellFor(a *acknowledgement, m message) {
 	}
 }
 
-// runs adds a lease that the update has to wait for.
-func (t *tracker) runs(l *Lease) { t.runsAs(l, l.info()) }
+// runs adds a lease that the update has to wait for. It returns false if the update is
+// quiesced already, and then does not add it.
+func (t *tracker) runs(l *Lease) bool { return t.runsAs(l, l.info()) }
 
-func (t *tracker) runsAs(l *Lease, info LeaseInfo) {
+func (t *tracker) runsAs(l *Lease, info LeaseInfo) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.over() {
+		return false
+	}
 	if t.running == nil {
 		t.running = map[*Lease]LeaseInfo{}
 	}
 	t.running[l] = info
+	return true
 }
 
 // released is called when such a lease is released.

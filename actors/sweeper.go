@@ -1,6 +1,9 @@
 package actors
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // sweeper finds the principals that a change of shared state concerns. It has one goroutine
 // while there is something to sweep.
@@ -9,6 +12,9 @@ type sweeper struct {
 
 	mu      sync.Mutex
 	pending []*revision
+	// unswept are the pending revisions and those that are being swept. The slice is replaced,
+	// never changed.
+	unswept []*revision
 	ended   chan struct{} // closed when the goroutine ends; nil if it does not run
 }
 
@@ -17,10 +23,19 @@ func (s *sweeper) add(r *revision) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pending = append(s.pending, r)
+	s.unswept = append(slices.Clip(s.unswept), r)
 	if s.ended == nil {
 		s.ended = make(chan struct{})
 		go s.run()
 	}
+}
+
+// unsweptRevisions returns the revisions whose sweeps have not ended. The caller must not
+// change the slice.
+func (s *sweeper) unsweptRevisions() []*revision {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unswept
 }
 
 func (s *sweeper) run() {
@@ -36,6 +51,12 @@ func (s *sweeper) run() {
 		}
 		s.mu.Unlock()
 		s.sweep(due)
+		s.mu.Lock()
+		s.unswept = slices.Clone(s.unswept[len(due):])
+		s.mu.Unlock()
+		for _, r := range due {
+			r.tracker.applied()
+		}
 	}
 }
 
@@ -57,9 +78,6 @@ func (s *sweeper) sweep(due []*revision) {
 			p.tell(&node{message: &sharedChange{revisions: concerned}})
 		}
 	})
-	for _, r := range due {
-		r.tracker.applied()
-	}
 }
 
 // wait returns when nothing is left to sweep.

@@ -25,8 +25,6 @@ type holder struct {
 
 	// ahead is the table of the record while it is newer than the published table.
 	ahead *policy.Table
-	// recorded is the table of the record, while there are leases that it judged.
-	recorded *policy.Table
 }
 
 // effects are the leases that a message concerns, for the driver to deal with.
@@ -89,63 +87,33 @@ func (h *holder) form(at *moment, t *policy.Table) (*policy.Effective, bool) {
 
 // applyRecord makes the record of a revision take effect and judges the leases by it.
 func (h *holder) applyRecord(at *moment, r *revision, record *policy.Record) *effects {
-	before := h.snapshot()
 	if record != nil && (h.record == nil || record.Revision > h.record.Revision) {
 		h.record = record
 		h.ahead = r.table
 		h.hold(at, r.table)
 	}
-	if h.leases.Load() == nil {
-		return nil
-	}
-	h.recorded = r.table
-	held, known := h.form(at, r.table)
-	fx := &effects{}
-	for l := h.leases.Load(); l != nil; l = l.older.Load() {
-		if l.decision.Revision >= r.number || (l.revokedAt == 0 && h.allows(at, l, r.table, held, known)) {
-			continue
-		}
-		fx.running = append(fx.running, l)
-		switch {
-		case l.revokedAt != 0:
-			if r.repeats(h.who, l) {
-				fx.canceled = append(fx.canceled, l)
-			}
-		case !r.shared() && before.disallowed(at, l, r.table):
-			// Not because of this record: a shared change that was published before does it,
-			// and its sweep sets the grace.
-		default:
-			h.revoke(l, r.number, fx)
-		}
-	}
-	h.noteEnds()
-	return fx
+	return h.judgeLeases(at, r)
 }
 
-// snapshot copies what decides about a lease.
-func (h *holder) snapshot() *holder {
-	return &holder{who: h.who, record: h.record, held: h.held, known: h.known, clock: h.clock, shut: h.shut}
-}
-
-// disallowed reports whether the lease is not allowed by the table.
-func (h *holder) disallowed(at *moment, l *Lease, t *policy.Table) bool {
-	held, known := h.form(at, t)
-	return !h.allows(at, l, t, held, known)
-}
-
-// applyShared judges the leases by a change of shared state.
+// applyShared judges the leases by a change of shared state. If the principal's record is
+// newer, the message of the record has done so.
 func (h *holder) applyShared(at *moment, r *revision) *effects {
-	if h.leases.Load() == nil {
+	if h.record != nil && h.record.Revision > r.number && r.table != nil {
 		return nil
 	}
-	table := r.table
-	if h.record != nil && h.record.Revision > r.number && h.recorded != nil {
-		table = h.recorded // a later update, which was delivered first, counts
+	return h.judgeLeases(at, r)
+}
+
+// judgeLeases revokes the leases that a revision forbids. It does not judge leases that were
+// admitted at that revision or a later one, except by their credentials.
+func (h *holder) judgeLeases(at *moment, r *revision) *effects {
+	if h.leases.Load() == nil {
+		return nil
 	}
 	var held *policy.Effective
 	known := false
 	if r.table != nil {
-		held, known = h.form(at, table)
+		held, known = h.form(at, r.table)
 	}
 	fx := &effects{}
 	for l := h.leases.Load(); l != nil; l = l.older.Load() {
@@ -157,15 +125,12 @@ func (h *holder) applyShared(at *moment, r *revision) *effects {
 			if ended || r.repeats(h.who, l) {
 				fx.canceled = append(fx.canceled, l)
 			}
-		case ended || !h.allows(at, l, table, held, known):
+		case ended || !h.allows(at, l, r.table, held, known):
 			h.revoke(l, r.number, fx)
 		default:
 			continue
 		}
 		fx.running = append(fx.running, l)
-	}
-	if h.record == nil || h.record.Revision <= r.number {
-		h.recorded = nil
 	}
 	h.noteEnds()
 	return fx
@@ -191,6 +156,17 @@ func (h *holder) expire(at *moment) *effects {
 	}
 	h.noteEnds()
 	return fx
+}
+
+// snapshot copies what decides about a lease.
+func (h *holder) snapshot() *holder {
+	return &holder{who: h.who, record: h.record, held: h.held, known: h.known, clock: h.clock, shut: h.shut}
+}
+
+// disallowed reports whether the lease is not allowed by the table.
+func (h *holder) disallowed(at *moment, l *Lease, t *policy.Table) bool {
+	held, known := h.form(at, t)
+	return !h.allows(at, l, t, held, known)
 }
 
 // revoke takes a lease's authority for good.
@@ -259,9 +235,6 @@ func (h *holder) release(l *Lease) {
 	}
 	l.newer = nil
 	l.older.Store(nil)
-	if h.leases.Load() == nil {
-		h.recorded = nil
-	}
 }
 
 // due returns when a grant expires or a lease's credential ends, 0 for never.
