@@ -173,7 +173,7 @@ func (p *principal) openUp(reached func(revision uint64) bool) {
 	if !p.known {
 		return
 	}
-	p.show()
+	p.show(&at, at.table)
 	opened = true
 	p.open.Store(true) // from now on sweeps look at it
 	if e.shared.closing.Load() {

@@ -82,29 +82,248 @@ func TestG7_AnUpdateVisitsOnlyWhatRuns(t *testing.T) {
 // While a change of a role has not reached its holders, other updates return, others are
 // activated, and new turns of the holders decide by the change.
 func TestG7_ASweepDelaysNoOtherUpdateAndNoActivation(t *testing.T) {
-	e := attackEngine(t, nil)
-	crowd(t, e, 10)
-	lease, err := e.Admit(t.Context(), as(1, "do:a"))
-	require.NoError(t, err)
-	context.AfterFunc(lease.Context(), lease.Release)
-	release := blockSweeper(e)
-	before := e.Revision()
+	synctest.Test(t, func(t *testing.T) {
+		e := attackEngine(t, nil)
+		crowd(t, e, 10)
+		lease, err := e.Admit(t.Context(), as(1, "do:a"))
+		require.NoError(t, err)
+		context.AfterFunc(lease.Context(), lease.Release)
+		release := blockSweeper(e)
+		receipt := background(e, Update{Changes: []policy.Change{policy.PutRole(attackRole(t, "a", "do:nothing"), "")}})
+		synctest.Wait()
+		require.ErrorIs(t, e.Execute(t.Context(), as(1, "do:a"), nothingToDo), ErrDenied)
+		change(t, e, policy.RevokeRole(policy.Grant{Principal: user(2), Role: "a"}))
+		change(t, e, policy.GrantRole(policy.Grant{Principal: user(99), Role: "b"}))
+		require.NoError(t, e.Execute(t.Context(), as(99, "do:b"), nothingToDo))
+		synctest.Wait()
+		require.Empty(t, receipt, "the update returned while a lease that it forbids was alive")
+		require.NoError(t, lease.Context().Err())
+		release()
+		require.Equal(t, 1, (<-receipt).EndedCount)
+	})
+}
+
+func nothingToDo(context.Context) error { return nil }
+
+// background makes an update and sends its receipt.
+func background(e *Engine, u Update) <-chan Receipt {
 	receipt := make(chan Receipt, 1)
 	go func() {
-		r, err := e.Update(context.Background(), Update{Changes: []policy.Change{policy.PutRole(attackRole(t, "a", "do:nothing"), "")}})
-		if err == nil {
-			receipt <- r
-		}
+		r, _ := e.Update(context.Background(), u)
+		receipt <- r
 	}()
-	until(t, func() bool { return e.Revision() > before })
-	require.ErrorIs(t, e.Execute(t.Context(), as(1, "do:a"), func(context.Context) error { return nil }), ErrDenied)
-	change(t, e, policy.RevokeRole(policy.Grant{Principal: user(2), Role: "a"}))
-	change(t, e, policy.GrantRole(policy.Grant{Principal: user(99), Role: "b"}))
-	require.NoError(t, e.Execute(t.Context(), as(99, "do:b"), func(context.Context) error { return nil }))
-	require.Empty(t, receipt, "the update returned while a lease that it forbids was alive")
-	require.NoError(t, lease.Context().Err())
-	release()
+	return receipt
+}
+
+// One sweep serves a revision that takes a permission and one that gives it back. It ends what
+// was admitted before the first, and not what was admitted after the second.
+func TestG2_ASweepOfTwoRevisionsJudgesByEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := attackEngine(t, nil)
+		before, err := e.Admit(t.Context(), doing("do:a"))
+		require.NoError(t, err)
+		release := blockSweeper(e)
+		first := background(e, Update{Changes: []policy.Change{policy.PutRole(attackRole(t, "a", "do:nothing"), "")}})
+		synctest.Wait()
+		second := background(e, Update{Changes: []policy.Change{policy.PutRole(attackRole(t, "a", "do:a"), "")}})
+		synctest.Wait()
+		after, err := e.Admit(t.Context(), doing("do:a"))
+		require.NoError(t, err)
+		defer after.Release()
+		release()
+		synctest.Wait()
+		require.ErrorIs(t, before.Context().Err(), ErrRevoked, "the second revision reprieved it")
+		require.NoError(t, after.Context().Err(), "it was judged by a revision before its own")
+		before.Release()
+		require.Equal(t, 1, (<-first).EndedCount)
+		require.Equal(t, 1, (<-second).EndedCount)
+	})
+}
+
+// A grant expires before the sweep of a change of its role has come by: the sweep still finds
+// the principal, and the grace of the change counts.
+func TestG2_AGrantExpiresBeforeASweep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := attackEngine(t, nil)
+		change(t, e, policy.GrantRole(policy.Grant{Principal: eve, Role: "b", Expires: time.Now().Add(3 * time.Second)}))
+		l, err := e.Admit(t.Context(), doing("do:b"))
+		require.NoError(t, err)
+		release := blockSweeper(e)
+		receipt := background(e, Update{Grace: new(20 * time.Second), Changes: []policy.Change{policy.PutRole(attackRole(t, "b", "do:nothing"), "")}})
+		time.Sleep(10 * time.Second)
+		require.NoError(t, l.Context().Err(), "the expiry took the grace of the update")
+		release()
+		time.Sleep(21 * time.Second)
+		require.ErrorIs(t, l.Context().Err(), ErrRevoked)
+		l.Release()
+		require.Equal(t, 1, (<-receipt).EndedCount)
+	})
+}
+
+// A lease is admitted by the old table after an update has been delivered in part. The sweep
+// comes after the publication, so it finds the lease.
+func TestG2_ASweepComesAfterThePublication(t *testing.T) {
+	e := attackEngine(t, nil)
+	require.NoError(t, e.Execute(t.Context(), doing("do:a"), nothingToDo))
+	e.receipts.mu.Lock() // delivery waits for it before it publishes
+	receipt := background(e, Update{Changes: []policy.Change{policy.PutRole(attackRole(t, "a", "do:nothing"), "")}})
+	until(t, func() bool {
+		e.callers.mu.Lock()
+		defer e.callers.mu.Unlock()
+		return len(e.callers.by) == 0
+	})
+	for range 10_000 {
+		runtime.Gosched() // what would sweep now has the time to do so
+	}
+	l, err := e.Admit(t.Context(), doing("do:a"))
+	e.receipts.mu.Unlock()
+	require.NoError(t, err)
+	until(t, func() bool { return l.Context().Err() != nil })
+	require.Empty(t, receipt)
+	l.Release()
 	require.Equal(t, 1, (<-receipt).EndedCount)
+}
+
+// An activation that waits for the store is not waited for by updates of what it will hold.
+func TestG7_AnUpdateDoesNotWaitForAnActivation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &hookedLog{}
+		e := attackEngine(t, func(m *oplog.Memory) oplog.Log { log.Memory = m; return log })
+		reads, read := 0, make(chan struct{})
+		log.read = func(*policy.Record) {
+			if reads++; reads == 2 {
+				<-read
+			}
+		}
+		result := make(chan error, 1)
+		go func() { result <- e.Execute(context.Background(), doing("do:a"), nothingToDo) }()
+		synctest.Wait()
+		change(t, e, policy.PutRole(attackRole(t, "a", "do:nothing"), ""))
+		change(t, e, policy.RevokeRole(policy.Grant{Principal: eve, Role: "a"}))
+		close(read)
+		require.ErrorIs(t, <-result, ErrDenied, "the activation missed an update")
+	})
+}
+
+// The record that an activation reads is older than an update that is delivered before the
+// activation goes on.
+func TestG4_AnActivationMissesNoRecord(t *testing.T) {
+	log := &hookedLog{}
+	e := attackEngine(t, func(m *oplog.Memory) oplog.Log { log.Memory = m; return log })
+	reads := 0
+	log.read = func(*policy.Record) {
+		if reads++; reads == 2 {
+			change(t, e, policy.RevokeRole(policy.Grant{Principal: eve, Role: "a"}))
+		}
+	}
+	require.ErrorIs(t, e.Execute(t.Context(), doing("do:a"), nothingToDo), ErrDenied)
+}
+
+// rounds runs two functions at the same time, again and again, shifted against each other,
+// and check after each round.
+func rounds(n int, a, b func(round int), check func()) {
+	var arrived atomic.Int64
+	meet := func(target int64) {
+		arrived.Add(1)
+		for tries := 0; arrived.Load() < target; tries++ {
+			if tries > 1000 {
+				runtime.Gosched()
+			}
+		}
+	}
+	var both sync.WaitGroup
+	for i, f := range []func(int){a, b} {
+		both.Go(func() {
+			for r := range n {
+				meet(int64(4*r + 2))
+				_ = pause((r * (i + 1) * 7) % 64)
+				f(r)
+				meet(int64(4*r + 4))
+				if i == 0 {
+					check()
+				}
+			}
+		})
+	}
+	both.Wait()
+}
+
+// A turn never decides by a table without the record of its revision.
+func TestG1_ATurnHasTheRecordOfItsTable(t *testing.T) {
+	e := attackEngine(t, nil)
+	require.NoError(t, e.Execute(t.Context(), doing("do:a"), nothingToDo))
+	p := lookup(e, eve)
+	table, grants := e.Table(), p.record.Grants
+	base := table.Revision()
+	rounds(100_000, func(r int) {
+		number := base + uint64(r) + 1
+		table = table.Next(number, nil, nil)
+		tracker := newTracker(number)
+		m := &recordChange{acknowledgement: acknowledgement{tracker: tracker}, record: &policy.Record{Revision: number, Grants: grants},
+			revision: &revision{number: number, table: table, tracker: tracker}}
+		p.control.push(&node{message: m})
+		e.shared.published.Store(table)
+	}, func(int) {
+		if !p.acquire() {
+			return
+		}
+		var at moment
+		p.begin(&at)
+		if at.table.Revision() > base && p.record.Revision < at.table.Revision() {
+			t.Errorf("table of %d, record of %d", at.table.Revision(), p.record.Revision)
+		}
+		p.finish()
+	}, func() {})
+}
+
+// What is posted while a turn ends is handled: see the invariants of mailbox.
+func TestMailboxLosesNoMessage(t *testing.T) {
+	var m mailbox
+	end := func() {
+		for {
+			switch m.end(nil) {
+			case ownsControl:
+				m.control.take()
+			case startErrand:
+				if e := (&errand{}); m.arrive(e) {
+					for c := m.next(); c != nil; c = m.next() {
+						m.requests.ran(false)
+					}
+					continue
+				}
+				return
+			default:
+				return
+			}
+		}
+	}
+	rounds(200_000, func(int) {
+		if m.acquire() {
+			end()
+		}
+	}, func(r int) {
+		if r%2 == 0 {
+			m.control.push(&node{})
+			if !m.isRunning() && m.acquireControl() {
+				end()
+			}
+			return
+		}
+		m.requests.push(&call{}, 10)
+		if m.schedule() {
+			if e := (&errand{}); m.arrive(e) {
+				for c := m.next(); c != nil; c = m.next() {
+					m.requests.ran(false)
+				}
+				end()
+			}
+		}
+	}, func() {
+		if !m.control.empty() || m.queued() {
+			t.Error("a message is left in an idle mailbox")
+			end()
+		}
+	})
 }
 
 // hookedValue is a value of a request's properties that calls f when a condition reads it.

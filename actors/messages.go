@@ -104,7 +104,7 @@ func (c *recordChange) handle(p *principal, at moment) {
 			}
 		}
 		p.perform(p.applyRecord(&at, c.revision, c.record), c.revision.grace, c.revision.tracker)
-		p.show()
+		p.show(&at, c.revision.table)
 	})
 }
 

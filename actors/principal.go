@@ -28,25 +28,24 @@ type principal struct {
 	invoker  actor.MessageInvoker
 	open     atomic.Bool
 
-	// shown and recordRevision tell a sweep what the principal holds: see [principal.show].
-	shown          atomic.Pointer[policy.Effective]
-	recordRevision atomic.Uint64
+	// shown tells a sweep what the principal holds: see [principal.show].
+	shown atomic.Pointer[policy.Effective]
 }
 
-// show publishes what the principal holds for [revision.concerns]: a form that includes every
-// role by which a turn since the record's revision decided. The expiry of a grant does not
-// change it, so that a sweep of an earlier revision still finds the principal.
-func (p *principal) show() {
-	if p.record != nil {
-		p.recordRevision.Store(p.record.Revision)
+// show publishes what the principal holds for [revision.concerns]. It includes expired grants,
+// so that a sweep of an earlier revision still finds the principal.
+func (p *principal) show(at *moment, t *policy.Table) {
+	shown := p.held
+	if p.expired {
+		shown = at.intern.effective(t, t.Hold(p.who, p.record, 0))
 	}
-	p.shown.Store(p.held)
+	p.shown.Store(shown)
 }
 
 // compile makes the principal's form for the shape of the table.
 func (p *principal) compile(at *moment) {
 	p.hold(at, at.table)
-	p.show()
+	p.show(at, at.table)
 	p.watchTime()
 }
 

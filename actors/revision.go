@@ -88,7 +88,7 @@ func (r *revision) concerns(p *principal) bool {
 		return false
 	}
 	shown := p.shown.Load()
-	if shown == nil || shown.Shape() < r.shape || shown.Shape() > r.number || p.recordRevision.Load() >= r.number {
+	if shown == nil || shown.Shape() < r.shape || shown.Shape() > r.number {
 		return true
 	}
 	return shown.HoldsAny(r.roles)

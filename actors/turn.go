@@ -21,6 +21,7 @@ type holder struct {
 	ends    int64            // the earliest end of a lease's credential; 0 for none
 	clock   func() time.Time // called only by a condition that uses now
 	known   bool             // there is a grant, expired or not
+	expired bool             // a grant has expired
 	shut    policy.Reason
 
 	// ahead is the table of the record while it is newer than the published table.
@@ -72,7 +73,7 @@ func (h *holder) decision(v policy.Verdict, at *moment, req *Request) policy.Dec
 // hold compiles what the principal holds by its record and the table.
 func (h *holder) hold(at *moment, t *policy.Table) {
 	held := t.Hold(h.who, h.record, at.now)
-	h.known, h.expires = held.Any, held.NextExpiry
+	h.known, h.expired, h.expires = held.Any, held.Expired, held.NextExpiry
 	h.held = at.intern.effective(t, held)
 }
 

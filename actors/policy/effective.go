@@ -27,8 +27,9 @@ type Held struct {
 	Key string
 	// NextExpiry is when the first grant expires, in nanoseconds of Unix time, 0 for never.
 	NextExpiry int64
-	// Any reports whether there is any grant, expired or not.
-	Any   bool
+	// Any reports whether there is any grant, expired or not; Expired whether one has expired.
+	Any, Expired bool
+
 	items []heldItem
 }
 
@@ -45,6 +46,7 @@ func (t *Table) Hold(p Principal, record *Record, now int64) Held {
 	take := func(g *Grant) {
 		h.Any = true
 		if g.ExpiredAt(now) {
+			h.Expired = true
 			return
 		}
 		if !g.Expires.IsZero() && (h.NextExpiry == 0 || g.Expires.UnixNano() < h.NextExpiry) {
