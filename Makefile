@@ -16,7 +16,7 @@ FUZZ = actors/policy:FuzzPolicyPattern actors/policy:FuzzPolicyPrincipal \
 # Where benchmarks leave their tables, samples and plots.
 RESULTS ?= docs/benchmarks
 
-.PHONY: help run build test soak conformance readme bench bench-all bench-peers fuzz lint vuln
+.PHONY: help run build test soak conformance model readme bench bench-all bench-peers fuzz lint vuln
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')" 2>/dev/null || \
@@ -47,6 +47,9 @@ conformance: ## run the AuthZEN cases in the folder CASES, the proxies' headers 
 	@test -n "$(CASES)$(HEADERS)" || { echo 'error: say where the cases are: make conformance CASES=folder HEADERS=folder'; exit 2; }
 	$(if $(CASES),CASES="$(abspath $(CASES))" $(GO) test -tags conformance -run '^TestConformance' -count=1 ./httpapi/authzen)
 	$(if $(HEADERS),HEADERS="$(abspath $(HEADERS))" $(GO) test -tags conformance -run '^TestConformance' -count=1 ./httpapi/forwarded)
+
+model: ## check the model of delivery in every interleaving, and that each flaw breaks it
+	$(GO) test -run '^TestModelOfDelivery' -count=1 -v ./actors
 
 readme: ## run the README's transcript word for word; needs bash, curl and ports 8443 to 8445
 	$(GO) test -tags readme -run '^TestReadme' -count=1 ./cmd/interlock

@@ -4,74 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"runtime/debug"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors/policy"
 )
-
-// delivery is how far the log has delivered. Activations wait on it.
-type delivery struct {
-	waiting atomic.Int32
-	mu      sync.Mutex
-	signal  chan struct{}
-
-	turn  sync.Mutex // held while a group is delivered
-	ended bool       // outcomes no longer take effect
-}
-
-// end makes later outcomes have no effect. It waits for the current group.
-func (d *delivery) end() {
-	d.turn.Lock()
-	defer d.turn.Unlock()
-	d.ended = true
-}
-
-// reach waits until the published table has that revision or a later one.
-func (d *delivery) reach(ctx context.Context, e *Engine, revision uint64) error {
-	if e.Revision() >= revision {
-		return nil
-	}
-	d.waiting.Add(1)
-	defer d.waiting.Add(-1)
-	for {
-		d.mu.Lock()
-		if d.signal == nil {
-			d.signal = make(chan struct{})
-		}
-		signal := d.signal
-		d.mu.Unlock()
-		if e.Revision() >= revision {
-			return nil
-		}
-		select {
-		case <-signal:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-e.leaving:
-			return ErrClosed
-		case <-e.failure.happened:
-			if e.Revision() >= revision {
-				return nil
-			}
-			return ErrFault
-		}
-	}
-}
-
-// reached wakes the callers of reach. It is called after a table is published.
-func (d *delivery) reached() {
-	if d.waiting.Load() == 0 {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.signal != nil {
-		close(d.signal)
-		d.signal = nil
-	}
-}
 
 // activate makes the mailbox of a principal, or returns one that another caller has made
 // meanwhile. A principal without any grant is denied without one, so that it costs no memory.
