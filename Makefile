@@ -43,10 +43,11 @@ soak: ## run the long forms of the fault tests, and print their counts; it takes
 		done; \
 	done; exit $$status
 
-conformance: ## run the AuthZEN cases in the folder CASES, the proxies' headers in the folder HEADERS, or both
-	@test -n "$(CASES)$(HEADERS)" || { echo 'error: say where the cases are: make conformance CASES=folder HEADERS=folder'; exit 2; }
+conformance: ## run the AuthZEN cases in CASES, the proxies' headers in HEADERS, other engines' answers in SUITES (folders)
+	@test -n "$(CASES)$(HEADERS)$(SUITES)" || { echo 'error: name a folder: make conformance CASES=folder HEADERS=folder SUITES=folder'; exit 2; }
 	$(if $(CASES),CASES="$(abspath $(CASES))" $(GO) test -tags conformance -run '^TestConformance' -count=1 ./httpapi/authzen)
 	$(if $(HEADERS),HEADERS="$(abspath $(HEADERS))" $(GO) test -tags conformance -run '^TestConformance' -count=1 ./httpapi/forwarded)
+	$(if $(SUITES),set -o pipefail; SUITES="$(abspath $(SUITES))" $(GO) test -tags conformance -run '^TestConformance' -count=1 -v ./actors | grep -vE '^=== ')
 
 model: ## check the model of delivery in every interleaving, and that each flaw breaks it
 	$(GO) test -run '^TestModelOfDelivery' -count=1 -v ./actors
