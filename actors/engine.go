@@ -204,7 +204,7 @@ func (e *Engine) AdmitDetached(ctx context.Context, req Request) (*Lease, error)
 
 // admit waits under ctx for a lease whose context derives from parent.
 func (e *Engine) admit(ctx, parent context.Context, req Request) (*Lease, error) {
-	l := &Lease{parent: parent, req: req, started: e.shared.time.Load()}
+	l := &Lease{parent: parent, req: req}
 	if err := e.do(ctx, &l.req, operation{lease: l}, nil); err != nil {
 		return nil, err
 	}

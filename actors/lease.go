@@ -13,22 +13,25 @@ import (
 // operation runs under [Lease.Context] and ends with [Lease.Release]. Until then, an update
 // that forbids it is not quiesced. A Lease is safe for concurrent use.
 type Lease struct {
-	p       *principal
-	parent  context.Context
-	req     Request
-	started int64 // the published time
-	id      atomic.Uint64
-	freed   atomic.Bool
-	node    node // for its release
+	p      *principal
+	parent context.Context
+	req    Request
+	id     atomic.Uint64
+	freed  atomic.Bool
+	node   node // for its release
+
+	// The following fields are the decision that admitted it.
+	verdict policy.Verdict
+	table   *policy.Table
+	record  *policy.Record
+	since   int64 // in nanoseconds of Unix time
 
 	// The following fields belong to the turns of the principal.
 	older     atomic.Pointer[Lease]
 	newer     *Lease
 	revokedAt uint64
-	cancelAt  time.Time
+	cancelAt  int64 // on the monotonic clock; 0 for not yet
 	watchers  []*tracker
-
-	decision policy.Decision
 
 	// The following fields are the context.
 	mu       sync.Mutex
@@ -47,7 +50,15 @@ func (l *Lease) ID() uint64 {
 }
 
 // Decision returns the decision that admitted the operation.
-func (l *Lease) Decision() policy.Decision { return l.decision }
+func (l *Lease) Decision() policy.Decision {
+	q := policy.Query{Principal: l.req.Principal, Action: l.req.Action, Resource: l.req.Resource, Properties: l.req.Properties}
+	d := l.table.Decision(l.verdict, &q)
+	d.AttachRecord(l.record, l.since)
+	return d
+}
+
+// revision returns the revision that admitted it.
+func (l *Lease) revision() uint64 { return l.table.Revision() }
 
 // Request returns the request that was admitted.
 func (l *Lease) Request() Request { return l.req }
@@ -123,7 +134,7 @@ func (c *leaseContext) Value(key any) any {
 	case leaseKey:
 		return (*Lease)(c)
 	case revisionKey:
-		return c.decision.Revision
+		return (*Lease)(c).revision()
 	}
 	if key == causeKey && c.hasOwnCause() {
 		return nil
@@ -249,7 +260,7 @@ func (l *Lease) info() LeaseInfo {
 func (l *Lease) description() LeaseInfo {
 	i := LeaseInfo{
 		ID: l.ID(), Principal: l.req.Principal, Action: l.req.Action, Resource: l.req.Resource,
-		Revision: l.decision.Revision, Since: time.Unix(0, l.started),
+		Revision: l.revision(), Since: time.Unix(0, l.since),
 	}
 	if l.req.Credential != nil {
 		i.Credential = l.req.Credential.Fingerprint()

@@ -23,16 +23,16 @@ func (p *principal) perform(fx *effects, grace time.Duration, t *tracker) {
 	if len(fx.canceled) == 0 {
 		return
 	}
-	now := time.Now()
-	end := now.Add(grace)
+	now := monotonic()
+	end := now + int64(grace)
 	later := false
 	for _, l := range fx.canceled {
 		// The shortest of several graces counts.
-		if l.cancelAt.IsZero() || end.Before(l.cancelAt) {
+		if l.cancelAt == 0 || end < l.cancelAt {
 			l.cancelAt = end
 			later = grace > 0
 		}
-		if !l.cancelAt.After(now) {
+		if l.cancelAt <= now {
 			l.cancel(ErrRevoked)
 		}
 	}
@@ -47,9 +47,9 @@ type graceOver struct{}
 func (graceOver) drop() {}
 
 func (graceOver) handle(p *principal, _ moment) {
-	now := time.Now()
+	now := monotonic()
 	for l := p.leases.Load(); l != nil; l = l.older.Load() {
-		if l.revokedAt != 0 && !l.cancelAt.After(now) {
+		if l.revokedAt != 0 && l.cancelAt <= now {
 			l.cancel(ErrRevoked)
 		}
 	}

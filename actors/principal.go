@@ -158,13 +158,23 @@ func (p *principal) decideTurn(req *Request, at *moment) (d policy.Decision) {
 	return d
 }
 
-// admitTurn decides and records the lease in a turn that the caller owns.
-func (p *principal) admitTurn(l *Lease, at *moment) error {
-	l.decision = p.decideTurn(&l.req, at)
-	if !l.decision.Allowed {
-		return p.denied(l.decision, &l.req)
+// admitTurn decides and records the lease in a turn that the caller owns. It denies if the turn
+// fails.
+func (p *principal) admitTurn(l *Lease, at *moment) (err error) {
+	decided := false
+	defer func() {
+		if !decided {
+			p.fault(recover())
+			err = ErrFault
+		}
+	}()
+	v := p.judgeTurn(&l.req, at)
+	decided = true
+	if !v.Allowed() {
+		return p.refuse(v, at, &l.req)
 	}
 	l.p = p
+	l.verdict, l.table, l.record, l.since = v, at.table, p.record, at.now
 	p.recordLease(l)
 	p.inFlight.Add(1)
 	if p.ends != 0 {

@@ -125,7 +125,8 @@ func (r *revision) repeats(who policy.Principal, l *Lease) bool {
 			if c.Grant.Principal != who && !c.Grant.Principals.Matches(who) {
 				continue
 			}
-			if path := l.decision.Explain().Path; len(path) > 0 && path[0] == c.Grant.Role {
+			d := l.Decision()
+			if path := d.Explain().Path; len(path) > 0 && path[0] == c.Grant.Role {
 				return true
 			}
 		}

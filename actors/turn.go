@@ -120,7 +120,7 @@ func (h *holder) judgeLeases(at *moment, r *revision) *effects {
 	for l := h.leases.Load(); l != nil; l = l.older.Load() {
 		ended := r.endsCredential(l.req.Credential)
 		switch {
-		case !ended && (r.table == nil || l.decision.Revision >= r.number):
+		case !ended && (r.table == nil || l.revision() >= r.number):
 			continue
 		case l.revokedAt != 0:
 			if ended || r.repeats(h.who, l) {
@@ -181,7 +181,7 @@ func (h *holder) allows(at *moment, l *Lease, t *policy.Table, held *policy.Effe
 	if h.shut != policy.ReasonUnset || !known || l.req.Credential.check(at) != policy.ReasonAllowed {
 		return false
 	}
-	if at.slow != nil && l.decision.Conditional() {
+	if at.slow != nil && l.verdict.Conditional() {
 		at.slow()
 	}
 	var q policy.Query

@@ -66,8 +66,6 @@ type Decision struct {
 	// time.
 	Time int64
 
-	conditional bool
-
 	role   int32
 	at     *terminal
 	perm   *Permission
@@ -77,9 +75,6 @@ type Decision struct {
 	what   string // the resource
 	failed *Query // whose condition could not be evaluated, without Now; else nil
 }
-
-// Conditional reports whether a condition was evaluated.
-func (d *Decision) Conditional() bool { return d.conditional }
 
 // Verdict is an answer without the parts of an explanation. Its zero value denies.
 // [Table.Decision] returns its decision.
@@ -110,7 +105,7 @@ func (t *Table) Decide(e *Effective, q *Query) Decision {
 func (t *Table) Decision(v Verdict, q *Query) Decision {
 	d := Decision{
 		Allowed: v.Allowed(), Reason: v.reason, Revision: t.revision,
-		conditional: v.conditional, role: v.role, at: v.at, perm: v.perm, table: t, who: q.Principal, what: q.Resource,
+		role: v.role, at: v.at, perm: v.perm, table: t, who: q.Principal, what: q.Resource,
 	}
 	if v.reason == ReasonConditionError {
 		failed := *q
