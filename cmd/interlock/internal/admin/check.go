@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 type question struct {
 	connection
 	moment
-	output
+	cli.Output
 	explain    bool
 	policyFile string
 	properties []string
@@ -37,7 +37,7 @@ func explainCommand() *cobra.Command {
 
 func (q *question) command(name, short string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: name + " PRINCIPAL ACTION RESOURCE", Short: short, Args: needs("PRINCIPAL", "ACTION", "RESOURCE"),
+		Use: name + " PRINCIPAL ACTION RESOURCE", Short: short, Args: cli.Needs("PRINCIPAL", "ACTION", "RESOURCE"),
 		Long: short + `.
 
 Asks the server, or with --policy a policy file. The answer is one moment's: an operation
@@ -63,7 +63,7 @@ allowed, 1 denied, 2 that there was no answer.`,
 		},
 	}
 	q.callerFlags(cmd)
-	q.outputFlag(cmd)
+	q.AddFlag(cmd)
 	cmd.ValidArgsFunction = q.complete(principalNames)
 	cmd.Flags().StringVar(&q.policyFile, "policy", "", "policy `file` to ask in place of the server")
 	cmd.Flags().StringArrayVar(&q.properties, "property", nil, "a property of the resource, `name=value`; the value as JSON, or else text")
@@ -121,14 +121,14 @@ func (q *question) offline(out io.Writer, asked *policy.Query) error {
 	d.AttachRecord(record, now)
 	answer := client.Decision{Decision: d.Allowed}
 	if !q.explain {
-		return q.answer(out, d.Allowed, &answer, verdict(d.Allowed))
+		return q.Answer(out, d.Allowed, &answer, verdict(d.Allowed))
 	}
 	why := d.Explain()
 	answer.Context = &client.DecisionContext{Reason: why.Reason.String(), Role: why.Role}
 	if why.Permission != nil {
 		answer.Context.Permission = why.Permission.String()
 	}
-	return q.answer(out, d.Allowed, &answer, why.String())
+	return q.Answer(out, d.Allowed, &answer, why.String())
 }
 
 // online asks the server.
@@ -150,9 +150,9 @@ func (q *question) online(ctx context.Context, out io.Writer, asked *policy.Quer
 		return hintFailure(err)
 	}
 	if q.explain && a.Context != nil {
-		return q.answer(out, a.Decision, a, sayDecision(a))
+		return q.Answer(out, a.Decision, a, sayDecision(a))
 	}
-	return q.answer(out, a.Decision, a, verdict(a.Decision))
+	return q.Answer(out, a.Decision, a, verdict(a.Decision))
 }
 
 // sayDecision puts the explanation into words, as [policy.Explanation] does.

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 // logOptions are those of interlock log.
 type logOptions struct {
 	connection
-	output
+	cli.Output
 	after  string
 	last   int
 	follow bool
@@ -37,13 +37,13 @@ why. Without --after it shows the last ones.`,
 		},
 	}
 	o.adminFlags(cmd)
-	o.outputFlag(cmd)
+	o.AddFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.after, "after", "", "show all changes after this `revision`")
 	f.IntVar(&o.last, "last", 20, "show so many of the last changes")
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on with those to come")
 	cmd.MarkFlagsMutuallyExclusive("after", "last")
-	cmd.AddCommand(logVerifyCommand(&o.output))
+	cmd.AddCommand(logVerifyCommand(&o.Output))
 	return cmd
 }
 
@@ -104,7 +104,7 @@ func (o *logOptions) live(ctx context.Context, admin *client.Client, out io.Writ
 }
 
 func (o *logOptions) print(out io.Writer, e *client.Entry) error {
-	return o.write(out, e, func(w io.Writer) error {
+	return o.Write(out, e, func(w io.Writer) error {
 		_, err := io.WriteString(w, sayEntry(e))
 		return err
 	})
@@ -149,7 +149,7 @@ func describe(spec *policy.ChangeSpec) string {
 	return text
 }
 
-func logVerifyCommand(o *output) *cobra.Command {
+func logVerifyCommand(o *cli.Output) *cobra.Command {
 	var c connection
 	var expect string
 	cmd := &cobra.Command{
@@ -176,7 +176,7 @@ func sayVerified(v *client.Verification) string {
 		v.StoreID, v.Entries, v.Oldest, v.Principals, v.Revision, v.Hash)
 }
 
-func verifyLog(ctx context.Context, admin *client.Client, out io.Writer, o *output, expect string) error {
+func verifyLog(ctx context.Context, admin *client.Client, out io.Writer, o *cli.Output, expect string) error {
 	if expect != "" {
 		if err := expected(ctx, admin, out, expect); err != nil {
 			return err
@@ -187,9 +187,9 @@ func verifyLog(ctx context.Context, admin *client.Client, out io.Writer, o *outp
 		return hintFailure(err)
 	}
 	if v.Damage != "" {
-		return o.answer(out, false, v, "damaged: "+v.Damage)
+		return o.Answer(out, false, v, "damaged: "+v.Damage)
 	}
-	return o.answer(out, true, v, sayVerified(v))
+	return o.Answer(out, true, v, sayVerified(v))
 }
 
 // expected compares an entry with the hash that was written down.

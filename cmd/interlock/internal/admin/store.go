@@ -1,7 +1,6 @@
-package main
+package admin
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,66 +9,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/journal"
-	"github.com/interlock-authz/interlock/certs/atomicfile"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/store"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
-// backupFile describes a backup that was written.
-type backupFile struct {
-	File   string `json:"file"`
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
-}
-
-func backupCommand() *cobra.Command {
-	var c connection
-	var o output
-	cmd := &cobra.Command{
-		Use: "backup FILE", Short: "Copy the store of the running server to a file", Args: needs("FILE"),
-		Long: `Copy the store of the running server to a file, as it is at one moment; changes go on
-meanwhile. Prints the SHA-256 of the file. A file that is there is not overwritten.`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			sum, size, err := c.backup(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			written := backupFile{File: args[0], Bytes: size, SHA256: sum}
-			return o.answer(cmd.OutOrStdout(), true, &written, fmt.Sprintf("%s: %d bytes, sha256 %s", args[0], size, sum))
-		},
-	}
-	c.adminFlags(cmd)
-	o.outputFlag(cmd)
-	return cmd
-}
-
-// backup writes to a file beside path, which gets its name when it is whole.
-func (c *connection) backup(ctx context.Context, path string) (sum string, size int64, err error) {
-	if _, err := os.Lstat(path); err == nil {
-		return "", 0, fmt.Errorf("%s is there already", path)
-	}
-	admin, err := c.client()
-	if err != nil {
-		return "", 0, err
-	}
-	part, err := atomicfile.New(path, modePrivate)
-	if err != nil {
-		return "", 0, err
-	}
-	defer part.Discard()
-	if sum, size, err = admin.Backup(ctx, part); err != nil {
-		return "", 0, hintFailure(err)
-	}
-	return sum, size, part.CommitNew()
-}
-
 func restoreCommand() *cobra.Command {
 	var data string
 	var force bool
 	cmd := &cobra.Command{
-		Use: "restore FILE", Short: "Make a store of a backup, for a server to start on", Args: needs("FILE"),
+		Use: "restore FILE", Short: "Make a store of a backup, for a server to start on", Args: cli.Needs("FILE"),
 		Long: `Make a store of a backup. All of the file is read and checked before anything is
 touched. The folder has to be empty; with --force a store in it that no server uses is
 moved aside. The restored store has an identity of its own, so that a revision that was

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"context"
@@ -52,7 +52,7 @@ func (q *question) explainPast(ctx context.Context, out io.Writer, asked *policy
 	if err != nil {
 		return hintFailure(err)
 	}
-	return q.answer(out, e.Decision, e, sayExplanation(e))
+	return q.Answer(out, e.Decision, e, sayExplanation(e))
 }
 
 // sayExplanation says what was decided, until which revision, and which update ended it.

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"bufio"
@@ -6,11 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/interlock-authz/interlock/certs/atomicfile"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
+
+// modePrivate is the mode of files that only their owner may read.
+const modePrivate fs.FileMode = 0o600
 
 // transfer is a long way of a policy: it goes on for as long as something moves, and ends
 // with its context.

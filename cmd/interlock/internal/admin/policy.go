@@ -1,0 +1,82 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
+	"github.com/interlock-authz/interlock/httpapi/client"
+)
+
+func policyCommand() *cobra.Command {
+	return cli.Group(&cobra.Command{Use: "policy", Short: "Check, read and replace the whole policy"},
+		validateCommand(), exportCommand(), applyCommand(), diffCommand())
+}
+
+func validateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "validate FILE", Short: "Check a policy file; needs no server", Args: cli.Needs("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, err := loadPolicy(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is good: %d roles, %d grants\n", args[0], len(file.Roles), len(file.Grants))
+			return err
+		},
+	}
+}
+
+// loadPolicy reads a policy file. One in lines may be large: it is read as a stream.
+func loadPolicy(cmd *cobra.Command, path string) (*policyfile.File, error) {
+	if !inLines(path) {
+		return config.ReadPolicy(path)
+	}
+	file, size, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	t := newTransfer(cmd.Context(), newProgress(cmd.ErrOrStderr(), "reading "+path, size), noTimeout)
+	defer t.end()
+	loaded, err := policyfile.ReadLines(path, io.TeeReader(file, t))
+	return loaded, t.explain(err)
+}
+
+func inLines(path string) bool { return strings.HasSuffix(path, policyfile.LinesSuffix) }
+
+func openFile(path string) (file *os.File, size int64, err error) {
+	if file, err = os.Open(path); err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, info.Size(), nil
+}
+
+// readServerPolicy reads the policy of the server as a stream. It fails if the stream makes no progress for the time
+// idle.
+func readServerPolicy(cmd *cobra.Command, admin *client.Client, idle time.Duration) (*policyfile.File, error) {
+	t := newTransfer(cmd.Context(), newProgress(cmd.ErrOrStderr(), "reading the server's policy", 0), idle)
+	defer t.end()
+	body, _, err := admin.OpenPolicy(t.ctx, client.MediaLines, client.PolicyOptions{})
+	if err != nil {
+		return nil, t.explain(err)
+	}
+	defer body.Close()
+	file, err := policyfile.ReadLines("server"+policyfile.LinesSuffix, io.TeeReader(body, t))
+	if err != nil {
+		return nil, t.explain(fmt.Errorf("read the server's policy: %w", err))
+	}
+	return file, nil
+}
