@@ -18,6 +18,7 @@ import (
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/clitest"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/serve"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
@@ -157,7 +158,7 @@ func TestFiles_AnIssueThatIsKilledLeavesNoHalfFile(t *testing.T) {
 	killed, states := 0, map[int]int{}
 	for range 20 {
 		issue := exec.Command("interlock", "ca", "issue", "client", "bob", "--dir", dir)
-		key, value := quickRace()
+		key, value := clitest.QuickRace()
 		issue.Env = append(os.Environ(), key+"="+value)
 		require.NoError(t, issue.Start())
 		for end := time.Now().Add(patience); len(must(os.ReadDir(dir))) == before; {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/clitest"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
@@ -79,7 +80,7 @@ func (k *killed) start() {
 	k.server = exec.Command("interlock", "serve", "--dev", "--log-format", "json",
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0")
 	k.server.Dir = k.dir
-	name, value := quickRace()
+	name, value := clitest.QuickRace()
 	k.server.Env = append(os.Environ(), name+"="+value)
 	output, err := k.server.StderrPipe()
 	require.NoError(k.t, err)

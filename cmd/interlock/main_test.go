@@ -16,13 +16,15 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/clitest"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/cmd/internal/lab"
 )
 
-// TestMain makes this test binary the commands interlock and interlock-lab for scripts.
+// TestMain makes this test binary the commands interlock and interlock-lab for scripts, and runs the tests without the
+// settings of the user.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"interlock": main, "interlock-lab": func() {
+	testscript.Main(clitest.Isolated(m), map[string]func(){"interlock": main, "interlock-lab": func() {
 		os.Exit(cli.Run(lab.Command(), os.Args[1:], os.Stdout, os.Stderr))
 	}})
 }
@@ -48,7 +50,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[stageKey{}] = &stage{streams: map[string]*stream{}}
-			env.Setenv(quickRace())
+			env.Setenv(clitest.QuickRace())
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -57,12 +59,6 @@ func TestScripts(t *testing.T) {
 			"fingerprint": fingerprint, "eventually": eventually, "hangup": hangUp, "served": served,
 		},
 	})
-}
-
-// quickRace keeps the race detector from letting each process wait for a second at its
-// end.
-func quickRace() (name, value string) {
-	return "GORACE", os.Getenv("GORACE") + " atexit_sleep_ms=0"
 }
 
 func exits(ts *testscript.TestScript, _ bool, args []string) {

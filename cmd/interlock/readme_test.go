@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/clitest"
 )
 
 // step is a command of the README's transcript and what it prints.
@@ -102,7 +104,7 @@ func runSteps(t *testing.T, dir string, steps []step) []string {
 	output, err := os.Create(filepath.Join(dir, "transcript.out"))
 	require.NoError(t, err)
 	defer output.Close()
-	name, value := quickRace()
+	name, value := clitest.QuickRace()
 	bash := exec.Command("bash", path)
 	bash.Dir, bash.Stdout, bash.Stderr = dir, output, output
 	bash.Env = append(os.Environ(), name+"="+value)

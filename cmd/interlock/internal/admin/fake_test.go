@@ -16,12 +16,13 @@ import (
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/clitest"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
 // TestMain makes this test binary the command interlock, for tests that signal it.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"interlock": func() {
+	testscript.Main(clitest.Isolated(m), map[string]func(){"interlock": func() {
 		os.Exit(cli.Run(rootCommand(), os.Args[1:], os.Stdout, os.Stderr))
 	}})
 }
@@ -66,7 +67,8 @@ func newFakeAdmin(t *testing.T, serve http.HandlerFunc) *fakeAdmin {
 // command is interlock policy with the arguments, in the folder of the test.
 func (f *fakeAdmin) command(args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
 	cmd = exec.CommandContext(f.t.Context(), "interlock", append(append([]string{"policy"}, args...), f.flags...)...)
-	cmd.Dir, cmd.Env = f.dir, append(os.Environ(), "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	name, value := clitest.QuickRace()
+	cmd.Dir, cmd.Env = f.dir, append(os.Environ(), name+"="+value)
 	stderr = &bytes.Buffer{}
 	cmd.Stderr = stderr
 	return cmd, stderr
