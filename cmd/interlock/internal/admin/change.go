@@ -76,9 +76,9 @@ func (c *change) apply(cmd *cobra.Command) error {
 	if err != nil {
 		return hintFailure(err)
 	}
-	described, err := c.print(cmd, admin, result)
+	d, err := c.print(cmd, admin, result)
 	if err != nil || c.spec.Op != policy.OpRevoke {
 		return errors.Join(err, unquiesced(result))
 	}
-	return errors.Join(c.checkRevoked(cmd, result, described), unquiesced(result))
+	return errors.Join(c.checkRevoked(cmd, result, d), unquiesced(result))
 }

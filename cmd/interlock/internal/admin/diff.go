@@ -29,16 +29,11 @@ func diffCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			changes := policyfile.Diff(before.AllRoles(), before.AllGrants(), to)
-			lines, err := policyfile.DescribeChanges(before.View(0), changes)
+			found, err := policyfile.DescribeChanges(before.View(0), policyfile.Diff(before.AllRoles(), before.AllGrants(), to))
 			if err != nil {
 				return err
 			}
-			err = o.Write(cmd.OutOrStdout(), specsOf(changes), func(out io.Writer) error { return printLines(out, lines) })
-			if err == nil && len(changes) > 0 {
-				return cli.ErrDenied
-			}
-			return err
+			return difference(found).answer(cmd.OutOrStdout(), &o)
 		},
 	}
 	c.adminFlags(cmd)
@@ -55,26 +50,40 @@ func diffBase(cmd *cobra.Command, c *connection, from string) (*policyfile.File,
 	if err != nil {
 		return nil, err
 	}
-	file, err := readServerPolicy(cmd, admin, c.timeout)
+	server := serverPolicy{cmd, admin, c.timeout}
+	file, err := server.current()
 	return file, hintFailure(err)
 }
 
-// specsOf returns changes in the form of the API.
-func specsOf(changes []policy.Change) client.Changes {
-	specs := make([]policy.ChangeSpec, 0, len(changes))
-	for _, c := range changes {
-		specs = append(specs, policy.SpecOfChange(c))
+// difference is what changes do to a policy. It is empty if they leave the policy as it is.
+type difference []policyfile.Description
+
+// answer prints the difference. It returns [cli.ErrDenied] if there is one.
+func (d difference) answer(out io.Writer, o *cli.Output) error {
+	document := client.Changes{Changes: make([]policy.ChangeSpec, 0, len(d))}
+	for _, described := range d {
+		document.Changes = append(document.Changes, policy.SpecOfChange(described.Change))
 	}
-	return client.Changes{Changes: specs}
+	err := o.Write(out, &document, func(out io.Writer) error {
+		if len(d) == 0 {
+			_, err := fmt.Fprintln(out, "no differences")
+			return err
+		}
+		return d.print(out, "")
+	})
+	if err == nil && len(d) > 0 {
+		return cli.ErrDenied
+	}
+	return err
 }
 
-func printLines(out io.Writer, lines []string) error {
+// print prints one line for each field that changes, each after the indent.
+func (d difference) print(out io.Writer, indent string) error {
 	w := bufio.NewWriter(out)
-	for _, line := range lines {
-		fmt.Fprintln(w, line)
-	}
-	if len(lines) == 0 {
-		fmt.Fprintln(w, "no differences")
+	for _, described := range d {
+		for _, line := range described.Lines {
+			fmt.Fprintln(w, indent+line)
+		}
 	}
 	return w.Flush()
 }

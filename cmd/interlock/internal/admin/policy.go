@@ -64,12 +64,18 @@ func openFile(path string) (file *os.File, size int64, err error) {
 	return file, info.Size(), nil
 }
 
-// readServerPolicy reads the policy of the server as a stream. It fails if the stream makes no progress for the time
-// idle.
-func readServerPolicy(cmd *cobra.Command, admin *client.Client, idle time.Duration) (*policyfile.File, error) {
-	t := newTransfer(cmd.Context(), newProgress(cmd.ErrOrStderr(), "reading the server's policy", 0), idle)
+// serverPolicy reads the policy of a server as a stream. It fails if the stream makes no progress for the time idle.
+type serverPolicy struct {
+	cmd   *cobra.Command
+	admin *client.Client
+	idle  time.Duration
+}
+
+// current reads the policy as it is now.
+func (p *serverPolicy) current() (*policyfile.File, error) {
+	t := newTransfer(p.cmd.Context(), newProgress(p.cmd.ErrOrStderr(), "reading the server's policy", 0), p.idle)
 	defer t.end()
-	body, _, err := admin.OpenPolicy(t.ctx, client.MediaLines, client.PolicyOptions{})
+	body, _, err := p.admin.OpenPolicy(t.ctx, client.MediaLines, client.PolicyOptions{})
 	if err != nil {
 		return nil, t.explain(err)
 	}

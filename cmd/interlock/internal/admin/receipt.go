@@ -14,49 +14,50 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
-// print prints a receipt or a preview. For a preview it returns the lines that say what would change.
-func (c *change) print(cmd *cobra.Command, admin *client.Client, result *client.Result) (described []string, err error) {
+// print prints a receipt or a preview. For a preview it returns what would change.
+func (c *change) print(cmd *cobra.Command, admin *client.Client, result *client.Result) (difference, error) {
 	if result.Preview == nil {
 		return nil, c.Write(cmd.OutOrStdout(), result.Receipt, func(out io.Writer) error { return printReceipt(out, result.Receipt) })
 	}
-	if described, err = c.describe(cmd, admin, result.Preview); err != nil {
+	d, err := c.describe(cmd, admin, result.Preview)
+	if err != nil {
 		return nil, err
 	}
-	return described, c.Write(cmd.OutOrStdout(), result.Preview, func(out io.Writer) error {
-		return printPreview(out, result.Preview, described)
-	})
+	return d, c.Write(cmd.OutOrStdout(), result.Preview, func(out io.Writer) error { return printPreview(out, result.Preview, d) })
 }
 
-// describe says what a preview would change, one line for each field. A caller that may not read the policy gets one
-// line for each change.
-func (c *change) describe(cmd *cobra.Command, admin *client.Client, p *client.Preview) ([]string, error) {
+// describe compares a preview with the policy. For a caller that may not read the policy, each change has
+// one line.
+func (c *change) describe(cmd *cobra.Command, admin *client.Client, p *client.Preview) (difference, error) {
 	changes := make([]policy.Change, 0, len(p.Changes))
-	lines := make([]string, 0, len(p.Changes))
+	requested := make(difference, 0, len(p.Changes))
 	for i := range p.Changes {
 		change, err := p.Changes[i].Change()
 		if err != nil {
 			return nil, err
 		}
-		changes, lines = append(changes, change), append(lines, describe(&p.Changes[i]))
+		changes = append(changes, change)
+		requested = append(requested, policyfile.Description{Change: change, Lines: []string{describe(&p.Changes[i])}})
 	}
-	now, err := readServerPolicy(cmd, admin, c.timeout)
+	server := serverPolicy{cmd, admin, c.timeout}
+	then, err := server.current()
 	if problem, ok := errors.AsType[*client.Problem](err); ok && problem.Status == http.StatusForbidden {
-		return lines, nil
+		return requested, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, hintFailure(err)
 	}
-	return policyfile.DescribeChanges(now.View(p.At), changes)
+	return policyfile.DescribeChanges(then.View(p.At), changes)
 }
 
-func printPreview(out io.Writer, p *client.Preview, described []string) error {
-	if len(described) == 0 {
+func printPreview(out io.Writer, p *client.Preview, d difference) error {
+	if len(d) == 0 {
 		fmt.Fprintf(out, "dry run at revision %d: no changes\n", p.At)
 	} else {
 		fmt.Fprintf(out, "dry run at revision %d, would change:\n", p.At)
 	}
-	for _, line := range described {
-		fmt.Fprintln(out, " ", line)
+	if err := d.print(out, "  "); err != nil {
+		return err
 	}
 	for i := range p.WouldEnd {
 		fmt.Fprintln(out, "  would end", &p.WouldEnd[i])

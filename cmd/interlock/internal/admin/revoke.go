@@ -79,11 +79,11 @@ func (c *change) nameCertificate(name string) error {
 	return nil
 }
 
-// checkRevoked rejects the result of a revocation that took no grant, or that leaves the role granted. Described has
-// what a dry run would change.
-func (c *change) checkRevoked(cmd *cobra.Command, result *client.Result, described []string) error {
+// checkRevoked rejects the result of a revocation that took no grant, or that leaves the role granted. For a
+// dry run, d is what it would change.
+func (c *change) checkRevoked(cmd *cobra.Command, result *client.Result, d difference) error {
 	holder := c.spec.Principal + c.spec.Principals
-	unchanged, still := len(described) == 0, []policy.GrantSpec(nil)
+	unchanged, still := len(d) == 0, []policy.GrantSpec(nil)
 	if r := result.Receipt; r != nil {
 		unchanged, still = r.Unchanged, r.StillGrantedBy
 	}

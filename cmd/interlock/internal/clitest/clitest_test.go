@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/interlock-authz/interlock/cmd/interlock/internal/contexts"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/clitest"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/contexts"
 )
 
 func TestMain(m *testing.M) { os.Exit(clitest.Isolated(m).Run()) }
