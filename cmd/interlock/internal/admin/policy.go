@@ -73,13 +73,37 @@ type serverPolicy struct {
 
 // current reads the policy as it is now.
 func (p *serverPolicy) current() (*policyfile.File, error) {
+	return p.read(client.PolicyOptions{}, func(string) bool { return true })
+}
+
+// at reads the policy as it is at a revision. It asks for a past revision only if the policy has changed since then, so
+// it works with a server that keeps no past policies.
+func (p *serverPolicy) at(revision uint64) (*policyfile.File, error) {
+	end := fmt.Sprintf(`.%d"`, revision) // an ETag is the store ID and the revision
+	file, err := p.read(client.PolicyOptions{}, func(etag string) bool { return strings.HasSuffix(etag, end) })
+	if file != nil || err != nil {
+		return file, err
+	}
+	file, err = p.read(client.PolicyOptions{At: &revision}, func(string) bool { return true })
+	if client.IsProblem(err, "no-history") || client.IsProblem(err, "compacted") {
+		return nil, cli.Hint(fmt.Errorf("the policy has changed since revision %d, and the server does not keep that revision", revision),
+			"run the command again")
+	}
+	return file, err
+}
+
+// read returns nil if accept rejects the ETag.
+func (p *serverPolicy) read(o client.PolicyOptions, accept func(etag string) bool) (*policyfile.File, error) {
 	t := newTransfer(p.cmd.Context(), newProgress(p.cmd.ErrOrStderr(), "reading the server's policy", 0), p.idle)
 	defer t.end()
-	body, _, err := p.admin.OpenPolicy(t.ctx, client.MediaLines, client.PolicyOptions{})
+	body, etag, err := p.admin.OpenPolicy(t.ctx, client.MediaLines, o)
 	if err != nil {
 		return nil, t.explain(err)
 	}
 	defer body.Close()
+	if !accept(etag) {
+		return nil, nil
+	}
 	file, err := policyfile.ReadLines("server"+policyfile.LinesSuffix, io.TeeReader(body, t))
 	if err != nil {
 		return nil, t.explain(fmt.Errorf("read the server's policy: %w", err))

@@ -26,7 +26,7 @@ func (c *change) print(cmd *cobra.Command, admin *client.Client, result *client.
 	return d, c.Write(cmd.OutOrStdout(), result.Preview, func(out io.Writer) error { return printPreview(out, result.Preview, d) })
 }
 
-// describe compares a preview with the policy. For a caller that may not read the policy, each change has
+// describe compares a preview with the policy at its revision. For a caller that may not read the policy, each change has
 // one line.
 func (c *change) describe(cmd *cobra.Command, admin *client.Client, p *client.Preview) (difference, error) {
 	changes := make([]policy.Change, 0, len(p.Changes))
@@ -40,7 +40,7 @@ func (c *change) describe(cmd *cobra.Command, admin *client.Client, p *client.Pr
 		requested = append(requested, policyfile.Description{Change: change, Lines: []string{describe(&p.Changes[i])}})
 	}
 	server := serverPolicy{cmd, admin, c.timeout}
-	then, err := server.current()
+	then, err := server.at(p.At)
 	if problem, ok := errors.AsType[*client.Problem](err); ok && problem.Status == http.StatusForbidden {
 		return requested, nil
 	}
