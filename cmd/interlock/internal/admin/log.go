@@ -178,8 +178,12 @@ func sayVerified(v *client.Verification) string {
 
 func verifyLog(ctx context.Context, admin *client.Client, out io.Writer, o *cli.Output, expect string) error {
 	if expect != "" {
-		if err := expected(ctx, admin, out, expect); err != nil {
+		mismatch, err := compareHash(ctx, admin, expect)
+		if err != nil {
 			return err
+		}
+		if mismatch != "" {
+			return o.Answer(out, false, &client.Verification{Damage: mismatch}, mismatch)
 		}
 	}
 	v, err := admin.Verify(ctx)
@@ -192,22 +196,23 @@ func verifyLog(ctx context.Context, admin *client.Client, out io.Writer, o *cli.
 	return o.Answer(out, true, v, sayVerified(v))
 }
 
-// expected compares an entry with the hash that was written down.
-func expected(ctx context.Context, admin *client.Client, out io.Writer, expect string) error {
+// compareHash compares an entry of the log with expect, a text of the form revision:hash. It returns how they differ,
+// empty if they do not.
+func compareHash(ctx context.Context, admin *client.Client, expect string) (mismatch string, err error) {
 	digits, sum, ok := strings.Cut(expect, ":")
 	revision, err := strconv.ParseUint(digits, 10, 64)
 	if !ok || err != nil || revision == 0 {
-		return fmt.Errorf("--expect %q is not of the form revision:hash", expect)
+		return "", fmt.Errorf("--expect %q is not of the form revision:hash", expect)
 	}
 	page, err := admin.Changes(ctx, client.PageOptions{Limit: 1, After: revision - 1})
 	if err != nil {
-		return hintFailure(err)
+		return "", hintFailure(err)
 	}
 	if len(page.Changes) == 0 || page.Changes[0].Revision != revision {
-		return cli.Answer(out, false, fmt.Sprintf("the log has no revision %d", revision))
+		return fmt.Sprintf("the log has no revision %d", revision), nil
 	}
 	if got := page.Changes[0].Hash; got != sum {
-		return cli.Answer(out, false, fmt.Sprintf("revision %d has the hash %s, not the expected one", revision, got))
+		return fmt.Sprintf("revision %d has the hash %s, not the expected one", revision, got), nil
 	}
-	return nil
+	return "", nil
 }

@@ -21,21 +21,32 @@ func policyCommand() *cobra.Command {
 		validateCommand(), exportCommand(), applyCommand(), diffCommand())
 }
 
+// validFile describes a policy file without errors.
+type validFile struct {
+	File   string `json:"file"`
+	Roles  int    `json:"roles"`
+	Grants int    `json:"grants"`
+}
+
 func validateCommand() *cobra.Command {
-	return &cobra.Command{
+	var o cli.Output
+	cmd := &cobra.Command{
 		Use: "validate FILE", Short: "Check a policy file; needs no server", Args: cli.Needs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := loadPolicy(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is good: %d roles, %d grants\n", args[0], len(file.Roles), len(file.Grants))
-			return err
+			valid := validFile{File: args[0], Roles: len(file.Roles), Grants: len(file.Grants)}
+			return o.Answer(cmd.OutOrStdout(), true, &valid,
+				fmt.Sprintf("%s is good: %d roles, %d grants", valid.File, valid.Roles, valid.Grants))
 		},
 	}
+	o.AddFlag(cmd)
+	return cmd
 }
 
-// loadPolicy reads a policy file. One in lines may be large: it is read as a stream.
+// loadPolicy reads a policy file. It reads a file in lines as a stream, because such a file may be large.
 func loadPolicy(cmd *cobra.Command, path string) (*policyfile.File, error) {
 	if !inLines(path) {
 		return config.ReadPolicy(path)
