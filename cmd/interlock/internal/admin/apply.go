@@ -16,7 +16,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
-// apply is a command that replaces the policy of the server.
+// apply is the command policy apply.
 type apply struct {
 	change
 	match string
@@ -26,10 +26,10 @@ func applyCommand() *cobra.Command {
 	a := &apply{}
 	cmd := &cobra.Command{
 		Use: "apply FILE", Short: "Replace the policy of the server", Args: cli.Needs("FILE"),
-		Long: `Replace the roles and grants of the server by those of the file, as one revision. What
-was changed since the policy was read is not overwritten: without --if-match the command
-asks for the revision right before, and another change in between is an error. A file in
-lines (.ndjson) is sent as it is read, and the server checks it.`,
+		Long: `Replace the roles and grants of the server by those of the file, as one revision. With
+--if-match the command fails if the policy has changed since the file was made from it.
+Without --if-match it fails if the policy changes while the command runs. A file in lines
+(.ndjson) is streamed, and the server checks it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			send := a.whole
 			if inLines(args[0]) {
@@ -48,12 +48,12 @@ lines (.ndjson) is sent as it is read, and the server checks it.`,
 		},
 	}
 	a.updateFlags(cmd)
-	cmd.Flags().StringVar(&a.match, "if-match", "", "`ETag` of the policy that the file was made from")
+	cmd.Flags().StringVar(&a.match, "if-match", "", "`ETag` of the policy from which the file was made")
 	a.graceFlag(cmd)
 	return cmd
 }
 
-// whole sends a file in one piece.
+// whole checks a file and sends it.
 func (a *apply) whole(cmd *cobra.Command, path string) (*client.Result, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -70,7 +70,7 @@ func (a *apply) whole(cmd *cobra.Command, path string) (*client.Result, error) {
 	return a.put(cmd.Context(), admin, body)
 }
 
-// put sends a policy. It gets the ETag for If-Match unless that was given.
+// put sends a policy. Without --if-match it requires that the policy of the server does not change meanwhile.
 func (a *apply) put(ctx context.Context, admin *client.Client, body client.PolicyBody) (*client.Result, error) {
 	options := a.options()
 	if options.IfMatch = a.match; options.IfMatch == "" {
@@ -84,7 +84,7 @@ func (a *apply) put(ctx context.Context, admin *client.Client, body client.Polic
 	return result, hintFailure(err)
 }
 
-// lines sends a file as it is read. One that is cut off is not sent at all.
+// lines sends a file in lines as a stream. It sends nothing of a file that is incomplete.
 func (a *apply) lines(cmd *cobra.Command, path string) (*client.Result, error) {
 	file, size, err := openFile(path)
 	if err != nil {
@@ -92,7 +92,7 @@ func (a *apply) lines(cmd *cobra.Command, path string) (*client.Result, error) {
 	}
 	defer file.Close()
 	shown := newProgress(cmd.ErrOrStderr(), "apply", size)
-	shown.then = "all of it was sent, the server is at work"
+	shown.then = "waiting for the server"
 	t := newTransfer(cmd.Context(), shown, a.timeout)
 	defer t.end()
 	if err := checkWhole(path, file); err != nil {
@@ -106,7 +106,7 @@ func (a *apply) lines(cmd *cobra.Command, path string) (*client.Result, error) {
 	return result, t.explain(err)
 }
 
-// checkWhole reads a file in lines for its end, and goes back to its beginning.
+// checkWhole returns an error for a file in lines that is incomplete. It leaves the file at its beginning.
 func checkWhole(path string, file *os.File) error {
 	var tally policyfile.LineTally
 	if _, err := io.Copy(&tally, file); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
-// backupFile describes a backup that was written.
+// backupFile describes a written backup.
 type backupFile struct {
 	File   string `json:"file"`
 	Bytes  int64  `json:"bytes"`
@@ -23,8 +23,8 @@ func backupCommand() *cobra.Command {
 	var o cli.Output
 	cmd := &cobra.Command{
 		Use: "backup FILE", Short: "Copy the store of the running server to a file", Args: cli.Needs("FILE"),
-		Long: `Copy the store of the running server to a file, as it is at one moment; changes go on
-meanwhile. Prints the SHA-256 of the file. A file that is there is not overwritten.`,
+		Long: `Copy a snapshot of the running server's store to a file. Updates continue meanwhile. The
+command prints the SHA-256 of the file. It does not overwrite an existing file.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			sum, size, err := c.backup(cmd.Context(), args[0])
 			if err != nil {
@@ -39,10 +39,10 @@ meanwhile. Prints the SHA-256 of the file. A file that is there is not overwritt
 	return cmd
 }
 
-// backup writes to a file beside path, which gets its name when it is whole.
+// backup writes a temporary file in the folder of path, and renames it when it is complete.
 func (c *connection) backup(ctx context.Context, path string) (sum string, size int64, err error) {
 	if _, err := os.Lstat(path); err == nil {
-		return "", 0, fmt.Errorf("%s is there already", path)
+		return "", 0, fmt.Errorf("%s exists already", path)
 	}
 	admin, err := c.client()
 	if err != nil {

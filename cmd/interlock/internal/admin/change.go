@@ -12,7 +12,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
-// change is a command that changes the policy on the server.
+// change is a command that updates the policy of the server: grant, revoke or policy apply.
 type change struct {
 	connection
 	cli.Output
@@ -20,11 +20,12 @@ type change struct {
 	expires    time.Duration
 	wait       time.Duration
 	grace      time.Duration
-	graceGiven func() bool // nil without the flag
+	graceGiven func() bool // nil if the command has no flag --grace
 	dry        bool
 	force      bool
 
-	ignoreNotFound    bool // revoke only, as the next
+	// The flags of revoke.
+	ignoreNotFound    bool
 	allowStillGranted bool
 }
 
@@ -32,13 +33,13 @@ func (c *change) updateFlags(cmd *cobra.Command) {
 	c.adminFlags(cmd)
 	c.AddFlag(cmd)
 	f := cmd.Flags()
-	f.DurationVar(&c.wait, "wait", 10*time.Second, "how long to wait until it is quiesced")
+	f.DurationVar(&c.wait, "wait", 10*time.Second, "how long to wait until the update is quiesced")
 	f.BoolVar(&c.dry, "dry-run", false, "show what would change, and change nothing")
-	f.BoolVar(&c.force, "force", false, "allow to take full rights from oneself, or from all who have connected")
+	f.BoolVar(&c.force, "force", false, "allow an update that takes full rights from yourself, or from all principals that have connected")
 }
 
 func (c *change) reasonFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.spec.Reason, "reason", "", "why, for the record")
+	cmd.Flags().StringVar(&c.spec.Reason, "reason", "", "reason, for the log")
 }
 
 func (c *change) graceFlag(cmd *cobra.Command) {
@@ -46,7 +47,7 @@ func (c *change) graceFlag(cmd *cobra.Command) {
 	c.graceGiven = func() bool { return cmd.Flags().Changed("grace") }
 }
 
-// setHolder takes principal, or pattern, and role from the arguments.
+// setHolder sets the principal or the pattern, and the role, from the arguments.
 func (c *change) setHolder(args []string) {
 	if strings.Contains(args[0], "*") {
 		c.spec.Principals = args[0]

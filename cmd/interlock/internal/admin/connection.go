@@ -26,7 +26,7 @@ const (
 	defaultServer = "https://localhost:8443"
 )
 
-// connection says how a command reaches the server, and with which certificate.
+// connection has the flags that say how a command reaches the server, and with which certificate.
 type connection struct {
 	listener      string // adminFlag or serverFlag
 	url           string
@@ -54,9 +54,9 @@ func (c *connection) identityFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.name, "as", "admin", "`name` of a certificate in ./"+cli.DevFolder)
 	f.StringVar(&c.ca, "ca", "", "CA `file` of the server (default ./"+cli.DevFolder+"/ca.crt)")
-	f.StringVar(&c.cert, "cert", "", "client certificate `file`, in place of --as")
-	f.StringVar(&c.key, "key", "", "client key `file`, in place of --as")
-	f.DurationVar(&c.timeout, "timeout", 75*time.Second, "how long to wait for an answer")
+	f.StringVar(&c.cert, "cert", "", "client certificate `file`, instead of --as")
+	f.StringVar(&c.key, "key", "", "client key `file`, instead of --as")
+	f.DurationVar(&c.timeout, "timeout", 75*time.Second, "how long to wait for the server")
 	c.flags = f
 }
 
@@ -138,9 +138,9 @@ func hintProblem(p *client.Problem) error {
 	case http.StatusUnauthorized:
 		return cli.Hint(p, "interlock ca issue client makes a certificate that names a principal")
 	case http.StatusForbidden:
-		return cli.Hint(p, "the certificate's principal lacks the right; docs/admin-api.md says what each call takes")
+		return cli.Hint(p, "the certificate's principal lacks the right; docs/admin-api.md lists the right that each request needs")
 	case http.StatusPreconditionFailed:
-		return cli.Hint(p, "interlock policy diff shows what the server has by now")
+		return cli.Hint(p, "interlock policy diff shows how the server's policy differs now")
 	}
 	return p
 }

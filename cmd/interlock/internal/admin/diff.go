@@ -18,8 +18,8 @@ func diffCommand() *cobra.Command {
 	var o cli.Output
 	var from string
 	cmd := &cobra.Command{
-		Use: "diff FILE", Short: "Say what applying a policy file would change", Args: cli.Needs("FILE"),
-		Long: "Say what applying a policy file would change on the server, or in the policy file\nthat --from names. Exit status 1 means that there are differences.",
+		Use: "diff FILE", Short: "Show what applying a policy file would change", Args: cli.Needs("FILE"),
+		Long: "Show what applying a policy file would change on the server, or in the policy file of\n--from. Exit status 1 means that there are differences.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			to, err := loadPolicy(cmd, args[0])
 			if err != nil {
@@ -38,7 +38,7 @@ func diffCommand() *cobra.Command {
 	}
 	c.adminFlags(cmd)
 	o.AddFlag(cmd)
-	cmd.Flags().StringVar(&from, "from", "", "policy `file` to compare with, in place of the server's policy")
+	cmd.Flags().StringVar(&from, "from", "", "policy `file` to compare with, instead of the server's policy")
 	return cmd
 }
 

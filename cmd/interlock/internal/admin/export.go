@@ -16,10 +16,10 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
-// mediaOfFormat are the forms of an export.
+// mediaOfFormat maps the values of --output to media types.
 var mediaOfFormat = map[string]string{"yaml": client.MediaYAML, "json": client.MediaJSON, "ndjson": client.MediaLines}
 
-// export is a command that reads the policy of the server.
+// export is the command policy export.
 type export struct {
 	connection
 	format string
@@ -27,7 +27,7 @@ type export struct {
 	at     string
 }
 
-// options select the policy as it is, or that of a revision.
+// options selects the current policy, or that of the revision in --at.
 func (e *export) options() (o client.PolicyOptions, err error) {
 	if e.at == "" {
 		return o, nil
@@ -43,10 +43,10 @@ func exportCommand() *cobra.Command {
 	e := &export{}
 	cmd := &cobra.Command{
 		Use: "export [FILE]", Short: "Read the policy of the server", Args: cli.AtMostOne("FILE"),
-		Long: `Read the policy of the server and print it, or write it to a file. A file appears when it
-complete, and replaces an existing one. The format is YAML unless --output, or the
-extension of the file's name, says otherwise. Use ndjson, one JSON object a line, for a
-policy of a million grants: it is streamed.`,
+		Long: `Read the policy of the server and print it, or write it to a file. The command replaces
+an existing file, but only by a complete one. The format is YAML unless --output, or the
+extension of the file's name, says otherwise. The format ndjson, one JSON object a line,
+is streamed, and suits a policy of a million grants.`,
 		Example: "  interlock policy export policy.yaml\n  interlock policy export --output ndjson > policy.ndjson",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -57,7 +57,7 @@ policy of a million grants: it is streamed.`,
 	}
 	e.adminFlags(cmd)
 	cmd.Flags().StringVarP(&e.format, "output", "o", "", "`format`: yaml, json or ndjson (default yaml)")
-	cmd.Flags().StringVar(&e.at, "at", "", "as it was at this `revision`")
+	cmd.Flags().StringVar(&e.at, "at", "", "read the policy of this past `revision`")
 	return cmd
 }
 
@@ -67,7 +67,7 @@ func (e *export) run(cmd *cobra.Command) error {
 	}
 	media, ok := mediaOfFormat[cmp.Or(e.format, "yaml")]
 	if !ok {
-		return fmt.Errorf("--output %q is none of yaml, json and ndjson", e.format)
+		return fmt.Errorf("--output %q is unknown; it must be yaml, json or ndjson", e.format)
 	}
 	fill := func(w io.Writer) error { return e.whole(cmd.Context(), w, media) }
 	if media == client.MediaLines {
@@ -79,7 +79,7 @@ func (e *export) run(cmd *cobra.Command) error {
 	return fillFile(e.file, fill)
 }
 
-// whole gets the policy in one piece.
+// whole reads a policy within the timeout.
 func (e *export) whole(ctx context.Context, w io.Writer, media string) error {
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
@@ -92,7 +92,7 @@ func (e *export) whole(ctx context.Context, w io.Writer, media string) error {
 	return err
 }
 
-// open begins to read the policy.
+// open requests the policy. The caller closes it.
 func (e *export) open(ctx context.Context, media string) (io.ReadCloser, error) {
 	options, err := e.options()
 	if err != nil {
@@ -106,7 +106,7 @@ func (e *export) open(ctx context.Context, media string) (io.ReadCloser, error) 
 	return body, err
 }
 
-// lines gets the policy as a stream, and checks that it is complete.
+// lines reads the policy as a stream, and checks that it is complete.
 func (e *export) lines(cmd *cobra.Command, w io.Writer) error {
 	t := newTransfer(cmd.Context(), newProgress(cmd.ErrOrStderr(), "export", 0), e.timeout)
 	defer t.end()
@@ -117,7 +117,7 @@ func (e *export) lines(cmd *cobra.Command, w io.Writer) error {
 	defer body.Close()
 	var tally policyfile.LineTally
 	if _, err := io.Copy(io.MultiWriter(w, &tally, t), body); err != nil {
-		return t.explain(fmt.Errorf("the export broke off: %w", err))
+		return t.explain(fmt.Errorf("read the policy: %w", err))
 	}
 	return t.explain(tally.Check("export"))
 }

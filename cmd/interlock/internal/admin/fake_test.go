@@ -32,7 +32,7 @@ func rootCommand() *cobra.Command {
 	return cli.Group(&cobra.Command{Use: "interlock"}, Commands()...)
 }
 
-// fakeAdmin is a server in place of the admin API, which does what a real one would not.
+// fakeAdmin is a server with the faults that a test needs, and a client certificate for it.
 type fakeAdmin struct {
 	t     *testing.T
 	dir   string
@@ -64,7 +64,7 @@ func newFakeAdmin(t *testing.T, serve http.HandlerFunc) *fakeAdmin {
 	}}
 }
 
-// command is interlock policy with the arguments, in the folder of the test.
+// command returns interlock policy with the arguments, in the folder of the test.
 func (f *fakeAdmin) command(args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
 	cmd = exec.CommandContext(f.t.Context(), "interlock", append(append([]string{"policy"}, args...), f.flags...)...)
 	name, value := clitest.QuickRace()

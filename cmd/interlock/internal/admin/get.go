@@ -87,7 +87,7 @@ func getRoleCommand() *cobra.Command {
 	var o cli.Output
 	cmd := &cobra.Command{
 		Use: "role NAME", Short: "Show the permissions and grants of a role", Args: cli.Needs("NAME"),
-		Long:    "Show the permissions of a role, the roles that it inherits, and its grants. The command\nreads the whole policy. Exit status 1 means that there is no such role.",
+		Long:    "Show the permissions of a role, the roles that it inherits, and its grants. The command\nreads the whole policy. Exit status 1 means that the role is unknown.",
 		Example: "  interlock get role order-writer",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			admin, err := c.client()

@@ -16,7 +16,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
-// logOptions are those of interlock log.
+// logOptions are the flags of interlock log.
 type logOptions struct {
 	connection
 	cli.Output
@@ -29,8 +29,8 @@ func logCommand() *cobra.Command {
 	o := &logOptions{}
 	cmd := &cobra.Command{
 		Use: "log", Short: "Show who changed the policy, when and why", Args: cobra.NoArgs,
-		Long: `Show the changes of the policy: revision, time, who made it with which certificate, and
-why. Without --after it shows the last ones.`,
+		Long: `Show the updates of the policy: revision, time, author, certificate, changes and reason.
+Without --after the command shows the last updates.`,
 		Example: "  interlock log --last 5\n  interlock log --after 41 --follow",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd.Context(), cmd.OutOrStdout())
@@ -39,9 +39,9 @@ why. Without --after it shows the last ones.`,
 	o.adminFlags(cmd)
 	o.AddFlag(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.after, "after", "", "show all changes after this `revision`")
-	f.IntVar(&o.last, "last", 20, "show so many of the last changes")
-	f.BoolVarP(&o.follow, "follow", "f", false, "go on with those to come")
+	f.StringVar(&o.after, "after", "", "show all updates after this `revision`")
+	f.IntVar(&o.last, "last", 20, "`number` of last updates to show")
+	f.BoolVarP(&o.follow, "follow", "f", false, "continue with new updates")
 	cmd.MarkFlagsMutuallyExclusive("after", "last")
 	cmd.AddCommand(logVerifyCommand(&o.Output))
 	return cmd
@@ -49,7 +49,7 @@ why. Without --after it shows the last ones.`,
 
 func (o *logOptions) run(ctx context.Context, out io.Writer) error {
 	if o.last < 0 || o.last > 1000 {
-		return errors.New("--last is a number from 0 to 1000")
+		return errors.New("--last must be a number from 0 to 1000")
 	}
 	page := client.PageOptions{Limit: 1000, Last: &o.last}
 	if o.after != "" {
@@ -153,10 +153,11 @@ func logVerifyCommand(o *cli.Output) *cobra.Command {
 	var c connection
 	var expect string
 	cmd := &cobra.Command{
-		Use: "verify", Short: "Walk the chain of the log and compare the store with it", Args: cobra.NoArgs,
-		Long: `Walk the chain of hashes of the log, and compare the whole store with what the log says
-that it has to hold. The last line, written down elsewhere, tells later with --expect that
-nothing up to there was rewritten. Exit status 1 means that it is not as it was.`,
+		Use: "verify", Short: "Check the chain of the log and compare the store with it", Args: cobra.NoArgs,
+		Long: `Check the chain of hashes of the log, and compare the whole store with the log. The last
+line is the revision and the hash of the newest entry. Keep it outside the server: with
+--expect a later run checks that no entry up to it was rewritten. Exit status 1 means that
+the log or the store was altered or damaged.`,
 		Example: "  interlock log verify --expect 42:9f86…",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			admin, err := c.client()
@@ -167,12 +168,12 @@ nothing up to there was rewritten. Exit status 1 means that it is not as it was.
 		},
 	}
 	c.adminFlags(cmd)
-	cmd.Flags().StringVar(&expect, "expect", "", "`revision:hash` that was written down earlier")
+	cmd.Flags().StringVar(&expect, "expect", "", "`revision:hash` that an earlier run printed")
 	return cmd
 }
 
 func sayVerified(v *client.Verification) string {
-	return fmt.Sprintf("store %s: %d entries of the log, from revision %d on, and %d principals are as they were written\nhead %d:%s",
+	return fmt.Sprintf("store %s: %d log entries from revision %d on and %d principals verified\nhead %d:%s",
 		v.StoreID, v.Entries, v.Oldest, v.Principals, v.Revision, v.Hash)
 }
 

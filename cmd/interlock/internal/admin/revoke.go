@@ -34,7 +34,7 @@ that the revocation forbids is running, and none will start. Exit status 1 means
 				return cli.Needs("PRINCIPAL", "ROLE")(cmd, args)
 			}
 			if len(args) > 0 {
-				return errors.New("name a principal and a role, or with --certificate a certificate, not both")
+				return errors.New("--certificate excludes the arguments PRINCIPAL and ROLE")
 			}
 			return nil
 		},
@@ -52,7 +52,7 @@ that the revocation forbids is running, and none will start. Exit status 1 means
 	c.updateFlags(cmd)
 	c.reasonFlag(cmd)
 	c.graceFlag(cmd)
-	cmd.Flags().StringSliceVar(&c.spec.Within, "within", nil, "take only the grant that is limited to exactly these `patterns`")
+	cmd.Flags().StringSliceVar(&c.spec.Within, "within", nil, "revoke only the grant that is limited to exactly these `patterns`")
 	cmd.ValidArgsFunction = c.complete(principalNames, roleNames)
 	cmd.Flags().BoolVar(&c.ignoreNotFound, "ignore-not-found", false, "succeed if the principal has no such grant")
 	cmd.Flags().BoolVar(&c.allowStillGranted, "allow-still-granted", false, "succeed if another grant still gives the role")
@@ -60,7 +60,7 @@ that the revocation forbids is running, and none will start. Exit status 1 means
 	return cmd
 }
 
-// nameCertificate takes the certificate from a file, if there is one of that name.
+// nameCertificate selects a certificate by a file, its SHA-256, or serial@issuer.
 func (c *change) nameCertificate(name string) error {
 	c.spec.Op = policy.OpRevokeCertificate
 	if _, err := os.Stat(name); err == nil {
@@ -101,7 +101,7 @@ func (c *change) checkRevoked(cmd *cobra.Command, result *client.Result, d diffe
 	return nil
 }
 
-// sayGrants names grants on one line.
+// sayGrants returns grants on one line.
 func sayGrants(grants []policy.GrantSpec) string {
 	var texts []string
 	for _, g := range grants {

@@ -25,7 +25,7 @@ func (i isolated) Run() int {
 	}
 	folder, err := os.MkdirTemp("", "interlock-test-")
 	must(err)
-	defer os.RemoveAll(folder)
+	defer func() { must(os.RemoveAll(folder)) }()
 	must(os.Setenv("XDG_CONFIG_HOME", folder)) // the commands do not read HOME then
 	return i.tests.Run()
 }
