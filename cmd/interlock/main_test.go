@@ -29,17 +29,16 @@ func TestMain(m *testing.M) {
 	}})
 }
 
-// TestScripts runs the scripts of testdata/script. Beside the commands of testscript they
-// have those of this package's tests:
+// TestScripts runs the scripts of testdata/script. They have these commands besides those of testscript:
 //
-//	exits N COMMAND…             runs the command, which has to end with exit status N
+//	exits N COMMAND…             runs the command and requires exit status N
 //	serve ARGUMENTS…             starts interlock serve on free ports, named by $CALLERS, $ADMINS, $OPERATORS and $PROXIES
-//	halt                         ends it by SIGTERM and wants exit status 0; its log is the output
-//	request NAME METHOD URL BODY sends a request with the certificate of that name, - for none
-//	watch NAME URL               opens a stream with the certificate of that name and reads a line of it
-//	flows NAME, cut NAME         wants another line of the stream; wants it to have broken off
-//	expired NAME, two-ids NAME   issues a client's certificate that has ended; that has two SPIFFE IDs
-//	eventually N COMMAND…        runs the command until it ends with exit status N
+//	halt                         stops the server with SIGTERM and requires exit status 0; prints its log
+//	request NAME METHOD URL BODY sends a request with the certificate of that name; - for none
+//	watch NAME URL               opens a stream with the certificate of that name and reads a line
+//	flows NAME, cut NAME         requires another line of the stream; requires that the server broke it
+//	expired NAME, two-ids NAME   issues an expired client certificate; one with two SPIFFE IDs
+//	eventually N COMMAND…        repeats the command until its exit status is N
 //	hangup                       sends SIGHUP to the server
 //	served NAME                  waits until the server serves with the certificate of that name
 //	fingerprint NAME             puts the SHA-256 of that certificate into $FINGERPRINT

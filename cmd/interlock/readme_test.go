@@ -21,7 +21,7 @@ import (
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/clitest"
 )
 
-// step is a command of the README's transcript and what it prints.
+// step is a command of the README's transcript and its output.
 type step struct{ command, output string }
 
 var transcriptBlock = regexp.MustCompile("(?ms)^<!-- transcript -->\n```console\n(.*?)^```$")
@@ -54,8 +54,7 @@ func readTranscripts(t *testing.T) []step {
 	return steps
 }
 
-// splitStep parts a command, which goes on in lines that begin with four spaces, from its
-// output.
+// splitStep separates a command from its output. Lines that begin with four spaces continue the command.
 func splitStep(part string) step {
 	lines := strings.SplitAfter(part, "\n")
 	n := 1
@@ -65,8 +64,7 @@ func splitStep(part string) step {
 	return step{command: strings.Join(lines[:n], ""), output: strings.Join(lines[n:], "")}
 }
 
-// patternOf makes a pattern of an output: … on a line of its own stands for any lines,
-// within a line for any text.
+// patternOf returns a pattern for an output. A line … matches any lines; … within a line matches any text.
 func patternOf(output string) *regexp.Regexp {
 	pattern := regexp.QuoteMeta(strings.TrimSpace(output))
 	pattern = regexp.MustCompile(`(?m)^…$`).ReplaceAllString(pattern, `(?s:.*)`)
@@ -92,7 +90,7 @@ func startDev(t *testing.T, dir string) {
 	}, patience, 20*time.Millisecond, "the server is not ready")
 }
 
-// runSteps runs the commands in one bash and returns what each has printed.
+// runSteps runs the commands in one bash and returns their outputs.
 func runSteps(t *testing.T, dir string, steps []step) []string {
 	const mark = "\x00"
 	var script strings.Builder
