@@ -18,19 +18,20 @@ import (
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/clitest"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/serve"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
-// interlock runs the command and wants it to end well.
+// interlock runs the command and requires exit status 0.
 func interlock(t testing.TB, args ...string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	require.Zero(t, cli.Run(rootCommand(), args, &out, &errs), errs.String())
 }
 
-// newIssued is a folder with a CA and what it has issued.
+// newIssued returns a folder with a CA, a server certificate and client certificates.
 func newIssued(t testing.TB, clients ...string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "CA")
@@ -52,7 +53,7 @@ func readCertificate(t testing.TB, path string) *x509.Certificate {
 }
 
 // SECURITY, line 20.
-func TestFiles_KeysAreTheOwnersAloneAndNothingIsLeft(t *testing.T) {
+func TestFiles_OnlyTheOwnerReadsKeysAndNoTemporaryFileIsLeft(t *testing.T) {
 	t.Parallel()
 	dir := newIssued(t, "alice")
 	for range 2 {
@@ -74,7 +75,7 @@ func TestFiles_KeysAreTheOwnersAloneAndNothingIsLeft(t *testing.T) {
 }
 
 // SECURITY, line 20.
-func TestFiles_WhatIsIssued(t *testing.T) {
+func TestFiles_IssuedCertificates(t *testing.T) {
 	t.Parallel()
 	dir := newIssued(t)
 	authority := readCertificate(t, filepath.Join(dir, "ca.crt"))
@@ -89,9 +90,9 @@ func TestFiles_WhatIsIssued(t *testing.T) {
 		seen[leaf.SerialNumber.String()] = true
 		bits = max(bits, leaf.SerialNumber.BitLen())
 	}
-	require.Len(t, seen, 24, "no serial number comes twice")
+	require.Len(t, seen, 24, "serial numbers are unique")
 	require.LessOrEqual(t, bits, 128)
-	require.Greater(t, bits, 120, "they are random numbers of 128 bits")
+	require.Greater(t, bits, 120, "serial numbers are random and have 128 bits")
 	var out, errs bytes.Buffer
 	require.Equal(t, cli.Error, cli.Run(rootCommand(), []string{"ca", "issue", "client", "late", "--dir", dir, "--lifetime", "721h"}, &out, &errs))
 	require.NoFileExists(t, filepath.Join(dir, "late.crt"))
@@ -117,7 +118,7 @@ func TestFiles_AServerDoesNotStartWithAnUnsafeKey(t *testing.T) {
 		c.Listen, c.AdminListen, c.OperatorListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 		c.Data, c.BootstrapAdmin = &inMemory, alice
 		c.TLS = config.TLS{Certificate: filepath.Join(dir, "server.crt"), Key: key, ClientCA: filepath.Join(dir, "ca.crt")}
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // if it serves all the same
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // in case it starts
 		err := serve.Run(ctx, &c, false, (&sharedText{}).logger())
 		cancel()
 		require.ErrorIs(t, err, certs.ErrPermissions)
@@ -125,9 +126,9 @@ func TestFiles_AServerDoesNotStartWithAnUnsafeKey(t *testing.T) {
 	}
 }
 
-// TestFiles_ARunningServerTakesNoUnsafeKey gives it a new key that others can read.
+// TestFiles_ARunningServerRejectsAnUnsafeKey replaces the key by one that other users can read.
 // SECURITY, line 20.
-func TestFiles_ARunningServerTakesNoUnsafeKey(t *testing.T) {
+func TestFiles_ARunningServerRejectsAnUnsafeKey(t *testing.T) {
 	t.Parallel()
 	s := newRunning(t)
 	client := s.client(s.clients.leaf())
@@ -139,44 +140,43 @@ func TestFiles_ARunningServerTakesNoUnsafeKey(t *testing.T) {
 	require.NoError(t, os.WriteFile(s.file("server.crt"), next.CertPEM, 0o644))
 	s.eventually(t, func() bool { return strings.Contains(s.log.String(), "wider than 0600") })
 	after := s.requireVisit(t, client, http.StatusOK, true).state.PeerCertificates[0]
-	require.True(t, before.Equal(after), "it serves as before")
+	require.True(t, before.Equal(after), "the old certificate stays in use")
 
 	s.exchangeServer(t)
 	again := s.requireVisit(t, client, http.StatusOK, false).state.PeerCertificates[0]
 	require.False(t, before.Equal(again))
 }
 
-// TestFiles_AnIssueThatIsKilledLeavesNoHalfFile kills the command at random moments
-// after it has begun to write. What stands under a name of its own is whole, and the key
-// is there before its certificate.
+// TestFiles_AKilledIssueLeavesNoPartialFile kills the command at random times after it has begun to write. Each file with
+// its final name must be complete, and the key must exist before its certificate.
 // SECURITY, line 20.
-func TestFiles_AnIssueThatIsKilledLeavesNoHalfFile(t *testing.T) {
+func TestFiles_AKilledIssueLeavesNoPartialFile(t *testing.T) {
 	t.Parallel()
 	dir := newIssued(t)
 	before := len(must(os.ReadDir(dir)))
 	killed, states := 0, map[int]int{}
 	for range 20 {
 		issue := exec.Command("interlock", "ca", "issue", "client", "bob", "--dir", dir)
-		key, value := quickRace()
+		key, value := clitest.QuickRace()
 		issue.Env = append(os.Environ(), key+"="+value)
 		require.NoError(t, issue.Start())
 		for end := time.Now().Add(patience); len(must(os.ReadDir(dir))) == before; {
-			require.True(t, time.Now().Before(end), "nothing is written")
+			require.True(t, time.Now().Before(end), "the command writes nothing")
 		}
 		<-time.After(rand.N(2 * time.Millisecond))
 		require.NoError(t, issue.Process.Kill())
 		if issue.Wait() != nil {
 			killed++
 		}
-		states[requireWholeOrNothing(t, dir, "bob")]++
+		states[requireComplete(t, dir, "bob")]++
 	}
 	require.NotZero(t, killed)
-	t.Logf("%d of 20 were killed in time; how often each number of files was there: %v", killed, states)
+	t.Logf("%d of 20 were killed before their end; runs by number of files: %v", killed, states)
 }
 
-// requireWholeOrNothing finds a pair, or a key alone, or nothing, and takes it away, with
-// what has a temporary name. It gives the number of files.
-func requireWholeOrNothing(t testing.TB, dir, name string) int {
+// requireComplete requires a key and its certificate, or a key alone, or no file. It removes them and the temporary files,
+// and returns the number of files.
+func requireComplete(t testing.TB, dir, name string) int {
 	t.Helper()
 	defer func() {
 		for _, entry := range must(os.ReadDir(dir)) {
@@ -188,16 +188,16 @@ func requireWholeOrNothing(t testing.TB, dir, name string) int {
 	cert, key := filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
 	text, err := os.ReadFile(key)
 	if os.IsNotExist(err) {
-		require.NoFileExists(t, cert, "the key is there before its certificate")
+		require.NoFileExists(t, cert, "the key exists before its certificate")
 		return 0
 	}
 	require.NoError(t, err)
 	_, err = certs.ParseKey(key, text)
-	require.NoError(t, err, "a key is whole")
+	require.NoError(t, err, "a key is complete")
 	if _, err := os.Stat(cert); os.IsNotExist(err) {
 		return 1
 	}
 	_, err = certs.LoadKeyPair(cert, key)
-	require.NoError(t, err, "a pair is whole")
+	require.NoError(t, err, "a pair is complete")
 	return 2
 }

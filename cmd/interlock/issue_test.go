@@ -19,7 +19,7 @@ import (
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
-// issueExpired issues a client's certificate that has ended.
+// issueExpired issues an expired client certificate.
 func issueExpired(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(cli.DevFolder)
 	authority, err := devca.Load(dir)
@@ -32,8 +32,7 @@ func issueExpired(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(pair.Write(dir, args[0], false))
 }
 
-// issueTwoIDs issues a client's certificate with two SPIFFE IDs, which certs itself
-// would not.
+// issueTwoIDs issues a client certificate with two SPIFFE IDs. Package devca issues none.
 func issueTwoIDs(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(cli.DevFolder)
 	issuer, err := certs.LoadKeyPair(dir+"/ca.crt", dir+"/ca.key")

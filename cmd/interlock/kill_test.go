@@ -19,15 +19,15 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/clitest"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 const killWriters = 6
 
-// TestG5_KillMinus9 kills a server at random moments while clients write, starts it again,
-// and compares: every acknowledged change is there, once, and every other one is there as
-// a whole or not at all. INTERLOCK_SOAK=1 makes it long.
+// TestG5_KillMinus9 kills a server at random times while clients write, and restarts it. Every acknowledged change must be
+// in the log once. Every other change must be there completely or not at all. INTERLOCK_SOAK=1 selects the long form.
 func TestG5_KillMinus9(t *testing.T) {
 	t.Parallel()
 	kills := 12
@@ -49,10 +49,10 @@ func TestG5_KillMinus9(t *testing.T) {
 		acknowledged, unknown = acknowledged+a, unknown+u
 	}
 	t.Logf("%d kills, %d acknowledged changes, %d whose answer was lost", kills, acknowledged, unknown)
-	require.Greater(t, acknowledged, kills, "too little was written to prove anything")
+	require.Greater(t, acknowledged, kills, "too few changes to show anything")
 }
 
-// killed is a server that is killed again and again.
+// killed is a server that the test kills and restarts.
 type killed struct {
 	t       *testing.T
 	dir     string
@@ -67,7 +67,7 @@ type killed struct {
 	compared uint64               // the revision up to which the log was compared
 }
 
-// request9 is a change that was asked for: its reason names it.
+// request9 is a requested change. Its reason identifies it.
 type request9 struct {
 	key          string
 	spec         policy.ChangeSpec
@@ -79,7 +79,7 @@ func (k *killed) start() {
 	k.server = exec.Command("interlock", "serve", "--dev", "--log-format", "json",
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0")
 	k.server.Dir = k.dir
-	name, value := quickRace()
+	name, value := clitest.QuickRace()
 	k.server.Env = append(os.Environ(), name+"="+value)
 	output, err := k.server.StderrPipe()
 	require.NoError(k.t, err)
@@ -100,9 +100,9 @@ func (k *killed) start() {
 	case at := <-ready:
 		k.admin = at.Administrators
 	case text := <-said:
-		k.t.Fatalf("the server does not start again:\n%s", text)
+		k.t.Fatalf("the server does not restart:\n%s", text)
 	case <-time.After(patience):
-		k.t.Fatal("the server does not serve")
+		k.t.Fatal("the server is not ready")
 	}
 	k.t.Cleanup(func() { _ = k.server.Process.Kill() })
 	if k.http == nil {
@@ -121,8 +121,7 @@ func (k *killed) client() *client.Client {
 	return c
 }
 
-// writeAndKill lets all write, kills the server after a while, and waits until all have
-// noticed.
+// writeAndKill starts all writers, kills the server after some time, and waits until all writers have failed.
 func (k *killed) writeAndKill(after time.Duration) {
 	var writers sync.WaitGroup
 	first := make(chan struct{}, killWriters)
@@ -137,7 +136,7 @@ func (k *killed) writeAndKill(after time.Duration) {
 	k.http.CloseIdleConnections()
 }
 
-// writer9 changes a principal of its own.
+// writer9 changes its own principal.
 type writer9 struct {
 	k    *killed
 	n    int
@@ -177,7 +176,7 @@ func (w *writer9) next() *request9 {
 	return &request9{key: "key-" + spec.Reason, spec: spec}
 }
 
-// ask sends a request; what is no answer at all is an error.
+// ask sends a request. It returns an error if there is no response.
 func (k *killed) ask(r *request9) (uint64, error) {
 	result, err := k.client().Update(context.Background(), []policy.ChangeSpec{r.spec}, client.UpdateOptions{IdempotencyKey: r.key})
 	if err != nil {
@@ -189,7 +188,7 @@ func (k *killed) ask(r *request9) (uint64, error) {
 	return result.Receipt.Revision, nil
 }
 
-// compare reads what the restarted server has, and holds it against what was asked for.
+// compare compares the log of the restarted server with the requests.
 func (k *killed) compare() (acknowledged, unknown int) {
 	found := k.newEntries()
 	for reason, r := range k.asked {
@@ -241,7 +240,7 @@ func (k *killed) newEntries() map[string]uint64 {
 	}
 }
 
-// verify lets the server walk its chain and compare its state.
+// verify has the server verify its store.
 func (k *killed) verify() {
 	v, err := k.client().Verify(context.Background())
 	require.NoError(k.t, err)

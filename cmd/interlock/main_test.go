@@ -16,28 +16,29 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/clitest"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/cmd/internal/lab"
 )
 
-// TestMain makes this test binary the commands interlock and interlock-lab for scripts.
+// TestMain makes this test binary the commands interlock and interlock-lab for scripts, and runs the tests without the
+// settings of the user.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"interlock": main, "interlock-lab": func() {
+	testscript.Main(clitest.Isolated(m), map[string]func(){"interlock": main, "interlock-lab": func() {
 		os.Exit(cli.Run(lab.Command(), os.Args[1:], os.Stdout, os.Stderr))
 	}})
 }
 
-// TestScripts runs the scripts of testdata/script. Beside the commands of testscript they
-// have those of this package's tests:
+// TestScripts runs the scripts of testdata/script. They have these commands besides those of testscript:
 //
-//	exits N COMMAND…             runs the command, which has to end with exit status N
+//	exits N COMMAND…             runs the command and requires exit status N
 //	serve ARGUMENTS…             starts interlock serve on free ports, named by $CALLERS, $ADMINS, $OPERATORS and $PROXIES
-//	halt                         ends it by SIGTERM and wants exit status 0; its log is the output
-//	request NAME METHOD URL BODY sends a request with the certificate of that name, - for none
-//	watch NAME URL               opens a stream with the certificate of that name and reads a line of it
-//	flows NAME, cut NAME         wants another line of the stream; wants it to have broken off
-//	expired NAME, two-ids NAME   issues a client's certificate that has ended; that has two SPIFFE IDs
-//	eventually N COMMAND…        runs the command until it ends with exit status N
+//	halt                         stops the server with SIGTERM and requires exit status 0; prints its log
+//	request NAME METHOD URL BODY sends a request with the certificate of that name; - for none
+//	watch NAME URL               opens a stream with the certificate of that name and reads a line
+//	flows NAME, cut NAME         requires another line of the stream; requires that the server broke it
+//	expired NAME, two-ids NAME   issues an expired client certificate; one with two SPIFFE IDs
+//	eventually N COMMAND…        repeats the command until its exit status is N
 //	hangup                       sends SIGHUP to the server
 //	served NAME                  waits until the server serves with the certificate of that name
 //	fingerprint NAME             puts the SHA-256 of that certificate into $FINGERPRINT
@@ -48,7 +49,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[stageKey{}] = &stage{streams: map[string]*stream{}}
-			env.Setenv(quickRace())
+			env.Setenv(clitest.QuickRace())
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -57,12 +58,6 @@ func TestScripts(t *testing.T) {
 			"fingerprint": fingerprint, "eventually": eventually, "hangup": hangUp, "served": served,
 		},
 	})
-}
-
-// quickRace keeps the race detector from letting each process wait for a second at its
-// end.
-func quickRace() (name, value string) {
-	return "GORACE", os.Getenv("GORACE") + " atexit_sleep_ms=0"
 }
 
 func exits(ts *testscript.TestScript, _ bool, args []string) {

@@ -108,7 +108,7 @@ func (e *echo) serve(t testing.TB, c *config.Config, alter []func(*tls.Config)) 
 	identifier, err := certs.NewIdentifier(c.Identity...)
 	require.NoError(t, err)
 	mutual, err := certs.ServerConfig(certs.ServerOptions{
-		CertFile: c.TLS.Certificate, KeyFile: c.TLS.Key, ClientCAs: authorities.Pool(), MinVersion: c.TLS.Version(),
+		CertFile: c.TLS.Certificate, KeyFile: c.TLS.Key, ClientCAs: authorities.Pool(), MinVersion: uint16(c.TLS.MinVersion),
 	})
 	require.NoError(t, err)
 	for _, f := range alter {

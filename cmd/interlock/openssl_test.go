@@ -165,7 +165,7 @@ func TestOpenSSLWithTLS12(t *testing.T) {
 	got := f.openssl(t, plainRequest, "-cert", cert, "-key", key, "-ign_eof", "-tls1_2")
 	require.Contains(t, got, "alert protocol version")
 
-	older := newForeign(t, "openssl", func(c *config.Config) { c.TLS.MinVersion = "1.2" })
+	older := newForeign(t, "openssl", func(c *config.Config) { c.TLS.MinVersion = tls.VersionTLS12 })
 	cert, key = older.write(t, older.clients.leaf())
 	got = older.openssl(t, plainRequest, "-cert", cert, "-key", key, "-ign_eof", "-tls1_2")
 	require.Contains(t, got, "200 OK")
@@ -178,7 +178,7 @@ func TestOpenSSLWithTLS12(t *testing.T) {
 // it a client could change who it is.
 func TestOpenSSLDoesNotRenegotiate(t *testing.T) {
 	t.Parallel()
-	f := newForeign(t, "openssl", func(c *config.Config) { c.TLS.MinVersion = "1.2" })
+	f := newForeign(t, "openssl", func(c *config.Config) { c.TLS.MinVersion = tls.VersionTLS12 })
 	cert, key := f.write(t, f.clients.leaf())
 	got := f.openssl(t, "R\n"+plainRequest, "-cert", cert, "-key", key, "-tls1_2")
 	require.Contains(t, got, "RENEGOTIATING")

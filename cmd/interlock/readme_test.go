@@ -17,9 +17,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/clitest"
 )
 
-// step is a command of the README's transcript and what it prints.
+// step is a command of the README's transcript and its output.
 type step struct{ command, output string }
 
 var transcriptBlock = regexp.MustCompile("(?ms)^<!-- transcript -->\n```console\n(.*?)^```$")
@@ -52,8 +54,7 @@ func readTranscripts(t *testing.T) []step {
 	return steps
 }
 
-// splitStep parts a command, which goes on in lines that begin with four spaces, from its
-// output.
+// splitStep separates a command from its output. Lines that begin with four spaces continue the command.
 func splitStep(part string) step {
 	lines := strings.SplitAfter(part, "\n")
 	n := 1
@@ -63,8 +64,7 @@ func splitStep(part string) step {
 	return step{command: strings.Join(lines[:n], ""), output: strings.Join(lines[n:], "")}
 }
 
-// patternOf makes a pattern of an output: … on a line of its own stands for any lines,
-// within a line for any text.
+// patternOf returns a pattern for an output. A line … matches any lines; … within a line matches any text.
 func patternOf(output string) *regexp.Regexp {
 	pattern := regexp.QuoteMeta(strings.TrimSpace(output))
 	pattern = regexp.MustCompile(`(?m)^…$`).ReplaceAllString(pattern, `(?s:.*)`)
@@ -90,7 +90,7 @@ func startDev(t *testing.T, dir string) {
 	}, patience, 20*time.Millisecond, "the server is not ready")
 }
 
-// runSteps runs the commands in one bash and returns what each has printed.
+// runSteps runs the commands in one bash and returns their outputs.
 func runSteps(t *testing.T, dir string, steps []step) []string {
 	const mark = "\x00"
 	var script strings.Builder
@@ -102,7 +102,7 @@ func runSteps(t *testing.T, dir string, steps []step) []string {
 	output, err := os.Create(filepath.Join(dir, "transcript.out"))
 	require.NoError(t, err)
 	defer output.Close()
-	name, value := quickRace()
+	name, value := clitest.QuickRace()
 	bash := exec.Command("bash", path)
 	bash.Dir, bash.Stdout, bash.Stderr = dir, output, output
 	bash.Env = append(os.Environ(), name+"="+value)

@@ -20,7 +20,7 @@ import (
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
-// stage is what one script has running: a server, and streams from it.
+// stage is the server of one script, and its streams.
 type stage struct {
 	server  *exec.Cmd
 	log     bytes.Buffer
@@ -32,10 +32,10 @@ type stageKey struct{}
 
 func stageOf(ts *testscript.TestScript) *stage { return ts.Value(stageKey{}).(*stage) }
 
-// patience is how long a server may take for anything.
+// patience bounds the wait for a server.
 const patience = 20 * time.Second
 
-// serving is the line of the log by which a server says that it serves.
+// serving is the log line of a server that is ready.
 type serving struct {
 	Msg, Callers, Administrators, Operators, Proxies string
 }
@@ -55,7 +55,7 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 	ready := make(chan serving, 1)
 	s.ended = make(chan error, 1)
 	go s.follow(output, ready)
-	ts.Defer(func() { _ = s.server.Process.Kill() }) // most have ended
+	ts.Defer(func() { _ = s.server.Process.Kill() }) // most have exited
 	select {
 	case at := <-ready:
 		ts.Setenv("CALLERS", at.Callers)
@@ -64,13 +64,13 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Setenv("PROXIES", at.Proxies)
 		checkReady(ts, at.Operators)
 	case err := <-s.ended:
-		ts.Fatalf("the server ended: %v\n%s", err, s.log.String())
+		ts.Fatalf("the server exited: %v\n%s", err, s.log.String())
 	case <-time.After(patience):
-		ts.Fatalf("the server does not serve")
+		ts.Fatalf("the server is not ready")
 	}
 }
 
-// follow reads the server's log to its end.
+// follow reads the server's log until the server exits.
 func (s *stage) follow(output io.Reader, ready chan<- serving) {
 	for lines := bufio.NewScanner(output); lines.Scan(); {
 		fmt.Fprintln(&s.log, lines.Text())
@@ -100,11 +100,11 @@ func stopServer(ts *testscript.TestScript, _ bool, _ []string) {
 		ts.Check(writeErr)
 		ts.Check(err)
 	case <-time.After(patience):
-		ts.Fatalf("the server does not end")
+		ts.Fatalf("the server does not exit")
 	}
 }
 
-// clientOf makes a client with a certificate of ./.interlock.
+// clientOf returns a client with a certificate of ./.interlock; - for none.
 func clientOf(ts *testscript.TestScript, name string) *http.Client {
 	file := func(base string) string { return ts.MkAbs(filepath.Join(cli.DevFolder, base)) }
 	o := certs.ClientOptions{CAFile: file("ca.crt")}
@@ -140,7 +140,7 @@ func request(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 }
 
-// stream is an answer that goes on.
+// stream is an open response.
 type stream struct {
 	body  io.Closer
 	lines *bufio.Reader
@@ -165,6 +165,6 @@ func flows(ts *testscript.TestScript, _ bool, args []string) {
 func cut(ts *testscript.TestScript, _ bool, args []string) {
 	_, err := io.Copy(io.Discard, stageOf(ts).streams[args[0]].lines)
 	if err == nil {
-		ts.Fatalf("the stream ended as if it was whole")
+		ts.Fatalf("the stream ended without an error")
 	}
 }

@@ -21,7 +21,7 @@ func old(config *tls.Config) *tls.Config {
 // SECURITY, line 9.
 func TestTLS_TLS13IsTheDefault(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"", "1.3"} {
+	for _, version := range []config.Version{0, tls.VersionTLS13} {
 		s := newRunning(t, func(c *config.Config) { c.TLS.MinVersion = version })
 		client := s.client(s.clients.leaf())
 		state := s.requireVisit(t, client, http.StatusOK, false).state
@@ -37,7 +37,7 @@ func newOldEcho(t testing.TB) (*echo, *minter) {
 	t.Helper()
 	clients := newRoot(t, "clients")
 	c := config.Default()
-	c.TLS.MinVersion, c.TLS.ClientCA = "1.2", clients.write(t, filepath.Join(t.TempDir(), "clients.crt"))
+	c.TLS.MinVersion, c.TLS.ClientCA = tls.VersionTLS12, clients.write(t, filepath.Join(t.TempDir(), "clients.crt"))
 	return newEcho(t, c), clients
 }
 
@@ -116,7 +116,7 @@ func TestTLS_TLS11IsRejected(t *testing.T) {
 // SECURITY, line 9.
 func TestTLS_TheServerSpeaksTLS12IfToldTo(t *testing.T) {
 	t.Parallel()
-	s := newRunning(t, func(c *config.Config) { c.TLS.MinVersion = "1.2" })
+	s := newRunning(t, func(c *config.Config) { c.TLS.MinVersion = tls.VersionTLS12 })
 	client := old(s.client(s.clients.leaf()))
 	require.EqualValues(t, tls.VersionTLS12, s.requireVisit(t, client, http.StatusOK, false).state.Version)
 	s.requireVisit(t, client, http.StatusOK, true)

@@ -9,27 +9,40 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// DescribeChanges says what each change changes in the policy, given the changes before it:
-// one line for each field, such as
-//
-//	role order-writer: + permission allow [orders:write] on [orders/*]
-//	role order-writer: - inherits base
-//	grant user:alice order-writer: expires never → 2027-01-01T00:00:00Z
-//	- grant user:bob order-writer within [orders/eu/**]
-//
-// A change that changes nothing has no line. The changes must be ones that
-// [policy.Draft.Apply] accepts in this order; DescribeChanges returns its error otherwise.
-func DescribeChanges(now policy.View, changes []policy.Change) ([]string, error) {
+// Description says what one change changes in a policy.
+type Description struct {
+	Change policy.Change
+	// Lines has one line for each field, such as
+	//
+	//	role order-writer: + permission allow [orders:write] on [orders/*]
+	//	role order-writer: - inherits base
+	//	grant user:alice order-writer: expires never → 2027-01-01T00:00:00Z
+	//	- grant user:bob order-writer within [orders/eu/**]
+	//
+	// It has at least one line.
+	Lines []string
+}
+
+// DescribeChanges returns what each change changes in the policy, given the changes before it. It leaves out changes that
+// change nothing, so the result is empty if and only if the changes leave the policy as it is. [policy.Draft.Apply] must
+// accept the changes in this order; DescribeChanges returns its error otherwise.
+func DescribeChanges(now policy.View, changes []policy.Change) ([]Description, error) {
 	d := &describer{draft: policy.NewDraft(now, now.Revision()+1)}
+	var descriptions []Description
 	for i, c := range changes {
+		d.lines = nil
 		d.describe(c)
 		if err := d.draft.Apply(c); err != nil {
 			return nil, policy.At(fmt.Sprintf("changes[%d]", i), err)
 		}
+		if len(d.lines) > 0 {
+			descriptions = append(descriptions, Description{c, d.lines})
+		}
 	}
-	return d.lines, nil
+	return descriptions, nil
 }
 
+// describer collects the lines of one change after the other.
 type describer struct {
 	draft *policy.Draft
 	lines []string

@@ -48,8 +48,15 @@ grants:
   - {principal: "user:bob", role: order-writer, within: [orders/eu/**], expires: 2027-01-01T00:00:00Z}
   - {principals: "user:*", role: base, expires: 2028-01-01T00:00:00Z}
 `)
-	lines, err := policyfile.DescribeChanges(from.View(1), policyfile.Diff(from.AllRoles(), from.AllGrants(), to))
+	changes := policyfile.Diff(from.AllRoles(), from.AllGrants(), to)
+	descriptions, err := policyfile.DescribeChanges(from.View(1), changes)
 	require.NoError(t, err)
+	var described []policy.Change
+	var lines []string
+	for _, d := range descriptions {
+		described, lines = append(described, d.Change), append(lines, d.Lines...)
+	}
+	require.Equal(t, changes, described)
 	require.Equal(t, strings.TrimSpace(`
 - grant user:bob order-writer within [orders/eu/**, orders/us/**] expires 2027-01-01T00:00:00Z
 - grant user:carol gone
@@ -67,11 +74,14 @@ grant user:* base: expires never → 2028-01-01T00:00:00Z
 role gone: deleted
 `), strings.Join(lines, "\n"))
 
-	lines, err = policyfile.DescribeChanges(from.View(1), []policy.Change{
-		policy.PutRole(from.Roles["base"], ""), policy.GrantRole(from.Grants[0]), policy.RevokeRole(policy.Grant{Principal: policy.MustPrincipal("user:no"), Role: "base"}),
+	delta := policy.DeleteRole("swap", "")
+	descriptions, err = policyfile.DescribeChanges(from.View(1), []policy.Change{
+		policy.PutRole(from.Roles["base"], ""), policy.GrantRole(from.Grants[0]), delta,
+		policy.RevokeRole(policy.Grant{Principal: policy.MustPrincipal("user:no"), Role: "base"}),
 	})
 	require.NoError(t, err)
-	require.Empty(t, lines, "changes that change nothing")
+	require.Equal(t, []policyfile.Description{{Change: delta, Lines: []string{"role swap: deleted"}}}, descriptions,
+		"changes that change nothing are left out")
 	_, err = policyfile.DescribeChanges(from.View(1), []policy.Change{policy.DeleteRole("base", "")})
 	require.ErrorIs(t, err, policy.ErrRoleInUse)
 }

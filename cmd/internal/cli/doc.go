@@ -1,3 +1,3 @@
-// Package cli is what the binaries share: exit statuses, hints, signals, groups of commands and the line that shows
-// progress.
+// Package cli is what the binaries share: exit statuses, hints, signals, groups of commands, their arguments and output
+// formats, and the line that shows progress.
 package cli

@@ -60,14 +60,3 @@ func Group(cmd *cobra.Command, members ...*cobra.Command) *cobra.Command {
 	cmd.AddCommand(members...)
 	return cmd
 }
-
-// Answer prints the text. It returns [ErrDenied] if the answer is no.
-func Answer(out io.Writer, yes bool, text string) error {
-	if _, err := fmt.Fprintln(out, text); err != nil {
-		return err
-	}
-	if !yes {
-		return ErrDenied
-	}
-	return nil
-}

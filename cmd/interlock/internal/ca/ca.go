@@ -73,7 +73,7 @@ func issueServerCommand() *cobra.Command {
 		names []string
 	)
 	cmd := &cobra.Command{
-		Use: "server NAME", Short: "Issue a server's certificate: NAME.crt and NAME.key", Args: cobra.ExactArgs(1),
+		Use: "server NAME", Short: "Issue a server's certificate: NAME.crt and NAME.key", Args: cli.Needs("NAME"),
 		Example: "  interlock ca issue server server --host localhost --host 127.0.0.1",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, n := range names {
@@ -99,7 +99,7 @@ func issueClientCommand() *cobra.Command {
 		leaf  devca.ClientOptions
 	)
 	cmd := &cobra.Command{
-		Use: "client NAME", Short: "Issue a client's certificate: NAME.crt and NAME.key", Args: cobra.ExactArgs(1),
+		Use: "client NAME", Short: "Issue a client's certificate: NAME.crt and NAME.key", Args: cli.Needs("NAME"),
 		Example: "  interlock ca issue client carol --spiffe-id spiffe://interlock.test/carol",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if leaf.SPIFFEID == "" && len(leaf.DNSNames) == 0 {

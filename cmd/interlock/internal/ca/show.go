@@ -41,7 +41,7 @@ type show struct {
 func showCommand() *cobra.Command {
 	s := &show{}
 	cmd := &cobra.Command{
-		Use: "show FILE", Short: "Show a certificate and the identity that a server sees in it", Args: cobra.ExactArgs(1),
+		Use: "show FILE", Short: "Show a certificate and the identity that a server sees in it", Args: cli.Needs("FILE"),
 		Long: `Show a client's certificate and the identity that a server sees in it. If there is no
 identity, say why and what to do. FILE begins with the client's certificate; intermediate
 certificates may follow. Exit status 1 means that the certificate has no identity.`,

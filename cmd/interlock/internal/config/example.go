@@ -15,7 +15,7 @@ policy: /etc/interlock/policy.yaml  # roles and grants of a new store; ignored i
 tls:
   certificate: /etc/interlock/server.crt
   key: /etc/interlock/server.key
-  min-version: "1.3"        # or "1.2", for callers that do not support 1.3
+  min-version: 1.3          # or 1.2, for callers that do not support 1.3
   client-ca: /etc/interlock/ca.crt  # CAs of callers and administrators, for all names
   client-cas:       # CAs for these names only; client-ca is optional then
     - file: /etc/interlock/partner-ca.crt

@@ -24,10 +24,10 @@ const workloadTimeout = time.Minute
 
 // TLS configures the server's credentials, and the trust anchors and CRLs for clients.
 type TLS struct {
-	Certificate string `yaml:"certificate"`
-	Key         string `yaml:"key"`
-	MinVersion  string `yaml:"min-version"` // "" for the default
-	ClientCA    string `yaml:"client-ca"`
+	Certificate string  `yaml:"certificate"`
+	Key         string  `yaml:"key"`
+	MinVersion  Version `yaml:"min-version"` // 0 for the default of [certs.ServerConfig]
+	ClientCA    string  `yaml:"client-ca"`
 	// ClientCAs are bound to names; the CAs of ClientCA are not.
 	ClientCAs []certs.Binding `yaml:"client-cas"`
 	// WorkloadAPI replaces Certificate, Key and ClientCA.
@@ -43,11 +43,31 @@ type WorkloadAPI struct {
 	TrustDomains []string `yaml:"trust-domains"`
 }
 
-// minVersions maps the values of tls.min-version to versions of crypto/tls. 0 is the default, TLS 1.3.
-var minVersions = map[string]uint16{"": 0, "1.3": tls.VersionTLS13, "1.2": tls.VersionTLS12}
+// Version is a version of TLS, such as [tls.VersionTLS13]. Its text is 1.2 or 1.3, in a file with or without quotes.
+type Version uint16
 
-// Version returns the minimum version for crypto/tls, 0 for the default of [certs.ServerConfig].
-func (c *TLS) Version() uint16 { return minVersions[c.MinVersion] }
+// versions maps the texts of versions to versions.
+var versions = map[string]Version{"": 0, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+
+// UnmarshalText accepts 1.2, 1.3, and the empty text for 0.
+func (v *Version) UnmarshalText(text []byte) error {
+	version, known := versions[string(text)]
+	if !known {
+		return errors.New("must be 1.3 or 1.2")
+	}
+	*v = version
+	return nil
+}
+
+// MarshalText returns a text that UnmarshalText accepts. It returns an error for any other version.
+func (v Version) MarshalText() ([]byte, error) {
+	for text, version := range versions {
+		if version == v {
+			return []byte(text), nil
+		}
+	}
+	return nil, fmt.Errorf("TLS version %#x: unknown", uint16(v))
+}
 
 // AcceptsStaleCRLs reports whether certificates are valid although the CRL of their CA is stale.
 func (c *TLS) AcceptsStaleCRLs() bool { return c.StaleCRLs == AcceptStale }
@@ -69,9 +89,6 @@ func (c *TLS) IsZero() bool {
 func (c *TLS) check() error {
 	if err := c.checkSources(); err != nil {
 		return err
-	}
-	if _, known := minVersions[c.MinVersion]; !known {
-		return fmt.Errorf("tls.min-version is %q; it must be \"1.3\" or \"1.2\"", c.MinVersion)
 	}
 	switch c.StaleCRLs {
 	case "", RefuseStale, AcceptStale:

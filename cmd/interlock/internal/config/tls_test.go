@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/tls"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,26 +14,36 @@ import (
 
 // SECURITY, line 9.
 func TestTLS_UnknownVersionsAreRejected(t *testing.T) {
-	for text, fault := range map[string]string{
-		`min-version: "1.1"`:  `tls.min-version is "1.1"; it must be "1.3" or "1.2"`,
-		`min-version: TLS1.2`: `tls.min-version is "TLS1.2"; it must be "1.3" or "1.2"`,
-		`min-version: "1.2"`:  "",
-		`min-version: "1.3"`:  "",
-	} {
+	load := func(line string) (Config, error) {
 		path := filepath.Join(t.TempDir(), "interlock.yaml")
-		require.NoError(t, os.WriteFile(path, []byte("tls:\n  certificate: x\n  key: x\n  client-ca: x\n  "+text+"\n"), 0o600))
+		require.NoError(t, os.WriteFile(path, []byte("tls:\n  certificate: x\n  key: x\n  client-ca: x\n  "+line+"\n"), 0o600))
 		c := Default()
-		require.NoError(t, c.Load(path))
-		if fault == "" {
-			require.NoError(t, c.Check())
-			continue
-		}
-		require.EqualError(t, c.Check(), fault)
+		err := c.Load(path)
+		return c, err
 	}
-	path := filepath.Join(t.TempDir(), "number.yaml")
-	require.NoError(t, os.WriteFile(path, []byte("tls:\n  min-version: 1.2\n"), 0o600))
-	c := Default()
-	require.ErrorContains(t, c.Load(path), "number.yaml:2:16: tls.min-version: must be text, and 1.2 is not: put it in quotes")
+	for line, want := range map[string]Version{
+		`min-version: "1.2"`: tls.VersionTLS12, `min-version: 1.2`: tls.VersionTLS12, `min-version: '1.3'`: tls.VersionTLS13,
+		`min-version: 1.3`: tls.VersionTLS13, `min-version: ""`: 0, `min-version:`: 0,
+	} {
+		c, err := load(line)
+		require.NoError(t, err, line)
+		require.NoError(t, c.Check())
+		require.Equal(t, want, c.TLS.MinVersion, line)
+		text, err := c.TLS.MinVersion.MarshalText()
+		require.NoError(t, err)
+		var again Version
+		require.NoError(t, again.UnmarshalText(text))
+		require.Equal(t, want, again)
+	}
+	for line, shown := range map[string]string{
+		`min-version: "1.1"`: "1.1", `min-version: TLS1.2`: "TLS1.2", `min-version: 1.20`: "1.20", `min-version: +1.2`: "+1.2",
+		`min-version: 12e-1`: "12e-1", `min-version: 1`: "1", `min-version: true`: "true",
+	} {
+		_, err := load(line)
+		require.ErrorContains(t, err, fmt.Sprintf("interlock.yaml:5:16: tls.min-version: %q is not possible here: must be 1.3 or 1.2", shown))
+	}
+	_, err := load("min-version: [1.2]")
+	require.ErrorContains(t, err, "interlock.yaml:5:16: tls.min-version: must be a single value")
 }
 
 func TestServerHasOneCertificate(t *testing.T) {

@@ -25,7 +25,7 @@ func newTrust(ctx context.Context, c *config.Config, log *slog.Logger) (trust *c
 	}
 	trust, err = certs.NewTrust(certs.TrustOptions{
 		Source: source, CRLs: c.TLS.CRLs, AcceptStaleCRLs: c.TLS.AcceptsStaleCRLs(),
-		Identifier: identifier, MinVersion: c.TLS.Version(), Logger: log,
+		Identifier: identifier, MinVersion: uint16(c.TLS.MinVersion), Logger: log,
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, closeSource())

@@ -1,15 +1,12 @@
-package main
+package admin
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,75 +14,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/interlock-authz/interlock/certs"
-	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
-// fakeAdmin is a server in place of the admin API, which does what a real one would not.
-type fakeAdmin struct {
-	t     *testing.T
-	dir   string
-	flags []string
-}
-
-func newFakeAdmin(t *testing.T, serve http.HandlerFunc) *fakeAdmin {
-	t.Helper()
-	dir := t.TempDir()
-	authority, err := devca.Init(dir, devca.Options{})
-	require.NoError(t, err)
-	server, err := authority.IssueServer(devca.ServerOptions{})
-	require.NoError(t, err)
-	require.NoError(t, server.Write(dir, "server", true))
-	client, err := authority.IssueClient(devca.ClientOptions{SPIFFEID: "spiffe://interlock.test/admin"})
-	require.NoError(t, err)
-	require.NoError(t, client.Write(dir, "admin", true))
-	in := func(name string) string { return filepath.Join(dir, name) }
-	config, err := certs.ServerConfig(certs.ServerOptions{CertFile: in("server.crt"), KeyFile: in("server.key"), ClientCAs: authority.Pool()})
-	require.NoError(t, err)
-	s := httptest.NewUnstartedServer(serve)
-	s.TLS = config
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
-	require.NoError(t, err)
-	return &fakeAdmin{t: t, dir: t.TempDir(), flags: []string{
-		"--admin", "https://localhost:" + port, "--ca", in(devca.CertFile), "--cert", in("admin.crt"), "--key", in("admin.key"),
-	}}
-}
-
-// command is interlock policy with the arguments, in the folder of the test.
-func (f *fakeAdmin) command(args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
-	cmd = exec.CommandContext(f.t.Context(), "interlock", append(append([]string{"policy"}, args...), f.flags...)...)
-	name, value := quickRace()
-	cmd.Dir, cmd.Env = f.dir, append(os.Environ(), name+"="+value)
-	stderr = &bytes.Buffer{}
-	cmd.Stderr = stderr
-	return cmd, stderr
-}
-
-func (f *fakeAdmin) requireFiles(want ...string) {
-	f.t.Helper()
-	files, err := os.ReadDir(f.dir)
-	require.NoError(f.t, err)
-	got := []string{}
-	for _, file := range files {
-		got = append(got, file.Name())
-	}
-	require.ElementsMatch(f.t, want, got)
-}
-
-func requireExit(t *testing.T, err error, status int) {
-	t.Helper()
-	var failed *exec.ExitError
-	require.ErrorAs(t, err, &failed)
-	require.Equal(t, status, failed.ExitCode())
-}
-
 const oneLine = `{"role":{"name":"reader"}}` + "\n"
 
-func TestAnExportThatIsInterruptedLeavesWhatWasThere(t *testing.T) {
-	for _, before := range []string{"", "what was there"} {
+func TestExport_InterruptedLeavesAnExistingFile(t *testing.T) {
+	for _, before := range []string{"", "an existing file"} {
 		began := make(chan struct{}, 1)
 		f := newFakeAdmin(t, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, oneLine)
@@ -113,7 +48,7 @@ func TestAnExportThatIsInterruptedLeavesWhatWasThere(t *testing.T) {
 	}
 }
 
-func TestAnApplyThatIsInterruptedSendsNoEnd(t *testing.T) {
+func TestApply_InterruptedSendsNoEnd(t *testing.T) {
 	began, ended := make(chan struct{}), make(chan struct{})
 	broke := make(chan error, 1)
 	f := newFakeAdmin(t, func(w http.ResponseWriter, r *http.Request) {
@@ -127,7 +62,7 @@ func TestAnApplyThatIsInterruptedSendsNoEnd(t *testing.T) {
 		_, err := io.Copy(io.Discard, r.Body)
 		broke <- err
 	})
-	const grants = 500_000 // more than fits on the way
+	const grants = 500_000 // more than the buffers of the connection hold
 	text := strings.Repeat(`{"grant":{"principal":"user:x","role":"x"}}`+"\n", grants) + fmt.Sprintf(`{"end":{"roles":0,"grants":%d}}`, grants)
 	require.NoError(t, os.WriteFile(filepath.Join(f.dir, "policy.ndjson"), []byte(text), 0o600))
 	cmd, stderr := f.command("apply", "policy.ndjson")
@@ -140,7 +75,7 @@ func TestAnApplyThatIsInterruptedSendsNoEnd(t *testing.T) {
 	require.ErrorIs(t, <-broke, io.ErrUnexpectedEOF)
 }
 
-func TestAnExportThatIsNotWholeIsNoFile(t *testing.T) {
+func TestExport_IncompleteWritesNoFile(t *testing.T) {
 	for name, c := range map[string]struct {
 		serve http.HandlerFunc
 		want  string
@@ -155,7 +90,7 @@ func TestAnExportThatIsNotWholeIsNoFile(t *testing.T) {
 			_, _ = io.WriteString(w, oneLine)
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
-		}, "error: the export broke off: unexpected EOF"},
+		}, "error: read the policy: unexpected EOF"},
 		"refused": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
 		}, "error: 403 Forbidden\nhint:  the certificate's principal lacks the right"},
@@ -168,7 +103,7 @@ func TestAnExportThatIsNotWholeIsNoFile(t *testing.T) {
 	}
 }
 
-func TestATransferEndsWhenNothingMoves(t *testing.T) {
+func TestTransfer_StalledEnds(t *testing.T) {
 	f := newFakeAdmin(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, oneLine)
 		_ = http.NewResponseController(w).Flush()
@@ -178,26 +113,26 @@ func TestATransferEndsWhenNothingMoves(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(f.dir, "other.ndjson"), []byte(`{"end":{"roles":0,"grants":0}}`), 0o600))
 		cmd, stderr := f.command(append(args, "--timeout", "300ms")...)
 		requireExit(t, cmd.Run(), cli.Error)
-		require.Equal(t, "error: transfer stalled: nothing was sent or received for 300ms\nhint:  --timeout says how long to wait\n", stderr.String())
+		require.Equal(t, "error: transfer stalled: nothing was sent or received for 300ms\nhint:  --timeout sets how long to wait\n", stderr.String())
 		f.requireFiles("other.ndjson")
 	}
 }
 
-func TestProgressIsForTerminals(t *testing.T) {
+func TestProgress_OnlyOnATerminal(t *testing.T) {
 	var out bytes.Buffer
 	silent := newProgress(&out, "apply", 10)
 	_, _ = silent.Write([]byte("0123456789"))
 	silent.end()
-	require.Empty(t, out.String(), "a buffer is no terminal")
+	require.Empty(t, out.String(), "a buffer is not a terminal")
 }
 
-func TestProgressSaysHowFarItIs(t *testing.T) {
+func TestProgress_ShowsLinesAndBytes(t *testing.T) {
 	var out bytes.Buffer
 	p := &progress{line: &cli.StatusLine{Out: &out}, what: "apply", total: 4_000_000, then: "the server is at work"}
 	block := append(bytes.Repeat([]byte("x"), 999_999), '\n')
 	_, _ = p.Write(block)
 	_, _ = p.Write(block)
-	require.Equal(t, "\r\x1b[Kapply: 25 %, 1 lines, 1.0 MB of 4.0 MB", out.String(), "not at every moment")
+	require.Equal(t, "\r\x1b[Kapply: 25 %, 1 lines, 1.0 MB of 4.0 MB", out.String(), "not for every write")
 	p.next = time.Time{}
 	_, _ = p.Write(block)
 	_, _ = p.Write(block)
@@ -232,5 +167,5 @@ func TestFillFile(t *testing.T) {
 	require.NoError(t, fill("two", nil))
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
-	require.Len(t, left, 1, "no temporary file stays")
+	require.Len(t, left, 1, "no temporary file is left")
 }

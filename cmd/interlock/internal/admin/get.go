@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"fmt"
@@ -19,9 +19,9 @@ func getCommand() *cobra.Command {
 
 func getPrincipalCommand() *cobra.Command {
 	var c connection
-	var o output
+	var o cli.Output
 	cmd := &cobra.Command{
-		Use: "principal ID", Short: "Show the grants, roles and permissions of a principal", Args: needs("ID"),
+		Use: "principal ID", Short: "Show the grants, roles and permissions of a principal", Args: cli.Needs("ID"),
 		Example: "  interlock get principal spiffe://interlock.test/alice",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			admin, err := c.client()
@@ -32,11 +32,11 @@ func getPrincipalCommand() *cobra.Command {
 			if err != nil {
 				return hintFailure(err)
 			}
-			return o.write(cmd.OutOrStdout(), p, func(out io.Writer) error { return printPrincipal(out, p) })
+			return o.Write(cmd.OutOrStdout(), p, func(out io.Writer) error { return printPrincipal(out, p) })
 		},
 	}
 	c.adminFlags(cmd)
-	o.outputFlag(cmd)
+	o.AddFlag(cmd)
 	cmd.ValidArgsFunction = c.complete(principalNames)
 	return cmd
 }
@@ -45,7 +45,7 @@ func printPrincipal(out io.Writer, p *client.Principal) error {
 	fmt.Fprintf(out, "%s at revision %d\n", p.Principal, p.Revision)
 	printGrants(out, p.Grants)
 	for _, r := range p.Roles {
-		fmt.Fprintf(out, "  role %s via %s\n", r.Name, list(r.Via))
+		fmt.Fprintf(out, "  role %s via %s\n", r.Name, cli.List(r.Via))
 	}
 	for i := range p.Permissions {
 		held := &p.Permissions[i]
@@ -84,10 +84,10 @@ type roleDocument struct {
 
 func getRoleCommand() *cobra.Command {
 	var c connection
-	var o output
+	var o cli.Output
 	cmd := &cobra.Command{
-		Use: "role NAME", Short: "Show the permissions and grants of a role", Args: needs("NAME"),
-		Long:    "Show the permissions of a role, the roles that it inherits, and its grants. The command\nreads the whole policy. Exit status 1 means that there is no such role.",
+		Use: "role NAME", Short: "Show the permissions and grants of a role", Args: cli.Needs("NAME"),
+		Long:    "Show the permissions of a role, the roles that it inherits, and its grants. The command\nreads the whole policy. Exit status 1 means that the role is unknown.",
 		Example: "  interlock get role order-writer",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			admin, err := c.client()
@@ -108,11 +108,11 @@ func getRoleCommand() *cobra.Command {
 					document.Grants = append(document.Grants, g)
 				}
 			}
-			return o.write(cmd.OutOrStdout(), document, func(out io.Writer) error { return printRole(out, document) })
+			return o.Write(cmd.OutOrStdout(), document, func(out io.Writer) error { return printRole(out, document) })
 		},
 	}
 	c.adminFlags(cmd)
-	o.outputFlag(cmd)
+	o.AddFlag(cmd)
 	cmd.ValidArgsFunction = c.complete(roleNames)
 	return cmd
 }

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
-// moment is a revision, and a time, of the past.
+// moment is a past revision, and the time at which to decide.
 type moment struct {
 	at   int64
 	time string
@@ -21,18 +21,18 @@ type moment struct {
 
 func (m *moment) momentFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.Int64Var(&m.at, "at", -1, "ask what the policy said at this `revision`, and until when")
-	f.StringVar(&m.time, "time", "", "with --at, the `instant` at which to ask (RFC 3339), for what expires; default now")
+	f.Int64Var(&m.at, "at", -1, "explain the decision at this past `revision`, and until when it was the same")
+	f.StringVar(&m.time, "time", "", "with --at, the `time` of the decision (RFC 3339), for grants that expire (default now)")
 	f.String(adminFlag, defaultAdmin, "with --at, `URL` of the listener for administrators")
 }
 
-// past reports whether the past is asked for.
+// past reports whether the command line has a past revision.
 func (m *moment) past(cmd *cobra.Command) bool { return cmd.Flags().Changed("at") }
 
-// explainPast asks what the policy said at a revision.
+// explainPast asks the server for a past decision.
 func (q *question) explainPast(ctx context.Context, out io.Writer, asked *policy.Query) error {
 	if q.at < 0 {
-		return errors.New("--at is a revision, 0 or above")
+		return errors.New("--at must be a revision, 0 or higher")
 	}
 	at := uint64(q.at)
 	request := client.ExplainRequest{
@@ -41,7 +41,7 @@ func (q *question) explainPast(ctx context.Context, out io.Writer, asked *policy
 	if q.time != "" {
 		var err error
 		if request.Time, err = time.Parse(time.RFC3339, q.time); err != nil {
-			return fmt.Errorf("--time %q is no instant such as 2027-01-01T00:00:00Z", q.time)
+			return fmt.Errorf("--time %q is not a time such as 2027-01-01T00:00:00Z", q.time)
 		}
 	}
 	admin, err := q.toAdmin().client()
@@ -52,10 +52,10 @@ func (q *question) explainPast(ctx context.Context, out io.Writer, asked *policy
 	if err != nil {
 		return hintFailure(err)
 	}
-	return q.answer(out, e.Decision, e, sayExplanation(e))
+	return q.Answer(out, e.Decision, e, sayExplanation(e))
 }
 
-// sayExplanation says what was decided, until which revision, and which update ended it.
+// sayExplanation returns the decision, the last revision at which it was the same, and the update that changed it.
 func sayExplanation(e *client.Explanation) string {
 	text := fmt.Sprintf("%s; at revision %d", e.Explanation, e.At)
 	if e.Until == nil {

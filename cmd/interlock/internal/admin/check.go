@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"context"
@@ -17,32 +17,32 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
-// question is what check and explain ask.
+// question is the command check or explain.
 type question struct {
 	connection
 	moment
-	output
+	cli.Output
 	explain    bool
 	policyFile string
 	properties []string
 }
 
 func checkCommand() *cobra.Command {
-	return (&question{}).command("check", "Ask whether a principal may do something")
+	return (&question{}).command("check", "Ask whether a principal is allowed something")
 }
 
 func explainCommand() *cobra.Command {
-	return (&question{explain: true}).command("explain", "Ask why a principal may do something, or may not")
+	return (&question{explain: true}).command("explain", "Ask why a principal is allowed or denied something")
 }
 
 func (q *question) command(name, short string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: name + " PRINCIPAL ACTION RESOURCE", Short: short, Args: needs("PRINCIPAL", "ACTION", "RESOURCE"),
+		Use: name + " PRINCIPAL ACTION RESOURCE", Short: short, Args: cli.Needs("PRINCIPAL", "ACTION", "RESOURCE"),
 		Long: short + `.
 
-Asks the server, or with --policy a policy file. The answer is one moment's: an operation
-is authorized only by bringing it to the server, or to the library. Exit status 0 means
-allowed, 1 denied, 2 that there was no answer.`,
+Asks the server, or with --policy a policy file. The answer may be outdated when it is
+printed: to authorize an operation, run it through the server or the library. Exit status
+0 means allowed, 1 denied, and 2 that there is no answer.`,
 		Example: "  interlock " + name + " spiffe://interlock.test/alice orders:write orders/42 --property amount=12",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			properties, err := parseProperties(q.properties)
@@ -63,10 +63,10 @@ allowed, 1 denied, 2 that there was no answer.`,
 		},
 	}
 	q.callerFlags(cmd)
-	q.outputFlag(cmd)
+	q.AddFlag(cmd)
 	cmd.ValidArgsFunction = q.complete(principalNames)
-	cmd.Flags().StringVar(&q.policyFile, "policy", "", "policy `file` to ask in place of the server")
-	cmd.Flags().StringArrayVar(&q.properties, "property", nil, "a property of the resource, `name=value`; the value as JSON, or else text")
+	cmd.Flags().StringVar(&q.policyFile, "policy", "", "policy `file` to ask instead of the server")
+	cmd.Flags().StringArrayVar(&q.properties, "property", nil, "property of the resource, `name=value`; a value that is not JSON is text")
 	if q.explain {
 		q.momentFlags(cmd)
 		cmd.MarkFlagsMutuallyExclusive("at", "policy")
@@ -93,7 +93,7 @@ func parseProperties(pairs []string) (map[string]any, error) {
 	return properties, nil
 }
 
-// query checks what the arguments ask for.
+// query parses the arguments PRINCIPAL, ACTION and RESOURCE.
 func query(args []string, properties map[string]any) (*policy.Query, error) {
 	who, err := policy.ParsePrincipal(args[0])
 	if err = errors.Join(err, policy.CheckAction(args[1]), policy.CheckResource(args[2])); err != nil {
@@ -105,7 +105,7 @@ func query(args []string, properties map[string]any) (*policy.Query, error) {
 	}, nil
 }
 
-// offline decides by a policy file, with the code by which the server does.
+// offline decides by a policy file, with the same code as the server.
 func (q *question) offline(out io.Writer, asked *policy.Query) error {
 	file, err := config.ReadPolicy(q.policyFile)
 	if err != nil {
@@ -121,21 +121,21 @@ func (q *question) offline(out io.Writer, asked *policy.Query) error {
 	d.AttachRecord(record, now)
 	answer := client.Decision{Decision: d.Allowed}
 	if !q.explain {
-		return q.answer(out, d.Allowed, &answer, verdict(d.Allowed))
+		return q.Answer(out, d.Allowed, &answer, verdict(d.Allowed))
 	}
 	why := d.Explain()
 	answer.Context = &client.DecisionContext{Reason: why.Reason.String(), Role: why.Role}
 	if why.Permission != nil {
 		answer.Context.Permission = why.Permission.String()
 	}
-	return q.answer(out, d.Allowed, &answer, why.String())
+	return q.Answer(out, d.Allowed, &answer, why.String())
 }
 
-// online asks the server.
+// online asks the server for the current decision.
 func (q *question) online(ctx context.Context, out io.Writer, asked *policy.Query) error {
 	kind, id, ok := strings.Cut(asked.Resource, "/")
 	if !ok {
-		return cli.Hint(fmt.Errorf("the resource %q has no type", asked.Resource), "the server takes resources of the form type/id, such as orders/42")
+		return cli.Hint(fmt.Errorf("resource %q has no type", asked.Resource), "the server accepts resources of the form type/id, such as orders/42")
 	}
 	decisions, err := q.client()
 	if err != nil {
@@ -150,12 +150,12 @@ func (q *question) online(ctx context.Context, out io.Writer, asked *policy.Quer
 		return hintFailure(err)
 	}
 	if q.explain && a.Context != nil {
-		return q.answer(out, a.Decision, a, sayDecision(a))
+		return q.Answer(out, a.Decision, a, sayDecision(a))
 	}
-	return q.answer(out, a.Decision, a, verdict(a.Decision))
+	return q.Answer(out, a.Decision, a, verdict(a.Decision))
 }
 
-// sayDecision puts the explanation into words, as [policy.Explanation] does.
+// sayDecision returns the text of a decision with its reason, in the form of [policy.Explanation].
 func sayDecision(a *client.Decision) string {
 	text := verdict(a.Decision)
 	if !a.Decision {

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"bytes"
@@ -10,29 +10,29 @@ import (
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
-// progress tells somebody who looks at a terminal how far a transfer of lines is. What is
-// transferred is written to it.
+// progress shows on a terminal how much of a transfer is done. The caller writes the transferred data to it. It is safe for
+// concurrent use.
 type progress struct {
 	line  *cli.StatusLine
 	what  string
-	total int64  // bytes, 0 if it is not known
-	then  string // what is waited for when all of them were transferred
+	total int64  // bytes, 0 if unknown
+	then  string // what the command waits for after the last byte
 
-	mu    sync.Mutex // a request may still be sent when it is answered
+	mu    sync.Mutex // the response may arrive before the request is sent
 	bytes int64
 	lines int64
-	next  time.Time // when to show it again
+	next  time.Time // the earliest time of the next line
 }
 
-// progressEvery is how often progress is shown.
+// progressEvery is the shortest time between two lines.
 const progressEvery = 200 * time.Millisecond
 
-// newProgress shows progress on out if that is a terminal, else nothing.
+// newProgress shows progress on out if out is a terminal, and nothing otherwise.
 func newProgress(out io.Writer, what string, total int64) *progress {
 	return &progress{line: cli.NewStatusLine(out), what: what, total: total}
 }
 
-// Write takes in what was transferred. It never fails.
+// Write counts transferred data. It never fails.
 func (p *progress) Write(data []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -45,19 +45,19 @@ func (p *progress) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// text says how far it is.
+// text returns the current line.
 func (p *progress) text() string {
-	far := fmt.Sprintf("%d lines, %s", p.lines, megabytes(p.bytes))
+	done := fmt.Sprintf("%d lines, %s", p.lines, megabytes(p.bytes))
 	switch {
 	case p.total > 0 && p.bytes == p.total && p.then != "":
-		far += "; " + p.then
+		done += "; " + p.then
 	case p.total > 0:
-		far = fmt.Sprintf("%d %%, %s of %s", min(100, 100*p.bytes/p.total), far, megabytes(p.total))
+		done = fmt.Sprintf("%d %%, %s of %s", min(100, 100*p.bytes/p.total), done, megabytes(p.total))
 	}
-	return p.what + ": " + far
+	return p.what + ": " + done
 }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
-// end takes the line away.
+// end clears the line.
 func (p *progress) end() { p.line.Close() }

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"context"
@@ -16,10 +16,10 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
-// logOptions are those of interlock log.
+// logOptions are the flags of interlock log.
 type logOptions struct {
 	connection
-	output
+	cli.Output
 	after  string
 	last   int
 	follow bool
@@ -29,27 +29,27 @@ func logCommand() *cobra.Command {
 	o := &logOptions{}
 	cmd := &cobra.Command{
 		Use: "log", Short: "Show who changed the policy, when and why", Args: cobra.NoArgs,
-		Long: `Show the changes of the policy: revision, time, who made it with which certificate, and
-why. Without --after it shows the last ones.`,
+		Long: `Show the updates of the policy: revision, time, author, certificate, changes and reason.
+Without --after the command shows the last updates.`,
 		Example: "  interlock log --last 5\n  interlock log --after 41 --follow",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
 	o.adminFlags(cmd)
-	o.outputFlag(cmd)
+	o.AddFlag(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.after, "after", "", "show all changes after this `revision`")
-	f.IntVar(&o.last, "last", 20, "show so many of the last changes")
-	f.BoolVarP(&o.follow, "follow", "f", false, "go on with those to come")
+	f.StringVar(&o.after, "after", "", "show all updates after this `revision`")
+	f.IntVar(&o.last, "last", 20, "`number` of last updates to show")
+	f.BoolVarP(&o.follow, "follow", "f", false, "continue with new updates")
 	cmd.MarkFlagsMutuallyExclusive("after", "last")
-	cmd.AddCommand(logVerifyCommand(&o.output))
+	cmd.AddCommand(logVerifyCommand(&o.Output))
 	return cmd
 }
 
 func (o *logOptions) run(ctx context.Context, out io.Writer) error {
 	if o.last < 0 || o.last > 1000 {
-		return errors.New("--last is a number from 0 to 1000")
+		return errors.New("--last must be a number from 0 to 1000")
 	}
 	page := client.PageOptions{Limit: 1000, Last: &o.last}
 	if o.after != "" {
@@ -104,7 +104,7 @@ func (o *logOptions) live(ctx context.Context, admin *client.Client, out io.Writ
 }
 
 func (o *logOptions) print(out io.Writer, e *client.Entry) error {
-	return o.write(out, e, func(w io.Writer) error {
+	return o.Write(out, e, func(w io.Writer) error {
 		_, err := io.WriteString(w, sayEntry(e))
 		return err
 	})
@@ -149,14 +149,15 @@ func describe(spec *policy.ChangeSpec) string {
 	return text
 }
 
-func logVerifyCommand(o *output) *cobra.Command {
+func logVerifyCommand(o *cli.Output) *cobra.Command {
 	var c connection
 	var expect string
 	cmd := &cobra.Command{
-		Use: "verify", Short: "Walk the chain of the log and compare the store with it", Args: cobra.NoArgs,
-		Long: `Walk the chain of hashes of the log, and compare the whole store with what the log says
-that it has to hold. The last line, written down elsewhere, tells later with --expect that
-nothing up to there was rewritten. Exit status 1 means that it is not as it was.`,
+		Use: "verify", Short: "Check the chain of the log and compare the store with it", Args: cobra.NoArgs,
+		Long: `Check the chain of hashes of the log, and compare the whole store with the log. The last
+line is the revision and the hash of the newest entry. Keep it outside the server: with
+--expect a later run checks that no entry up to it was rewritten. Exit status 1 means that
+the log or the store was altered or damaged.`,
 		Example: "  interlock log verify --expect 42:9f86…",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			admin, err := c.client()
@@ -167,19 +168,23 @@ nothing up to there was rewritten. Exit status 1 means that it is not as it was.
 		},
 	}
 	c.adminFlags(cmd)
-	cmd.Flags().StringVar(&expect, "expect", "", "`revision:hash` that was written down earlier")
+	cmd.Flags().StringVar(&expect, "expect", "", "`revision:hash` that an earlier run printed")
 	return cmd
 }
 
 func sayVerified(v *client.Verification) string {
-	return fmt.Sprintf("store %s: %d entries of the log, from revision %d on, and %d principals are as they were written\nhead %d:%s",
+	return fmt.Sprintf("store %s: %d log entries from revision %d on and %d principals verified\nhead %d:%s",
 		v.StoreID, v.Entries, v.Oldest, v.Principals, v.Revision, v.Hash)
 }
 
-func verifyLog(ctx context.Context, admin *client.Client, out io.Writer, o *output, expect string) error {
+func verifyLog(ctx context.Context, admin *client.Client, out io.Writer, o *cli.Output, expect string) error {
 	if expect != "" {
-		if err := expected(ctx, admin, out, expect); err != nil {
+		mismatch, err := compareHash(ctx, admin, expect)
+		if err != nil {
 			return err
+		}
+		if mismatch != "" {
+			return o.Answer(out, false, &client.Verification{Damage: mismatch}, mismatch)
 		}
 	}
 	v, err := admin.Verify(ctx)
@@ -187,27 +192,28 @@ func verifyLog(ctx context.Context, admin *client.Client, out io.Writer, o *outp
 		return hintFailure(err)
 	}
 	if v.Damage != "" {
-		return o.answer(out, false, v, "damaged: "+v.Damage)
+		return o.Answer(out, false, v, "damaged: "+v.Damage)
 	}
-	return o.answer(out, true, v, sayVerified(v))
+	return o.Answer(out, true, v, sayVerified(v))
 }
 
-// expected compares an entry with the hash that was written down.
-func expected(ctx context.Context, admin *client.Client, out io.Writer, expect string) error {
+// compareHash compares an entry of the log with expect, a text of the form revision:hash. It returns how they differ,
+// empty if they do not.
+func compareHash(ctx context.Context, admin *client.Client, expect string) (mismatch string, err error) {
 	digits, sum, ok := strings.Cut(expect, ":")
 	revision, err := strconv.ParseUint(digits, 10, 64)
 	if !ok || err != nil || revision == 0 {
-		return fmt.Errorf("--expect %q is not of the form revision:hash", expect)
+		return "", fmt.Errorf("--expect %q is not of the form revision:hash", expect)
 	}
 	page, err := admin.Changes(ctx, client.PageOptions{Limit: 1, After: revision - 1})
 	if err != nil {
-		return hintFailure(err)
+		return "", hintFailure(err)
 	}
 	if len(page.Changes) == 0 || page.Changes[0].Revision != revision {
-		return cli.Answer(out, false, fmt.Sprintf("the log has no revision %d", revision))
+		return fmt.Sprintf("the log has no revision %d", revision), nil
 	}
 	if got := page.Changes[0].Hash; got != sum {
-		return cli.Answer(out, false, fmt.Sprintf("revision %d has the hash %s, not the expected one", revision, got))
+		return fmt.Sprintf("revision %d has the hash %s, not the expected one", revision, got), nil
 	}
-	return nil
+	return "", nil
 }

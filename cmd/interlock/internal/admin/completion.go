@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 // completionTimeout bounds how long a completion waits for the server.
 const completionTimeout = 2 * time.Second
 
-// complete completes each argument from the policy of the server: the first one with the first function, and so on.
-// It offers nothing if the server does not answer.
+// complete offers names from the policy of the server. Each argument has its own function, in order. It offers nothing if
+// the server does not answer.
 func (c *connection) complete(names ...func(*client.Policy) []string) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		if len(args) >= len(names) {

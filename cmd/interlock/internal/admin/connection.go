@@ -1,14 +1,11 @@
-package main
+package admin
 
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/http"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +13,7 @@ import (
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
+	"github.com/interlock-authz/interlock/cmd/interlock/internal/contexts"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
@@ -28,7 +26,7 @@ const (
 	defaultServer = "https://localhost:8443"
 )
 
-// connection says how a command reaches the server, and with which certificate.
+// connection has the flags that say how a command reaches the server, and with which certificate.
 type connection struct {
 	listener      string // adminFlag or serverFlag
 	url           string
@@ -56,9 +54,9 @@ func (c *connection) identityFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.name, "as", "admin", "`name` of a certificate in ./"+cli.DevFolder)
 	f.StringVar(&c.ca, "ca", "", "CA `file` of the server (default ./"+cli.DevFolder+"/ca.crt)")
-	f.StringVar(&c.cert, "cert", "", "client certificate `file`, in place of --as")
-	f.StringVar(&c.key, "key", "", "client key `file`, in place of --as")
-	f.DurationVar(&c.timeout, "timeout", 75*time.Second, "how long to wait for an answer")
+	f.StringVar(&c.cert, "cert", "", "client certificate `file`, instead of --as")
+	f.StringVar(&c.key, "key", "", "client key `file`, instead of --as")
+	f.DurationVar(&c.timeout, "timeout", 75*time.Second, "how long to wait for the server")
 	c.flags = f
 }
 
@@ -77,29 +75,22 @@ func (c *connection) toAdmin() *connection {
 
 // resolve returns the settings of the connection. A flag overrides an environment variable, which overrides the current
 // context, which overrides the files of [cli.DevFolder]. A certificate and its key come from the same source.
-func (c *connection) resolve() (clientContext, error) {
-	config, err := loadClientConfig()
+func (c *connection) resolve() (contexts.Context, error) {
+	current, err := contexts.Current()
 	if err != nil {
-		return clientContext{}, err
+		return contexts.Context{}, err
 	}
-	context, err := config.current()
-	if err != nil {
-		return clientContext{}, err
-	}
-	env := clientContext{
-		Admin: os.Getenv("INTERLOCK_ADMIN"), Server: os.Getenv("INTERLOCK_SERVER"),
-		CA: os.Getenv("INTERLOCK_CA"), Cert: os.Getenv("INTERLOCK_CERT"), Key: os.Getenv("INTERLOCK_KEY"),
-	}
+	env := contexts.FromEnvironment()
 	flag := ""
 	if c.flags.Changed(c.listener) {
 		flag = c.url
 	}
-	r := clientContext{
-		Admin: cmp.Or(flag, env.Admin, context.Admin, c.url), Server: cmp.Or(flag, env.Server, context.Server, c.url),
-		CA: cmp.Or(c.ca, env.CA, context.CA, filepath.Join(cli.DevFolder, devca.CertFile)),
+	r := contexts.Context{
+		Admin: cmp.Or(flag, env.Admin, current.Admin, c.url), Server: cmp.Or(flag, env.Server, current.Server, c.url),
+		CA: cmp.Or(c.ca, env.CA, current.CA, filepath.Join(cli.DevFolder, devca.CertFile)),
 	}
 	r.Cert, r.Key = filepath.Join(cli.DevFolder, c.name+".crt"), filepath.Join(cli.DevFolder, c.name+".key")
-	for _, from := range []clientContext{{Cert: c.cert, Key: c.key}, env, context} {
+	for _, from := range []contexts.Context{{Cert: c.cert, Key: c.key}, env, current} {
 		if from.Cert != "" || from.Key != "" {
 			r.Cert, r.Key = from.Cert, from.Key
 			break
@@ -121,7 +112,7 @@ func (c *connection) client() (*client.Client, error) {
 	if c.listener == serverFlag {
 		base = r.Server
 	}
-	if err := checkURL("--"+c.listener, base); err != nil {
+	if err := contexts.CheckURL("--"+c.listener, base); err != nil {
 		return nil, err
 	}
 	config, err := certs.ClientConfig(certs.ClientOptions{CAFile: r.CA, CertFile: r.Cert, KeyFile: r.Key})
@@ -134,15 +125,7 @@ func (c *connection) client() (*client.Client, error) {
 	return client.New(client.Options{BaseURL: base, TLS: config, Timeout: c.timeout})
 }
 
-// checkURL rejects a URL without a scheme.
-func checkURL(name, url string) error {
-	if strings.Contains(url, "://") {
-		return nil
-	}
-	return cli.Hint(fmt.Errorf("%s: %q has no scheme", name, url), "write https://%s", url)
-}
-
-// hintFailure adds a hint to why a call failed; it leaves nil alone.
+// hintFailure adds a hint to the error of a failed call. It returns nil for nil.
 func hintFailure(err error) error {
 	if p, ok := errors.AsType[*client.Problem](err); ok {
 		return hintProblem(p)
@@ -155,9 +138,9 @@ func hintProblem(p *client.Problem) error {
 	case http.StatusUnauthorized:
 		return cli.Hint(p, "interlock ca issue client makes a certificate that names a principal")
 	case http.StatusForbidden:
-		return cli.Hint(p, "the certificate's principal lacks the right; docs/admin-api.md says what each call takes")
+		return cli.Hint(p, "the certificate's principal lacks the right; docs/admin-api.md lists the right that each request needs")
 	case http.StatusPreconditionFailed:
-		return cli.Hint(p, "interlock policy diff shows what the server has by now")
+		return cli.Hint(p, "interlock policy diff shows how the server's policy differs now")
 	}
 	return p
 }

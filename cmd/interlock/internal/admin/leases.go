@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"bufio"
@@ -8,14 +8,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
 func leasesCommand() *cobra.Command {
 	var c connection
-	var o output
+	var o cli.Output
 	cmd := &cobra.Command{
-		Use: "leases [PRINCIPAL]", Short: "List the operations in flight", Args: atMostOne("PRINCIPAL"),
+		Use: "leases [PRINCIPAL]", Short: "List the operations in flight", Args: cli.AtMostOne("PRINCIPAL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			admin, err := c.client()
 			if err != nil {
@@ -29,13 +30,13 @@ func leasesCommand() *cobra.Command {
 			if err != nil {
 				return hintFailure(err)
 			}
-			return o.write(cmd.OutOrStdout(), &client.Leases{Leases: leases}, func(out io.Writer) error {
+			return o.Write(cmd.OutOrStdout(), &client.Leases{Leases: leases}, func(out io.Writer) error {
 				return printLeases(out, leases)
 			})
 		},
 	}
 	c.adminFlags(cmd)
-	o.outputFlag(cmd)
+	o.AddFlag(cmd)
 	cmd.ValidArgsFunction = c.complete(principalNames)
 	return cmd
 }

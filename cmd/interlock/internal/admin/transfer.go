@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"bufio"
@@ -6,14 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/interlock-authz/interlock/certs/atomicfile"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
 
-// transfer is a long way of a policy: it goes on for as long as something moves, and ends
-// with its context.
+// modePrivate is the mode of files that only their owner may read.
+const modePrivate fs.FileMode = 0o600
+
+// transfer is the context and the progress of a policy that is read or sent as a stream. The caller writes the transferred
+// data to it. It is canceled if no data arrives for the time idle.
 type transfer struct {
 	*progress
 	ctx    context.Context
@@ -22,13 +26,13 @@ type transfer struct {
 	timer  *time.Timer
 }
 
-// noTimeout is for what no other side holds up.
+// noTimeout is the idle time of a local file.
 const noTimeout = 1<<63 - 1
 
-// errStalled ends a transfer that nothing moves in.
+// errStalled is the cause of a transfer that was canceled because no data arrived.
 var errStalled = errors.New("transfer stalled")
 
-// newTransfer starts a transfer that may stand still for so long. It has to be ended.
+// newTransfer starts a transfer. The caller ends it with end.
 func newTransfer(ctx context.Context, p *progress, idle time.Duration) *transfer {
 	ctx, cancel := context.WithCancelCause(ctx)
 	t := &transfer{progress: p, ctx: ctx, cancel: func() { cancel(nil) }, idle: idle}
@@ -36,14 +40,14 @@ func newTransfer(ctx context.Context, p *progress, idle time.Duration) *transfer
 	return t
 }
 
-// end ends the transfer, and the line that shows how far it is.
+// end cancels the context and clears the progress.
 func (t *transfer) end() {
 	t.timer.Stop()
 	t.cancel()
 	t.progress.end()
 }
 
-// Write takes in what was transferred.
+// Write counts transferred data. It returns the error of the context if that is done.
 func (t *transfer) Write(data []byte) (int, error) {
 	if err := t.ctx.Err(); err != nil {
 		return 0, err
@@ -52,19 +56,19 @@ func (t *transfer) Write(data []byte) (int, error) {
 	return t.progress.Write(data)
 }
 
-// explain says why a transfer failed, if its context knows better.
+// explain replaces the error of a transfer that was canceled by the cause.
 func (t *transfer) explain(err error) error {
 	switch cause := context.Cause(t.ctx); {
 	case err == nil || cause == nil:
 		return err
 	case errors.Is(cause, errStalled):
-		return cli.Hint(cause, "--timeout says how long to wait")
+		return cli.Hint(cause, "--timeout sets how long to wait")
 	default:
 		return errors.New("interrupted")
 	}
 }
 
-// fillFile writes a file that appears whole or not at all, in place of an existing one, with mode 0600.
+// fillFile writes a file with mode 0600 and replaces an existing one. If fill fails, it leaves the existing file as it is.
 func fillFile(path string, fill func(io.Writer) error) error {
 	f, err := atomicfile.New(path, modePrivate)
 	if err != nil {
