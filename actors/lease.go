@@ -27,7 +27,7 @@ type Lease struct {
 	since   int64 // in nanoseconds of Unix time
 
 	// The following fields belong to the turns of the principal.
-	older     atomic.Pointer[Lease]
+	older     leaseLink
 	newer     *Lease
 	revokedAt uint64
 	cancelAt  int64 // on the monotonic clock; 0 for not yet
@@ -39,6 +39,9 @@ type Lease struct {
 	canceled bool // before it was released
 	done     *doneState
 }
+
+// leaseLink links to a lease. Turns write it, and [principal.walkLeases] reads it.
+type leaseLink struct{ atomic.Pointer[Lease] }
 
 // ID returns the lease's number, unique in its engine.
 func (l *Lease) ID() uint64 {

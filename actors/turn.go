@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -16,7 +15,7 @@ type holder struct {
 	held   *policy.Effective // compiled from the record for the tables of its shape
 	// leases is the newest, linked through older and newer. Only turns change the links; Close
 	// reads them while a turn does not end.
-	leases  atomic.Pointer[Lease]
+	leases  leaseLink
 	expires int64            // when held has to be computed again; 0 for never
 	ends    int64            // the earliest end of a lease's credential; 0 for none
 	clock   func() time.Time // called only by a condition that uses now

@@ -231,17 +231,6 @@ func changedRoles(from, to *policyfile.File) map[string]*policy.Role {
 	return changed
 }
 
-// heldBy are the grants that give a principal something, as text.
-func heldBy(f *policyfile.File, who string) string {
-	mine := &policyfile.File{Roles: f.Roles}
-	for _, g := range f.Grants {
-		if subjectOracle(&g, who) {
-			mine.Grants = append(mine.Grants, g)
-		}
-	}
-	return string(policyfile.FormatYAML(maps.Values(map[string]*policy.Role{}), mine.AllGrants()))
-}
-
 // Tables that descend from each other decide as fresh ones do, though numbers of deleted
 // roles are used again; and what a principal held stays right until a change concerns it.
 func TestDescendantsOfATableAgainstTheOracle(t *testing.T) {
