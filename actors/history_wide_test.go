@@ -196,7 +196,7 @@ func (w *wide) replay() {
 	}
 }
 
-// legal reports what is wrong with the history, "" if nothing is.
+// illegal describes what is wrong with the history. It returns "" for a legal one.
 func (w *wide) illegal(t *testing.T) string {
 	if !w.check(t) {
 		return "it is illegal:\n" + w.dump()

@@ -7,8 +7,9 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// directory finds what a strategy keeps of a principal: open addressing, atomic pointers,
-// no lock for readers, as the engine's own. It is filled once.
+// directory finds the state that a strategy keeps for a principal. Like the directory of
+// the engine, it uses open addressing and atomic pointers, and readers take no lock. It is
+// filled once.
 type directory[T any] struct {
 	seed   maphash.Seed
 	places []atomic.Pointer[place[T]]
@@ -38,7 +39,7 @@ func newDirectory[T any](w *world, set func(*T, *authority)) *directory[T] {
 	return d
 }
 
-// find returns what is kept of a principal, who has to be there.
+// find returns the state of a principal, which must be in the directory.
 func (d *directory[T]) find(who policy.Principal) *T {
 	hash := maphash.String(d.seed, who.String())
 	mask := uint64(len(d.places) - 1)

@@ -12,28 +12,28 @@ import (
 var ErrNoTrustAnchors = errors.New("certs: no CAs to trust")
 
 // ErrMinVersion is wrapped for an unknown or unsupported TLS version.
-var ErrMinVersion = errors.New("certs: not a version of TLS to begin with")
+var ErrMinVersion = errors.New("certs: unsupported TLS version")
 
-// ServerOptions says how [ServerConfig] makes the TLS configuration of a server.
+// ServerOptions configures [ServerConfig].
 type ServerOptions struct {
 	// CertFile and KeyFile are read by [LoadKeyPair].
 	CertFile, KeyFile string
-	// Certificate, if there is one in it, is used in place of these files.
+	// Certificate replaces these files if it is set.
 	Certificate tls.Certificate
-	// ClientCAs holds the CAs of clients. It must not be empty, and belongs to the configuration from now on.
+	// ClientCAs holds the CAs of clients. It must not be empty. The configuration owns it from then on.
 	ClientCAs *x509.CertPool
-	// MinVersion is the oldest version of TLS that is spoken: [tls.VersionTLS12] or [tls.VersionTLS13], which 0 is.
+	// MinVersion is the oldest accepted version: [tls.VersionTLS12] or [tls.VersionTLS13]. 0 means 1.3.
 	MinVersion uint16
 }
 
-// ServerConfig gives a configuration for a server: TLS 1.3 or as MinVersion says, HTTP/2 and HTTP/1.1. Cipher suites
-// and key exchanges are Go's own, and a connection is not renegotiated.
+// ServerConfig returns the TLS configuration of a server: TLS 1.3 or from MinVersion, HTTP/2 and HTTP/1.1, with the
+// cipher suites and key exchanges of Go. Renegotiation is disabled.
 //
-// A client certificate that is given must verify, else the handshake fails. One that is not given does not
-// fail the handshake (VerifyClientCertIfGiven), so that the server can answer 401 in words instead of an alert: every
-// handler must therefore take the identity from [Identifier.Identify], which refuses an empty chain. Neither does a
-// chain that is too large for a session get through it: see [CheckSize]. The errors are
-// those of [LoadKeyPair], [ErrNoTrustAnchors] and [ErrMinVersion].
+// A client certificate must verify, else the handshake fails. A missing one does not fail the handshake
+// (VerifyClientCertIfGiven), so that the server can answer 401 with a reason instead of an alert. Every handler must
+// therefore take the identity from [Identifier.Identify], which rejects an empty chain. The handshake also rejects a
+// chain that is too large for a session: see [CheckSize]. The errors are those of [LoadKeyPair], [ErrNoTrustAnchors]
+// and [ErrMinVersion].
 func ServerConfig(opts ServerOptions) (*tls.Config, error) {
 	if opts.MinVersion == 0 {
 		opts.MinVersion = tls.VersionTLS13
@@ -61,16 +61,15 @@ func ServerConfig(opts ServerOptions) (*tls.Config, error) {
 	}, nil
 }
 
-// ErrTooLarge is a chain of certificates that no TLS session can hold.
+// ErrTooLarge is wrapped for a chain of certificates that no TLS session can hold.
 var ErrTooLarge = errors.New("certs: the certificates are too large")
 
-// maxSession is how many bytes of certificates a session can hold. A ticket has at most 65,535 bytes, and so has the
-// client's first message, in which it comes back with a key share and more.
+// maxSession bounds the certificates in a session, in bytes. A ticket has at most 65,535 bytes. So has the first
+// message of the client, which returns the ticket with a key share and more.
 const maxSession = 60 << 10
 
-// CheckSize refuses a client whose certificates no session can hold, the verified chains besides those that it has
-// sent: crypto/tls would end the connection without a word, if the client asks for a session. The error is
-// [ErrTooLarge].
+// CheckSize rejects certificates, with their verified chains, that no session can hold. Without it, crypto/tls would
+// end the connection without a reason when the client asks for a session. The error is [ErrTooLarge].
 func CheckSize(state tls.ConnectionState) error {
 	size := sizeOf(state.PeerCertificates)
 	for _, chain := range state.VerifiedChains {
@@ -82,7 +81,7 @@ func CheckSize(state tls.ConnectionState) error {
 	return nil
 }
 
-// sizeOf is how many bytes certificates take in a session.
+// sizeOf returns the size of certificates in a session, in bytes.
 func sizeOf(chain []*x509.Certificate) int {
 	size := 0
 	for _, cert := range chain {
@@ -91,20 +90,20 @@ func sizeOf(chain []*x509.Certificate) int {
 	return size
 }
 
-// ClientOptions says how [ClientConfig] makes the TLS configuration of a client.
+// ClientOptions configures [ClientConfig].
 type ClientOptions struct {
-	// CAFile holds the CAs of servers and is read by [LoadPool].
+	// CAFile has the CAs of servers. [LoadPool] reads it.
 	CAFile string
 	// CertFile and KeyFile are read by [LoadKeyPair]. Both may be empty, for a client without a certificate.
 	CertFile, KeyFile string
-	// ServerName is the name that the server's certificate must have; empty is the host that is dialled.
+	// ServerName is the name that the server certificate must have. If it is empty, it is the dialed host.
 	ServerName string
 }
 
-// ClientConfig gives a configuration for a client: TLS 1.3, trusting the CAs of CAFile and no others. The
-// client presents its certificate to whatever server asks for one, also to a server that does not list its CA:
-// so a wrong certificate is refused by name and not silently left out. The protocols (ALPN) are left to the HTTP
-// transport. The errors are those of [LoadPool] and [LoadKeyPair].
+// ClientConfig returns the TLS configuration of a client: TLS 1.3, and only the CAs of CAFile. The client presents its
+// certificate to every server that asks for one, also to a server that does not list its CA. So the server rejects a
+// wrong certificate by name, and the client does not silently omit it. The HTTP transport sets the protocols (ALPN).
+// The errors are those of [LoadPool] and [LoadKeyPair].
 func ClientConfig(opts ClientOptions) (*tls.Config, error) {
 	pool, err := LoadPool(opts.CAFile)
 	if err != nil {
@@ -122,8 +121,8 @@ func ClientConfig(opts ClientOptions) (*tls.Config, error) {
 	return config, nil
 }
 
-// LoadPool reads one or more certificates of CAs. A file that is damaged, or holds a certificate that is no
-// CA's, is a *[FileError]; a missing one is [io/fs.ErrNotExist]; an empty path is [ErrNoTrustAnchors].
+// LoadPool reads one or more CA certificates. A damaged file, or a certificate that is not a CA's, is a *[FileError]. A
+// missing file is [io/fs.ErrNotExist]. An empty path is [ErrNoTrustAnchors].
 func LoadPool(path string) (*x509.CertPool, error) {
 	authorities, err := loadCAs(path)
 	if err != nil {

@@ -83,7 +83,7 @@ func TestTLS_ConnectionsHaveAMaxAge(t *testing.T) {
 			s.whoami(idle)
 			holds := s.watch(c, "/held", held)
 			require.Eventually(t, func() bool { return s.Connections.Counts().MaxAge >= 2 }, patience, time.Millisecond)
-			holds.requireUndisturbed() // it began before, and goes on to its end
+			holds.requireUndisturbed() // a request in progress is completed
 			before := s.whoami(idle)
 			require.Equal(t, speaks == servertest.HTTP1, before.Close, "HTTP/2 says GOAWAY instead")
 			require.Equal(t, 200, before.StatusCode, "whoever is told so has got its answer")
@@ -138,8 +138,7 @@ func TestLimits_Connections(t *testing.T) {
 	require.Equal(t, 200, s.whoami(one).StatusCode)
 }
 
-// TestConnectionsAreForgotten is about what a server remembers of connections that it has
-// not any more, however they ended.
+// TestConnectionsAreForgotten checks that a server keeps nothing of closed connections.
 func TestConnectionsAreForgotten(t *testing.T) {
 	for _, speaks := range servertest.Wires {
 		s := limited(t, httpapi.ConnectionLimits{PerPrincipal: 3})
@@ -207,7 +206,8 @@ func TestCredentials_ACAThatMayNoLongerCertify(t *testing.T) {
 	}
 }
 
-// TestCredentials_RevocationEndsAConnectionAtMaxAge: the end is the last word.
+// TestCredentials_RevocationEndsAConnectionAtMaxAge checks that a revocation ends a
+// connection that its age has already ended for later requests.
 //
 // SECURITY, line 6.
 func TestCredentials_RevocationEndsAConnectionAtMaxAge(t *testing.T) {
@@ -222,7 +222,8 @@ func TestCredentials_RevocationEndsAConnectionAtMaxAge(t *testing.T) {
 	s.requireOpen(0)
 }
 
-// TestConnectionsOfTheirAgeDoNotCount: a client that does as it is told gets another one.
+// TestConnectionsOfTheirAgeDoNotCount checks that a client which reconnects when asked gets
+// another connection.
 func TestConnectionsOfTheirAgeDoNotCount(t *testing.T) {
 	s := limited(t, httpapi.ConnectionLimits{MaxAge: 50 * time.Millisecond, PerPrincipal: 1})
 	held := newStream()
@@ -247,7 +248,7 @@ func TestCredentials_HTTP2GetsGoAway(t *testing.T) {
 	_, err = io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00") // and empty SETTINGS
 	require.NoError(t, err)
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
-	readUntil(t, conn, "\x00\x00\x00\x04\x01\x00\x00\x00\x00") // it has taken the settings, and so knows the connection
+	readUntil(t, conn, "\x00\x00\x00\x04\x01\x00\x00\x00\x00") // the client has read the settings
 	require.Equal(t, 1, requireQuiesced(t, s.update(s.revocationOf(stolen))).Connections)
 	text, err := io.ReadAll(conn)
 	require.NoError(t, err, "it ends as it should")

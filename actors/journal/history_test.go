@@ -184,11 +184,11 @@ func TestARequestIsRepeatedSafely(t *testing.T) {
 	require.ErrorIs(t, err, oplog.ErrKeyReused)
 	_, err = ask(admin, "refused", 1, grant(alice, "nothing"))
 	require.ErrorIs(t, err, policy.ErrUnknownRole)
-	expect(4, admin, "refused", 1) // what was refused has left nothing
+	expect(4, admin, "refused", 1) // a refused update leaves nothing in the log
 	s.end(t)
 	s = open(t, files, options)
 	expect(2, admin, "k", 1)
 	require.EqualValues(t, 4, s.Revision())
 	now = now.Add(24 * time.Hour)
-	expect(5, admin, "k", 1) // it was forgotten
+	expect(5, admin, "k", 1) // the key was removed
 }

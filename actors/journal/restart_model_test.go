@@ -15,10 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A chronicle is what happened to several principals while processes came and went on one
-// machine: begin and end of uses, decisions, and for each update that stands apply and,
-// for each principal that it concerns, quiesce. A restart is the end of all uses, and what
-// the next process found in the log.
+// A chronicle records what several principals did while processes started and ended on one
+// machine. It has the begin and the end of each use, each decision, an apply event for each
+// update that the log kept, and a quiesce event for each principal that such an update
+// concerns. A restart ends all uses; its event has the log that the next process found.
 
 const (
 	chroniclePrincipals = 3
@@ -40,8 +40,8 @@ const (
 
 var eventNames = []string{"begin", "end", "decided", "apply", "quiesce", "restart"}
 
-// switched is a part of an update: whether a principal holds a role, or, with the role
-// shared, whether the role that everybody holds allows action 2.
+// switched is a part of an update. It sets whether a principal holds a role. For the role
+// shared, which all principals hold, it sets whether the role allows action 2.
 type switched struct {
 	principal, role int
 	on              bool
@@ -62,15 +62,15 @@ func (s switched) String() string {
 
 type event struct {
 	kind      eventKind
-	principal int // not in apply and restart, which are everybody's
+	principal int // not set for apply and restart
 	client    int
 	action    int
 	allowed   bool       // decided
 	revision  uint64     // decided, apply, quiesce, restart
-	update    int        // apply: which one, of all that were ever asked for
+	update    int        // apply: the number of the update
 	switches  []switched // apply
 	log       []logged   // restart
-	order     uint64     // restart: that of the log
+	order     uint64     // restart: a number for the order of the log
 }
 
 // logged is an update in the log of a store.
@@ -81,7 +81,8 @@ type logged struct {
 
 func (l logged) String() string { return fmt.Sprintf("u%d@%d", l.update, l.revision) }
 
-// after tells one order of updates from another: it goes from one to the next.
+// after returns a number for a log with one more update. It differs between orders of
+// updates.
 func (l logged) after(order uint64) uint64 {
 	return (order*1_000_003+l.revision)*1_000_003 + uint64(l.update) + 1
 }
@@ -95,7 +96,7 @@ func restarted(log []logged) event {
 	return e
 }
 
-// String is what [parseEvent] reads.
+// String returns the text that [parseEvent] reads.
 func (e event) String() string {
 	name := eventNames[e.kind]
 	switch e.kind {
@@ -113,8 +114,8 @@ func (e event) String() string {
 
 func words[T any](list []T) string { return strings.Trim(fmt.Sprint(list), "[]") }
 
-// running is a use in the model: which action, and the revision that took its authority, 0
-// if none did.
+// running is a use in the model: its action, and the revision that took its authority, 0 if
+// none did.
 type running struct {
 	is     bool
 	action int
@@ -130,8 +131,8 @@ type policyState struct {
 	uses     [chronicleClients]running
 }
 
-// allows says what the roles mean: role 0 allows actions 0 and 1, role 1 denies action 0,
-// role 2 allows action 0 and denies the others.
+// allows defines the roles: role 0 allows actions 0 and 1, role 1 denies action 0, role 2
+// allows action 0 and denies the others.
 func (s *policyState) allows(action int) bool {
 	switch action {
 	case 0:
@@ -190,7 +191,7 @@ func step(s policyState, e event) (bool, any) {
 		}), s
 	case evRestart:
 		if e.revision != s.revision || e.order != s.order {
-			return false, s // something was lost, or came from nowhere, or stands elsewhere
+			return false, s // an update is missing, unexpected or in another place
 		}
 		s.uses = [chronicleClients]running{}
 	}
@@ -214,7 +215,7 @@ func (s *policyState) apply(e event) {
 	}
 }
 
-// asked is an update of which nobody knows, yet, whether it stands.
+// asked is an update that is neither acknowledged nor refused.
 type asked struct {
 	call     int64
 	client   int
@@ -229,9 +230,9 @@ type chronicle struct {
 	mu      sync.Mutex
 	events  []porcupine.Operation
 	pending map[int]asked
-	stood   int // of those that were pending at a restart
+	stood   int // pending updates that the log had at a restart
 	fell    int
-	wrong   error // what no model is needed for
+	wrong   error // an error that the model is not needed for
 }
 
 func newChronicle() *chronicle { return &chronicle{pending: map[int]asked{}} }
@@ -248,7 +249,7 @@ func (c *chronicle) put(e event, call, ret int64) {
 	c.events = append(c.events, porcupine.Operation{ClientId: e.client, Input: e, Call: call, Return: ret})
 }
 
-// went notes the first thing that went wrong.
+// went records the first error.
 func (c *chronicle) went(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -257,7 +258,7 @@ func (c *chronicle) went(err error) {
 	}
 }
 
-// ask notes that an update is asked for, and numbers it.
+// ask records that a client asks for an update, and numbers the update.
 func (c *chronicle) ask(client int, switches []switched) (update int) {
 	update = int(c.updates.Add(1))
 	c.mu.Lock()
@@ -266,7 +267,7 @@ func (c *chronicle) ask(client int, switches []switched) (update int) {
 	return update
 }
 
-// stands notes that an update was acknowledged with that revision.
+// stands records that an update was acknowledged with that revision.
 func (c *chronicle) stands(update int, revision uint64, quiesced bool, ret int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -284,17 +285,17 @@ func concerns(switches []switched, principal int) bool {
 	return slices.ContainsFunc(switches, func(w switched) bool { return w.role == shared || w.principal == principal })
 }
 
-// refused notes that an update was not applied, and never will be.
+// refused records that an update was not applied and never will be.
 func (c *chronicle) refused(update int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.pending, update)
 }
 
-// restart notes what a process found, when all clients of the one before have gone. An
-// update that nobody has acknowledged took effect at any time before, if it is found; if
-// not, it never does. So an acknowledged one that is missing, and a refused one that is
-// there, are what the model cannot do.
+// restart records the log that a process found, after all clients of the process before
+// have ended. An update that was not acknowledged took effect at some time before if the
+// log has it, and otherwise never takes effect. The model rejects a log that lacks an
+// acknowledged update or has a refused one.
 func (c *chronicle) restart(log []logged) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -311,7 +312,8 @@ func (c *chronicle) restart(log []logged) {
 	c.put(restarted(log), c.now(), c.now())
 }
 
-// legal says whether the chronicle is linearizable; a checker that gave up is a failure.
+// legal reports whether the chronicle is linearizable. A checker that gives up is a
+// failure.
 func (c *chronicle) legal(t *testing.T) bool {
 	t.Helper()
 	result, info := porcupine.CheckOperationsVerbose(restartModel, c.events, time.Minute)

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Sentinels of this package, for [errors.Is].
+// The errors of this package, for [errors.Is].
 var (
-	// ErrInvalid is wrapped by errors about values that are well formed but not allowed
-	// where they stand.
+	// ErrInvalid is wrapped by errors about well-formed values that are not allowed in
+	// their place.
 	ErrInvalid = errors.New("invalid")
 	// ErrUnknownRole is wrapped when a grant or a role names a role that does not exist.
 	ErrUnknownRole = errors.New("unknown role")

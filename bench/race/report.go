@@ -23,18 +23,19 @@ type Report struct {
 	Calls   int       `json:"calls"`
 	Allowed int       `json:"allowed"`
 	Denied  int       `json:"denied"`
-	// Other counts calls with another answer or none; FirstOther describes the first.
+	// Other counts calls with any other answer or none. FirstOther describes the first.
 	Other      int    `json:"other"`
 	FirstOther string `json:"firstOther,omitzero"`
-	// Changes counts grants and revocations, Revocations those that a grant followed.
+	// Changes counts grants and revocations. Revocations counts the revocations that a
+	// grant followed.
 	Changes     int `json:"changes"`
 	Revocations int `json:"revocations"`
-	// Evidence lists what the run could look for in this target.
+	// Evidence lists the kinds of evidence that the target offers.
 	Evidence []Kind `json:"evidence"`
-	// Promise is what the target says it promises.
+	// Promise is the promise that the target states.
 	Promise Promise `json:"promise"`
-	// Stale counts what happened after an acknowledgement, NotQuiescent the uses that were
-	// running at one and ended after. ByKind counts both by their evidence.
+	// Stale counts operations that began after an acknowledgement. NotQuiescent counts uses
+	// that were running at one and ended after it. ByKind counts both by their evidence.
 	Stale        int          `json:"stale"`
 	NotQuiescent int          `json:"notQuiescent"`
 	ByKind       map[Kind]int `json:"byKind"`
@@ -47,13 +48,13 @@ type Report struct {
 	Version string `json:"version,omitzero"`
 	// Throughput is how many calls a second succeeded while the permission was granted.
 	Throughput float64 `json:"throughput"`
-	// DwellMin and DwellMax bound the times between changes, as they were in the end.
+	// DwellMin and DwellMax bound the times between changes, as the run used them.
 	DwellMin int64 `json:"dwellMin"`
 	DwellMax int64 `json:"dwellMax"`
-	// Latency is the time from the acknowledgement of a revocation to the last moment at
-	// which something that it forbids was not over yet.
+	// Latency is the time from the acknowledgement of a revocation to the end of the last
+	// operation that it forbids.
 	Latency Latency `json:"latency"`
-	// Latencies are all of them, in the order of the revocations.
+	// Latencies has all latencies, in the order of the revocations.
 	Latencies []int64 `json:"latencies"`
 
 	found []Violation // all that count
@@ -69,7 +70,7 @@ type Latency struct {
 	Max int64 `json:"max"`
 }
 
-// OnlyCalls reports that the target offers no evidence but its answers.
+// OnlyCalls reports that the target offers no evidence except its answers.
 func (r *Report) OnlyCalls() bool { return len(r.Evidence) == 2 }
 
 func (r *runner) report(took time.Duration) *Report {
@@ -105,7 +106,7 @@ func (r *runner) report(took time.Duration) *Report {
 	return p
 }
 
-// evidence is what the target's description makes possible.
+// evidence returns the kinds of evidence that the description of the target makes possible.
 func (t *Target) evidence() []Kind {
 	kinds := []Kind{StaleAllow, StaleDenial}
 	if t.Call.Use != nil || t.hasLedger() {
@@ -120,8 +121,8 @@ func (t *Target) evidence() []Kind {
 	return kinds
 }
 
-// hasLedger reports whether uses are listed one by one: then each is judged by itself, and
-// not by a value that they change.
+// hasLedger reports whether the target lists its uses one by one. Then the run judges each
+// use, and not a value that the uses change.
 func (t *Target) hasLedger() bool { return t.Effects != nil && t.Effects.Entries != "" }
 
 func latencyOf(all []int64) Latency {
@@ -137,7 +138,7 @@ func latencyOf(all []int64) Latency {
 	return Latency{P50: min(greatest, h.ValueAtQuantile(50)), P99: min(greatest, h.ValueAtQuantile(99)), Max: greatest}
 }
 
-// WriteJSON writes reports for machines, as a list.
+// WriteJSON writes reports as a JSON list.
 func WriteJSON(w io.Writer, reports ...*Report) error {
 	err := json.MarshalWrite(w, reports, jsontext.WithIndent(" "), json.Deterministic(true))
 	if err == nil {
@@ -146,7 +147,7 @@ func WriteJSON(w io.Writer, reports ...*Report) error {
 	return err
 }
 
-// words name a kind of violation in a sentence.
+// words describes a kind of violation in a sentence.
 var words = map[Kind]string{
 	RunningUse:  "uses that were running at the acknowledgement and ended after it",
 	StaleUse:    "uses that began and ended after the acknowledgement",
@@ -156,7 +157,7 @@ var words = map[Kind]string{
 	StaleDenial: "calls that began after the grant's acknowledgement and were refused",
 }
 
-// kinds in the order in which reports list them.
+// kinds lists the kinds of violations in the order of the reports.
 var kinds = []Kind{RunningUse, StaleUse, StaleEffect, StaleEcho, StaleAllow, StaleDenial}
 
 // Text writes the report for a terminal.
@@ -188,7 +189,7 @@ func (r *Report) Text(w io.Writer) error {
 	return err
 }
 
-// excuse says why uses that were running are not counted, if they are not.
+// excuse explains why uses that were running are not counted. It returns "" if they are.
 func (r *Report) excuse() string {
 	if r.Promise == Quiescent {
 		return ""
@@ -196,7 +197,7 @@ func (r *Report) excuse() string {
 	return "; not counted, because the target promises " + string(r.Promise)
 }
 
-// verdict is the result in words.
+// verdict returns the result in words.
 func (r *Report) verdict() string {
 	switch {
 	case r.ViolationCount == 0:
@@ -209,5 +210,5 @@ func (r *Report) verdict() string {
 	return fmt.Sprintf("not quiescent, %d violations", r.ViolationCount)
 }
 
-// round writes nanoseconds with as many digits as mean something.
+// round formats nanoseconds with the digits that are significant.
 func round(d int64) time.Duration { return time.Duration(d).Round(time.Microsecond) }

@@ -11,27 +11,27 @@ import (
 	"time"
 )
 
-// Options of a run. What is zero gets the value that stands in its comment.
+// Options of a run. The zero value of a field selects the default that its comment names.
 type Options struct {
-	// Callers is how many connections call the protected operation: 16.
+	// Callers is the number of connections that call the protected operation: 16.
 	Callers int
-	// Duration is how long they do: 10 s.
+	// Duration is the length of the run: 10 s.
 	Duration time.Duration
-	// Calls bounds how often they do: 2,000,000.
+	// Calls bounds the number of calls: 2,000,000.
 	Calls int
-	// Seed makes the times between changes: a run can be repeated as far as the machine
-	// can. 0 is a seed like any other.
+	// Seed determines the times between changes, so that a run can be repeated as far as
+	// the machine allows.
 	Seed uint64
-	// DwellMin and DwellMax bound the time between a change and the next, opposite one:
-	// 20 ms and 60 ms.
+	// DwellMin and DwellMax bound the time from a change to the next, opposite one: 20 ms
+	// and 60 ms.
 	DwellMin, DwellMax time.Duration
-	// Settle is how long the target may take, before the run, to follow a change: 10 s.
+	// Settle bounds how long the target may take to follow a change before the run: 10 s.
 	Settle time.Duration
-	// Progress is called about ten times a second; may be nil.
+	// Progress is called about ten times a second. It may be nil.
 	Progress func(Progress)
 }
 
-// Progress is how far a run has come.
+// Progress is the state of a run.
 type Progress struct {
 	Elapsed, Duration time.Duration
 	Calls, Changes    int
@@ -63,13 +63,13 @@ func (o Options) check() error {
 	return nil
 }
 
-// runner is a run under way.
+// runner is a run in progress.
 type runner struct {
 	options Options
 	target  *Target
 	name    string // of the run, for templates
 	numbers atomic.Int64
-	made    atomic.Int64 // calls
+	made    atomic.Int64 // of the calls
 	flipped atomic.Int64
 	granter *client
 	revoker *client
@@ -84,11 +84,11 @@ type runner struct {
 	changed bool          // a change was sent
 
 	mu     sync.Mutex
-	broken string // the first answer that was neither
+	broken string // the first answer that is neither allowed nor denied
 }
 
-// ErrInconclusive is wrapped by the error of a run that has found nothing and shows nothing:
-// no call was allowed, or denied, or no revocation came to its end.
+// ErrInconclusive is wrapped by the error of a run that proves nothing: no call was
+// allowed, no call was denied, or no revocation was completed.
 var ErrInconclusive = errors.New("race: the run shows nothing")
 
 // interruptGrace is how long requests in progress may take when the run is interrupted.
@@ -104,13 +104,14 @@ func lingering(ctx context.Context, d time.Duration) (longer context.Context, ca
 	return longer, func() { stop(); end() }
 }
 
-// Run tests a target until the time is over, the calls are made, or ctx is done. Afterwards it
-// restores the permission as [Target.Found] read it, or grants it without that. First it
-// checks that the target can be tested: each change takes effect within [Options.Settle], and
-// the evidence that the target offers follows an operation. If not, the error wraps
-// [ErrTarget]. If a call takes long, the times between changes are made longer. If ctx ends, Run
-// returns within a few seconds: requests in progress get one second, and restoring the
-// permission two more. The report is then of the shorter time.
+// Run tests a target until the duration has passed, the calls are made, or ctx is done.
+// First it checks that the target can be tested: each change takes effect within
+// [Options.Settle], and the evidence that the target offers follows an operation. If not,
+// the error wraps [ErrTarget]. If a call takes long, Run makes the times between changes
+// longer. At the end it restores the permission that [Target.Found] read, or grants it if
+// the target has no Found. If ctx ends, Run returns within a few seconds: requests in
+// progress get one second, and restoring the permission gets two more. The report then
+// covers the shorter time.
 func Run(ctx context.Context, t *Target, o Options) (report *Report, err error) {
 	o = o.withDefaults()
 	if err := errors.Join(o.check(), t.Check()); err != nil {
@@ -194,8 +195,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// judge reads an answer to the protected call. Its error is that of stamps that cannot be
-// those of this host's clock.
+// judge reads an answer to the protected call. It returns an error for stamps that cannot
+// come from the clock of this host.
 func (r *runner) judge(a reply) (call, error) {
 	c := call{Span: Span{a.start, a.end}}
 	switch {
@@ -221,7 +222,7 @@ func (r *runner) judge(a reply) (call, error) {
 	return c, nil
 }
 
-// change sends a change, and wants it acknowledged.
+// change sends a change and requires its acknowledgement.
 func (r *runner) change(ctx context.Context, grant bool) (flip, error) {
 	c, want, word := r.revoker, r.target.Revoke.Acknowledged, "revoke"
 	if grant {
@@ -246,7 +247,8 @@ func (r *runner) change(ctx context.Context, grant bool) (flip, error) {
 func (r *runner) race(ctx context.Context) error {
 	calling, stop := context.WithTimeout(ctx, r.options.Duration)
 	defer stop()
-	// What has begun when the time is over goes on to its end, but not for long if the run is interrupted.
+	// Calls in progress at the end of the run are completed, but get little time if the run
+	// is interrupted.
 	whole, cut := lingering(ctx, interruptGrace)
 	defer cut()
 	var (
@@ -297,8 +299,8 @@ func (r *runner) race(ctx context.Context) error {
 	return err
 }
 
-// finish grants a last time, so that the last revocation has an end, and looks once more at
-// what was not seen.
+// finish grants the permission once more, so that the last revocation ends, and looks for
+// evidence that was not seen before.
 func (r *runner) finish(ctx context.Context) error {
 	if r.taken {
 		if _, err := r.change(ctx, true); err != nil {
@@ -333,8 +335,8 @@ func (r *runner) find(ctx context.Context) error {
 	return nil
 }
 
-// leave restores the permission that the run found, or grants it if it may be revoked. It does
-// so also when the run is interrupted.
+// leave restores the permission that the run found. Without one it grants the permission if
+// it may be revoked. It does so after an interrupt too.
 func (r *runner) leave(ctx context.Context) error {
 	limit := patience
 	if ctx.Err() != nil {
@@ -392,7 +394,7 @@ func (r *runner) call(ctx, whole context.Context, record *[]call) error {
 	return nil
 }
 
-// breaks keeps the first answer that was neither.
+// breaks keeps the first answer that is neither an allowed nor a denied call.
 func (r *runner) breaks(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -401,7 +403,8 @@ func (r *runner) breaks(text string) {
 	}
 }
 
-// flip takes the permission and gives it back until ctx is done. A change in progress ends with whole.
+// flip revokes and grants the permission until ctx is done. A change in progress ends with
+// whole.
 func (r *runner) flip(ctx, whole context.Context) error {
 	rng := randv2.New(randv2.NewPCG(r.options.Seed, 0))
 	dwell := func() error {
@@ -423,11 +426,11 @@ func (r *runner) flip(ctx, whole context.Context) error {
 	}
 }
 
-// drained is how long a target may take to acknowledge a revocation before it is taken for
-// one that waits for the end of what runs.
+// drained bounds how long a target may take to acknowledge a revocation. A slower target
+// waits for the end of running uses.
 const drained = time.Second
 
-// deny revokes, and looks at what happens all the same until the dwell is over.
+// deny revokes the permission and looks for violations until the dwell time is over.
 func (r *runner) deny(ctx context.Context, dwell func() error) error {
 	if r.echoes != nil {
 		hangUp := time.AfterFunc(drained, r.echoes.hangUp)
@@ -458,7 +461,7 @@ func (r *runner) deny(ctx context.Context, dwell func() error) error {
 	}
 }
 
-// between is the time between two looks at the effects.
+// between is the time between two probes of the effects.
 const between = 2 * time.Millisecond
 
 func upTo(rng *randv2.Rand, d time.Duration) time.Duration {

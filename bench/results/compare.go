@@ -9,25 +9,26 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// Change is how one metric moved from one run to another.
+// Change is the difference of one metric between two runs.
 type Change struct {
 	Section, Row, Metric string
 	Unit                 string
 	Old, New             float64 // medians
 	// Ratio is New divided by Old.
 	Ratio float64
-	// P is the probability of such a difference, or a greater one, if nothing had changed:
-	// by the Mann-Whitney U-test, as benchstat computes it.
+	// P is the probability of this difference or a greater one if nothing changed. It comes
+	// from the Mann-Whitney U test, as benchstat computes it.
 	P float64
-	// Beyond says that the difference is beyond noise (P below 0.05), and Worse that it is
-	// one for the worse.
+	// Beyond reports a difference beyond noise (P below 0.05). Worse reports that it is for
+	// the worse.
 	Beyond, Worse bool
 }
 
-// Regressed reports whether the change is one for the worse, beyond noise.
+// Regressed reports a change for the worse beyond noise.
 func (c *Change) Regressed() bool { return c.Beyond && c.Worse }
 
-// Compare compares every metric that both runs have. missing names what only one has.
+// Compare compares every metric that both runs have. missing names the metrics that only
+// one has.
 func Compare(old, now *Document) (changes []*Change, missing []string) {
 	before := map[string]*Metric{}
 	old.each(func(place string, _ *Section, _ *Row, m *Metric) { before[place] = m })

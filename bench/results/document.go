@@ -24,8 +24,8 @@ import (
 
 // Document is one run of benchmarks.
 type Document struct {
-	// Command is what was run, Commit the revision of the code, with "-dirty" if it was
-	// changed.
+	// Command is the command that was run. Commit is the revision of the code, with
+	// "-dirty" if it was changed.
 	Command string    `json:"command"`
 	Commit  string    `json:"commit"`
 	Go      string    `json:"go"`
@@ -35,20 +35,20 @@ type Document struct {
 	Sections []*Section `json:"sections"`
 }
 
-// Section is a table: what was measured under the same circumstances.
+// Section is a table of measurements under the same conditions.
 type Section struct {
 	// Name is unique in its document.
 	Name string `json:"name"`
-	// Notes are sentences that stand below the table.
+	// Notes are printed below the table.
 	Notes []string `json:"notes,omitzero"`
 	Rows  []*Row   `json:"rows"`
 }
 
-// Row is one measured thing.
+// Row is one thing that is measured.
 type Row struct {
 	// Name is unique in its section.
 	Name string `json:"name"`
-	// Facts are what is known of it besides, in the order of their columns.
+	// Facts are properties that are not measured, in the order of their columns.
 	Facts   []Fact    `json:"facts,omitzero"`
 	Metrics []*Metric `json:"metrics"`
 }
@@ -59,21 +59,21 @@ type Fact struct {
 	Text string `json:"text"`
 }
 
-// Metric is one figure, measured several times.
+// Metric is one quantity, measured several times.
 type Metric struct {
 	// Name is unique in its row.
 	Name string `json:"name"`
 	// Unit is "s", "1/s", "B", or "" for a ratio or a count.
 	Unit string `json:"unit,omitzero"`
-	// More says that more is better.
+	// More means that a greater value is better.
 	More bool `json:"more,omitzero"`
 	// Samples are the measurements.
 	Samples []float64 `json:"samples"`
-	// Target is what it should come to, nil for none.
+	// Target is the limit for the value, nil for none.
 	Target *Target `json:"target,omitzero"`
 }
 
-// Target is a limit that a metric should keep: at most, or with AtLeast at least.
+// Target is a limit for a metric: a maximum, or with AtLeast a minimum.
 type Target struct {
 	Limit   float64 `json:"limit"`
 	AtLeast bool    `json:"atLeast,omitzero"`
@@ -129,7 +129,7 @@ func (r *Row) Metric(name string) *Metric {
 	return nil
 }
 
-// commit is what the build says of the code.
+// commit returns the revision that the build recorded.
 func commit() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -147,7 +147,7 @@ func commit() string {
 	return revision + dirty
 }
 
-// processor names the processor, where the system says it.
+// processor returns the name of the processor, if the system has it.
 func processor() string {
 	file, err := os.Open("/proc/cpuinfo")
 	if err != nil {
@@ -190,7 +190,7 @@ func (d *Document) Save(folder, name string) error {
 	)
 }
 
-// replace writes a file whole or not at all.
+// replace writes a whole file or nothing.
 func replace(path string, write func(io.Writer) error) error {
 	var text bytes.Buffer
 	if err := write(&text); err != nil {

@@ -66,7 +66,7 @@ func requireMetrics(t *testing.T, row *results.Row, beside string) {
 	require.LessOrEqual(t, row.Metric("p50").Samples[0], row.Metric("p99").Samples[0])
 }
 
-// Only what is asked for is measured, and what that is compared with.
+// Only the selected rows and their baselines are measured.
 func TestMeasureOnly(t *testing.T) {
 	d := results.New("test")
 	require.NoError(t, Measure(t.Context(), Options{
@@ -127,7 +127,7 @@ func TestMeasureSaysWhyAChildFailed(t *testing.T) {
 	}
 }
 
-// When the measurement is called off, the children end with it.
+// The child processes end when the measurement is canceled.
 func TestMeasureEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var children []*exec.Cmd

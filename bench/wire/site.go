@@ -21,7 +21,7 @@ const serverName = "localhost"
 // policyFile is in the site's folder, with the CA and the servers' key pair.
 const policyFile = "policy.yaml"
 
-// site is a folder with all that a server needs, and the certificates of its callers.
+// site is a folder with the files of a server, and the certificates of its callers.
 type site struct {
 	dir       string
 	authority *devca.CA
@@ -29,18 +29,18 @@ type site struct {
 	ingress   tls.Certificate // of the proxy
 }
 
-// ingress is the proxy that clients come through.
+// ingress is the proxy in front of the server.
 const ingress = "spiffe://bench.test/ingress"
 
-// forwardedHeader is what the proxy says of a client, by RFC 9440.
+// forwardedHeader carries the client certificate (RFC 9440).
 func forwardedHeader(client tls.Certificate) string {
 	return "Client-Cert: :" + base64.StdEncoding.EncodeToString(client.Certificate[0]) + ":"
 }
 
-// principal is who calls by the n-th connection.
+// principal returns the caller of the n-th connection.
 func principal(n int) string { return fmt.Sprintf("spiffe://bench.test/caller/%d", n) }
 
-// newSite makes a site with so many callers, each of whom may read orders. The caller
+// newSite makes a site with a number of callers, each of which may read orders. The caller
 // closes it.
 func newSite(callers int) (_ *site, err error) {
 	dir, err := os.MkdirTemp("", "interlock-wire-")
@@ -82,7 +82,7 @@ func newSite(callers int) (_ *site, err error) {
 // listFile is the CA's CRL, next to its certificate.
 const listFile = "ca.crl"
 
-// listed is how many certificates it revokes.
+// listed is the number of certificates on the CRL.
 const listed = 1000
 
 func (s *site) writeList() error {

@@ -48,7 +48,7 @@ func TestIdentity_AWorkloadAPIsDomainsCertifyTheirOwn(t *testing.T) {
 	require.ErrorContains(t, err, "tls: ")
 }
 
-// serverOf answers who the caller is.
+// serverOf returns a server that answers with the identity of its caller.
 func serverOf(t *testing.T, m certs.Material) *httptest.Server {
 	config, err := certs.ServerConfig(certs.ServerOptions{Certificate: m.Certificate, ClientCAs: m.TrustAnchors.Pool()})
 	require.NoError(t, err)
@@ -66,7 +66,7 @@ func serverOf(t *testing.T, m certs.Material) *httptest.Server {
 	return server
 }
 
-// clientOf knows the server by its SPIFFE ID, as go-spiffe's clients do.
+// clientOf returns a client that identifies the server by its SPIFFE ID, as the clients of go-spiffe do.
 func clientOf(t *testing.T, of *domain, svid *x509svid.SVID) *http.Client {
 	transport := &http.Transport{TLSClientConfig: tlsconfig.MTLSClientConfig(svid, of.bundle(),
 		tlsconfig.AuthorizeID(spiffeid.RequireFromString("spiffe://example.org/server")))}

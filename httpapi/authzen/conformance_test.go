@@ -23,7 +23,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
-// How many cases there have to be, so that none gets lost.
+// The number of cases, so that none is lost.
 const (
 	certificationCases = 60
 	todoCases          = 40 + 3
@@ -130,8 +130,8 @@ func (c *certificationCase) request(t *testing.T, s *station) *http.Request {
 	return r
 }
 
-// match compares the answer with what is expected. Of the ways to match, each is met by
-// an answer that is exactly what is expected.
+// match compares the answer with the expected one. An answer that equals the expected one
+// passes every kind of match.
 func (c *certificationCase) match(t *testing.T, got servertest.Reply) {
 	t.Helper()
 	if c.Expect == nil {
@@ -186,8 +186,8 @@ func TestConformanceTodo(t *testing.T) {
 	require.Equal(t, todoCases, ran)
 }
 
-// todoPolicy adds the scenario's users to the policy: the roles that they have, and for
-// who is an editor at least, a role that allows what is done to todos of his e-mail.
+// todoPolicy adds the users of the scenario to the policy, with their roles. An editor also
+// gets a role that allows actions on todos of the editor's e-mail.
 func todoPolicy(t *testing.T, users map[string]todoUser) *policyfile.File {
 	t.Helper()
 	file := servertest.ReadPolicy(t, "conformance-policy.yaml")
@@ -219,8 +219,8 @@ func isEditor(file *policyfile.File, roles []string) bool {
 	})
 }
 
-// TestConformanceMetadata holds for both: the endpoints that the metadata names are those
-// that answer.
+// TestConformanceMetadata checks that the endpoints of the metadata are the endpoints that
+// answer.
 func TestConformanceMetadata(t *testing.T) {
 	s := newStation(t, "conformance-policy.yaml")
 	var api http.Handler

@@ -2,17 +2,17 @@ package forwarded
 
 import "net/http"
 
-// identifying are the beginnings of the names by which proxies tell who the client of a
-// TLS connection is, in lower case and with hyphens. Beginnings, since most of them are
-// families with a member for each field of a certificate. They leave alone what is no
-// identity: X-Client-IP, X-Forwarded-Ssl, X-Forwarded-For.
+// identifying lists prefixes of header names by which proxies forward the identity of a TLS
+// client, in lower case and with hyphens. They are prefixes because most headers come in
+// families, with one header for each field of a certificate. They do not match headers
+// without an identity: X-Client-IP, X-Forwarded-Ssl, X-Forwarded-For.
 var identifying = []string{
 	"client-cert",              // RFC 9440, with -Chain
 	"x-forwarded-client-cert",  // Envoy
 	"x-forwarded-client-chain", // Cloud Foundry's HAProxy
 	"x-forwarded-tls-client-",  // Traefik 2 and 3, with -Info
 	"x-forwarded-ssl-client-",  // Traefik 1
-	"x-ssl-",                   // what guides for nginx, HAProxy and Apache set: X-SSL-Client-S-DN, X-SSL-Cert, X-SSL-Issuer
+	"x-ssl-",                   // from guides for nginx, HAProxy and Apache set: X-SSL-Client-S-DN, X-SSL-Cert, X-SSL-Issuer
 	"x-tls-",                   // the same in newer guides, for Caddy above all
 	"ssl-client-",              // ingress-nginx; Apache's SSL_CLIENT_CERT
 	"tls-client-",
@@ -27,16 +27,14 @@ var identifying = []string{
 	"wl-proxy-client-cert", // WebLogic
 }
 
-// Remove deletes from h every header by which a proxy of any kind tells who the client of
-// a TLS connection is, in any case of letters, and with underscores in place of hyphens,
-// which some servers take for the same. It is for listeners that believe no proxy, and for
-// what is sent on. Other means of identification, such as Authorization, are left alone,
-// and so are trailers, which a request has in a map of their own.
+// Remove deletes every header by which a proxy forwards the identity of a TLS client, in
+// any case and with underscores in place of hyphens, which some servers treat alike. Use it
+// on listeners that trust no proxy, and on requests that are sent on. It leaves other means
+// of identification, such as Authorization, and trailers, which are in a map of their own.
 func Remove(h http.Header) { remove(h, identifies) }
 
-// Remove does what the function [Remove] does, and deletes the reader's own headers too.
-// Call it when the chain has been read, before a handler or a server behind sees the
-// request.
+// Remove also deletes the headers of this reader. Call it after the chain is read, and
+// before a handler or an upstream server sees the request.
 func (r *Reader) Remove(h http.Header) {
 	remove(h, func(name string) bool {
 		return identifies(name) || same(name, r.header) || same(name, r.chain)
@@ -46,7 +44,7 @@ func (r *Reader) Remove(h http.Header) {
 func remove(h http.Header, unwanted func(string) bool) {
 	for name := range h {
 		if unwanted(name) {
-			delete(h, name) // not Del, which would not find another spelling
+			delete(h, name) // Del would miss other spellings
 		}
 	}
 }
@@ -60,8 +58,7 @@ func identifies(name string) bool {
 	return false
 }
 
-// same compares names of headers: letters of either case, and hyphen and underscore, are
-// the same.
+// same compares header names. It ignores case and treats a hyphen and an underscore alike.
 func same(a, b string) bool {
 	if len(a) != len(b) {
 		return false

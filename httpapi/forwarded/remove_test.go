@@ -12,7 +12,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
 )
 
-// telling are headers that servers and their guides are known to set.
+// telling are identity headers that servers and their guides set.
 var telling = []string{
 	"Client-Cert", "Client-Cert-Chain", "Client-Certificate",
 	"X-Forwarded-Client-Cert", "X-Forwarded-Client-Cert-Chain", "X-Forwarded-Client-Chain",
@@ -30,7 +30,7 @@ var telling = []string{
 	"Cf-Client-Cert-Der-Base64", "Cf-Client-Cert-Sha256", "WL-Proxy-Client-Cert",
 }
 
-// innocent are headers whose names are near, and which a client or a proxy may well send.
+// innocent are headers with similar names that clients and proxies send.
 var innocent = []string{
 	"Client-Ip", "Client", "X-Client-Ip", "X-Client-Version", "X-Client-Data", "X-Forwarded-For", "X-Forwarded-Proto",
 	"X-Forwarded-Ssl", "X-Forwarded-Tls-Version", "X-Forwarded-Client-Ip", "X-Ssl", "Ssl-Protocol", "X-Arr-Ssl", "X-Amzn-Trace-Id",
@@ -65,7 +65,7 @@ func TestRemoveLeavesTheRest(t *testing.T) {
 	}
 }
 
-// A reader removes its own headers, and its own alone beside those of all.
+// A reader removes its own headers in addition to the headers of all readers.
 func TestRemoveOfAReadersOwnHeader(t *testing.T) {
 	r := newReader(t, forwarded.RFC9440, "x-Own")
 	for _, name := range []string{"X-Own", "X-Own-Chain"} {
@@ -79,7 +79,7 @@ func TestRemoveOfAReadersOwnHeader(t *testing.T) {
 	}
 }
 
-// removers are all ways to remove, which agree.
+// removers are all ways to remove headers. They must agree.
 func removers(t *testing.T) map[string]func(http.Header) {
 	all := map[string]func(http.Header){"Remove": forwarded.Remove}
 	for _, f := range formats {

@@ -25,7 +25,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
-// Order is what the API keeps.
+// Order is one order.
 type Order struct {
 	ID     string  `json:"id"`
 	Amount float64 `json:"amount"`
@@ -57,7 +57,7 @@ func (a *API) Register(r *mux.Router, g *httpapi.Guard) {
 	r.Handle("/orders/{id}/watch", protect(httpapi.Admit, "orders:watch", nil, a.watch)).Methods(http.MethodGet)
 }
 
-// body is what a write sends.
+// body is the body of a write.
 type body struct {
 	Amount *float64 `json:"amount"`
 }
@@ -80,7 +80,7 @@ func readOrder(r *http.Request) (float64, error) {
 	return *b.Amount, nil
 }
 
-// properties are what the conditions of the policy see of a write: the amount.
+// properties returns the property of a write that conditions read: the amount.
 func properties(r *http.Request) (map[string]any, error) {
 	amount, err := readOrder(r)
 	if err != nil {
@@ -102,8 +102,8 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 	writeLine(w, order)
 }
 
-// idOf returns the order's name as the guard has it: a router that compares paths as they
-// were sent leaves it percent-encoded.
+// idOf returns the name of the order as the guard sees it. A router that matches escaped
+// paths leaves it percent-encoded.
 func idOf(r *http.Request) string {
 	id := mux.Vars(r)["id"]
 	if text, err := url.PathUnescape(id); err == nil {
@@ -145,8 +145,8 @@ func (a *API) watch(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	for n := 1; ; n++ {
-		// Each line has its own deadline, so that a stream may last; after a revocation
-		// there is no setting it.
+		// Each line has its own deadline, so that a stream can last. After a revocation the
+		// deadline cannot be set.
 		if err := control.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
 			return
 		}
@@ -167,5 +167,5 @@ func writeLine(w http.ResponseWriter, v any) {
 	if w.Header().Get("Content-Type") == "" {
 		w.Header().Set("Content-Type", "application/json")
 	}
-	_ = json.NewEncoder(w).Encode(v) // who does not read the answer needs none
+	_ = json.NewEncoder(w).Encode(v) // the client may be gone
 }

@@ -8,15 +8,15 @@ import (
 // maxTail is how much of the end of a stream a [LineTally] keeps.
 const maxTail = 4 << 10
 
-// LineTally finds out whether a policy in lines is whole, without understanding it: what
-// is written to it has to end with an end that tells how many lines there were. It keeps
-// some kilobytes. The zero value is ready for use; it is for one goroutine.
+// LineTally checks that a policy in lines is complete, without parsing it. The last line
+// must state how many lines there are. A LineTally keeps a few kilobytes. The zero value is
+// ready to use. It is for one goroutine.
 type LineTally struct {
 	lines uint64
 	tail  []byte
 }
 
-// Write takes in the next part. It never fails.
+// Write adds the next part. It never fails.
 func (t *LineTally) Write(p []byte) (int, error) {
 	t.lines += uint64(bytes.Count(p, []byte{'\n'}))
 	kept := append(t.tail, p[max(0, len(p)-maxTail):]...)
@@ -24,14 +24,14 @@ func (t *LineTally) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Lines returns how many lines there were up to now.
+// Lines returns the number of lines so far.
 func (t *LineTally) Lines() uint64 { return t.lines }
 
-// Check says whether it was whole. The error is a [*Error] of the file of that name, at
-// the line that should have been the end.
+// Check returns an error if the stream was not complete. The error is an [*Error] of the
+// file of that name, at the line that should have been the last.
 func (t *LineTally) Check(name string) error {
 	last, whole := bytes.CutSuffix(t.tail, []byte{'\n'})
-	before := t.lines // those before the last
+	before := t.lines // without the last
 	if whole {
 		before--
 	}

@@ -23,7 +23,7 @@ const (
 	maxFaults = 1000
 )
 
-// place is where something stands in a file: line and column from 1, in characters.
+// place is a line and a column in a file, in characters from 1.
 type place struct{ line, column int32 }
 
 type nodeKind uint8
@@ -33,7 +33,7 @@ const (
 	otherNode                 // a number, true, false or null; text is as it was written
 	listNode
 	objectNode
-	badNode // what a policy file may not have; text says why
+	badNode // a construct that a policy file may not have; text says why
 )
 
 // node is a value in a file, YAML or JSON, with its place.
@@ -52,7 +52,7 @@ type member struct {
 	value node
 }
 
-// describe says what the node is, for errors.
+// describe names the kind of the node, for errors.
 func (n *node) describe() string {
 	switch n.kind {
 	case textNode:
@@ -68,8 +68,9 @@ func (n *node) describe() string {
 	return n.text
 }
 
-// find returns the place of what path names below n, such as
-// "permissions[1].actions[0]", or of the last on the way to it that exists.
+// find returns the place of the node at a path below n, such as
+// "permissions[1].actions[0]". If there is no such node, it returns the place of the last
+// one on the path that exists.
 func (n *node) find(path string) place {
 	for path != "" && n != nil {
 		step, rest := cutPath(path)
@@ -82,7 +83,7 @@ func (n *node) find(path string) place {
 	return n.place
 }
 
-// step is one of "name" and "[3]".
+// step is one step of a path: "name" or "[3]".
 func (n *node) step(step string) *node {
 	if index, ok := strings.CutPrefix(step, "["); ok {
 		i, err := strconv.Atoi(strings.TrimSuffix(index, "]"))

@@ -26,7 +26,7 @@ type settings struct {
 	Level  slog.Level        `yaml:"level"`
 }
 
-// Embed is inline.
+// Embed is an inlined struct.
 type Embed struct {
 	On bool `yaml:"on"`
 }

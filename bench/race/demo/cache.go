@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// cache is form (c): a decision is kept for a second, as clients of a policy server do.
+// cache is form (c): it keeps a decision for a second, as clients of a policy server do.
 type cache struct {
 	*store
 	mu    sync.Mutex

@@ -21,7 +21,7 @@ import (
 	"github.com/interlock-authz/interlock/certs/devca"
 )
 
-// The principals, by their certificates.
+// The principals of the certificates.
 const (
 	trustDomain = "spiffe://demo.test/"
 	callerID    = trustDomain + "caller"
@@ -29,7 +29,7 @@ const (
 	auditorID   = trustDomain + "auditor"
 )
 
-// Server is the API in one form, on a listener of its own.
+// Server serves one form of the API on a listener of its own.
 type Server struct {
 	form        Form
 	dir         string
@@ -62,19 +62,19 @@ func start(form Form, p permissions, dir, address string) (*Server, error) {
 	}
 	s.http = &http.Server{
 		Handler: s.handler(), TLSConfig: tls, ReadHeaderTimeout: 5 * time.Second,
-		ErrorLog: log.New(io.Discard, "", 0), // a connection that breaks off is part of the game
+		ErrorLog: log.New(io.Discard, "", 0), // a broken connection is a normal event here
 	}
 	go func() { s.failed <- s.http.ServeTLS(s.listener, "", "") }()
 	return s, nil
 }
 
-// Failed yields why the server does not serve any more.
+// Failed returns a channel that receives the error if the server stops serving.
 func (s *Server) Failed() <-chan error { return s.failed }
 
 // Close ends the server and its connections.
 func (s *Server) Close() error { return errors.Join(s.http.Close(), s.permissions.close()) }
 
-// URL is where it serves.
+// URL returns the address of the server.
 func (s *Server) URL() string {
 	_, port, _ := net.SplitHostPort(s.listener.Addr().String())
 	return "https://localhost:" + port
@@ -118,7 +118,7 @@ func (s *Server) target(dir string) *race.Target {
 	}
 }
 
-// handler is the same for all forms, but for how it is protected.
+// handler returns the API. Only the protection differs between the forms.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST /entries", only(callerID, s.permissions.protect(s.enter)))
@@ -128,7 +128,7 @@ func (s *Server) handler() http.Handler {
 	return mux
 }
 
-// only identifies the caller, by mutual TLS.
+// only identifies the caller by mutual TLS and does not authorize it.
 func only(principal string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if leafOf(r) == nil || principalOf(r) != principal {
@@ -154,7 +154,8 @@ func principalOf(r *http.Request) string {
 	return id.Name
 }
 
-// enter waits as for another service, one to three milliseconds, and writes the entry.
+// enter waits one to three milliseconds, as a call of another service would take, and
+// writes the entry.
 func (s *Server) enter(w http.ResponseWriter, r *http.Request) {
 	timer := time.NewTimer(time.Millisecond + rand.N(2*time.Millisecond))
 	defer timer.Stop()
@@ -166,7 +167,7 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request) {
 	answer(w, s.ledger.write())
 }
 
-// echo sends each line back until the request ends, or its authority.
+// echo sends each line back until the request or its authority ends.
 func echo(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	if err := control.EnableFullDuplex(); err != nil {
@@ -214,7 +215,7 @@ func (s *Server) readLedger(w http.ResponseWriter, r *http.Request) {
 
 func answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v) // who does not read the answer needs none
+	_ = json.NewEncoder(w).Encode(v) // the client may be gone
 }
 
 // Serve serves until ctx is done.

@@ -43,7 +43,7 @@ import (
 // engine.
 type Server struct {
 	T           testing.TB
-	Dir         string // with the server's certificate, and the authority in ca
+	Dir         string // with the server's certificate and the CA
 	Authority   *devca.CA
 	Engine      *actors.Engine
 	Connections *httpapi.Connections
@@ -116,7 +116,7 @@ func NewWith(t testing.TB, log oplog.Log) *Server {
 	return s
 }
 
-// NewAuthority makes another CA in a folder of that name.
+// NewAuthority makes another CA, in a folder of that name.
 func (s *Server) NewAuthority(name string) *devca.CA {
 	s.T.Helper()
 	authority, err := devca.Init(filepath.Join(s.Dir, name), devca.Options{})
@@ -162,8 +162,8 @@ func (s *Server) Start(server *http.Server) *Server {
 	return s
 }
 
-// Issue makes a client's certificate of the Server's authority. It is a minute old, for
-// the engine's published time may be behind by a second.
+// Issue makes a client certificate of the CA of the server. It is a minute old, because the
+// time that the engine publishes can be a second behind.
 func (s *Server) Issue(spiffeID string) tls.Certificate {
 	past := func() time.Time { return time.Now().Add(-time.Minute) }
 	return s.IssueBy(s.Authority, devca.ClientOptions{SPIFFEID: spiffeID, Now: past})

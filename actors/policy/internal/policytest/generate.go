@@ -14,7 +14,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
-// The small world that generated policies are about.
+// The names that generated policies use.
 var (
 	Roles      = []string{"a", "b", "c", "d", "e", "f"}
 	Principals = []string{"user:a", "user:b", "user:a/b", "spiffe://td/a", "spiffe://td/a/b", "spiffe://other/a"}
@@ -40,7 +40,7 @@ var (
 	}
 )
 
-// Properties are what the conditions of generated policies depend on.
+// Properties are the values that the conditions of generated policies read.
 type Properties struct {
 	N           int // -1: neither n nor flag is set
 	Flag        bool
@@ -48,7 +48,7 @@ type Properties struct {
 	Now         time.Time
 }
 
-// Condition is a text and what it means: the value, and whether it can be evaluated.
+// Condition is the text of a condition, its value, and whether it can be evaluated.
 type Condition struct {
 	Text string
 	Mean func(Properties) (value, ok bool)
@@ -89,8 +89,7 @@ func GenPermission() *rapid.Generator[policy.PermissionSpec] {
 	})
 }
 
-// GenRoles draws roles, each of which inherits only of those before it in an order that
-// is drawn too.
+// GenRoles draws roles. Each inherits only from roles before it in a drawn order.
 func GenRoles(t *rapid.T) []policy.RoleSpec {
 	order := rapid.Permutation(Roles).Draw(t, "order")[:rapid.IntRange(0, len(Roles)).Draw(t, "count")]
 	roles := make([]policy.RoleSpec, len(order))
@@ -144,7 +143,7 @@ func GenFile(t *rapid.T) *policyfile.File {
 	return f
 }
 
-// GenProperties draws what conditions depend on.
+// GenProperties draws the values that conditions read.
 func GenProperties(t *rapid.T) Properties {
 	return Properties{
 		N: rapid.SampledFrom([]int{-1, 3, 5, 7}).Draw(t, "n"), Flag: rapid.Bool().Draw(t, "flag"),
@@ -159,7 +158,8 @@ func (p Properties) String() string {
 	return fmt.Sprintf("%s does %s at %s with n %d, flag %v", p.Who, p.Action, p.Now.Format(time.RFC3339), p.N, p.Flag)
 }
 
-// Names are all names of up to so many segments; alphabet and one that no pattern holds.
+// Names returns all names of up to a number of segments, from the alphabet and from one
+// segment that no pattern has.
 func Names(sep string, most int, alphabet ...string) []string {
 	alphabet = append(slices.Clone(alphabet), "other")
 	all, longest := alphabet, alphabet
