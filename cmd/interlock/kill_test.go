@@ -30,7 +30,7 @@ const killWriters = 6
 // in the log once. Every other change must be there completely or not at all. INTERLOCK_SOAK=1 selects the long form.
 func TestG5_KillMinus9(t *testing.T) {
 	t.Parallel()
-	kills := 12
+	kills := 6
 	if os.Getenv("INTERLOCK_SOAK") != "" {
 		kills = 1000
 	}
