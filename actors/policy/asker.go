@@ -36,8 +36,7 @@ func NewAsker(v View, who Principal, now int64) *Asker {
 			reach(&g)
 		}
 	}
-	empty := &Table{index: newIndex(nil), matcher: newPatternMatcher(nil)}
-	t := empty.Next(v.Revision(), roles, &patterns)
+	t := new(Table).Next(v.Revision(), roles, &patterns)
 	return &Asker{who: who, record: record, now: now, table: t, held: t.Compile(t.Hold(who, record, now))}
 }
 

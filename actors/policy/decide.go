@@ -67,11 +67,12 @@ type Decision struct {
 	Time int64
 
 	role   int32
-	at     *terminal
-	perm   *Permission
+	effect Effect     // of the permission that decided
+	when   *Condition // of the permission that decided, nil if it has none
 	table  *Table
 	record *Record
 	who    Principal
+	action string
 	what   string // the resource
 	failed *Query // whose condition could not be evaluated, without Now; else nil
 }
@@ -81,9 +82,9 @@ type Decision struct {
 type Verdict struct {
 	reason      Reason
 	conditional bool
+	effect      Effect // of the permission that decided
 	role        int32
-	at          *terminal
-	perm        *Permission
+	when        *Condition // of the permission that decided, nil if it has none
 }
 
 // Conditional reports whether a condition was evaluated.
@@ -105,7 +106,7 @@ func (t *Table) Decide(e *Effective, q *Query) Decision {
 func (t *Table) Decision(v Verdict, q *Query) Decision {
 	d := Decision{
 		Allowed: v.Allowed(), Reason: v.reason, Revision: t.revision,
-		role: v.role, at: v.at, perm: v.perm, table: t, who: q.Principal, what: q.Resource,
+		role: v.role, effect: v.effect, when: v.when, table: t, who: q.Principal, action: q.Action, what: q.Resource,
 	}
 	if v.reason == ReasonConditionError {
 		failed := *q
@@ -116,28 +117,28 @@ func (t *Table) Decision(v Verdict, q *Query) Decision {
 }
 
 // Judge answers the query for the holder of e. It allocates nothing unless a condition has
-// to be evaluated or more than eight patterns match.
+// to be evaluated or more than eight pairs of patterns match.
 func (t *Table) Judge(e *Effective, q *Query) Verdict {
 	if len(q.Action) == 0 || len(q.Resource) == 0 || len(q.Action) > MaxAction || len(q.Resource) > MaxResource {
 		return Verdict{reason: ReasonMalformed}
 	}
-	var found hits
-	if !t.index.find(q.Action, q.Resource, &found) {
+	var found hits[terminal]
+	if !t.index.find(e.any, q.Action, q.Resource, &found) {
 		return Verdict{reason: ReasonUnknownAction}
 	}
 	allow := Verdict{reason: ReasonNoPermission}
 	conditions := false
 	for i := range found.n {
-		at := &t.index.terminals[found.at(i)]
-		if role := common(at.deny, e.any); role >= 0 {
-			return Verdict{reason: ReasonDeniedByRule, role: role, at: at}
+		at := found.at(i)
+		if role := at.deny.common(e.any); role >= 0 {
+			return Verdict{reason: ReasonDeniedByRule, role: role, effect: Deny}
 		}
 		if allow.reason != ReasonAllowed {
-			if role := e.allowing(at.allow, q.Resource); role >= 0 {
-				allow = Verdict{reason: ReasonAllowed, role: role, at: at}
+			if role := e.allowing(&at.allow, q.Resource); role >= 0 {
+				allow = Verdict{reason: ReasonAllowed, role: role}
 			}
 		}
-		conditions = conditions || len(at.denyIf)+len(at.allowIf) > 0
+		conditions = conditions || at.conditions != nil
 	}
 	if !conditions {
 		return allow
@@ -149,13 +150,13 @@ func (t *Table) Judge(e *Effective, q *Query) Verdict {
 
 // allowing returns a role in the set that e holds without a limit, or within a limit that
 // the resource meets; -1 if there is none.
-func (e *Effective) allowing(blocks []roleBlock, resource string) int32 {
-	if role := common(blocks, e.free); role >= 0 {
+func (e *Effective) allowing(roles *roleTree, resource string) int32 {
+	if role := roles.common(e.free); role >= 0 {
 		return role
 	}
 	for i := range e.limited {
 		l := &e.limited[i]
-		if role := common(blocks, l.roles); role >= 0 && l.meets(resource) {
+		if role := roles.common(l.roles); role >= 0 && l.meets(resource) {
 			return role
 		}
 	}
@@ -176,44 +177,65 @@ func meets(within []ResourcePattern, resource string) bool {
 // decideConditions evaluates conditions after Judge found allow, the result without them.
 // It can find another allow, and a deny that overrides it. An allow whose condition fails
 // gives nothing. A deny whose condition fails denies.
-func (t *Table) decideConditions(e *Effective, q *Query, found *hits, allow Verdict) Verdict {
+func (t *Table) decideConditions(e *Effective, q *Query, found *hits[terminal], allow Verdict) Verdict {
 	copied := *q // what conditions are given escapes; the caller's query need not
 	in := &conditionInput{query: &copied}
 	for i := 0; i < found.n && allow.reason != ReasonAllowed; i++ {
-		at := &t.index.terminals[found.at(i)]
-		for j := range at.allowIf {
-			c := &at.allowIf[j]
-			if !e.allowsRole(c.role, q.Resource) {
-				continue
-			}
-			yes, err := c.perm.When.eval(in)
-			if err != nil {
-				allow = Verdict{reason: ReasonConditionError, role: c.role, at: at, perm: c.perm}
-			} else if yes {
-				allow = Verdict{reason: ReasonAllowed, role: c.role, at: at, perm: c.perm}
-				break
-			}
+		if c := found.at(i).conditions; c != nil {
+			allow = e.allowIf(c, in, allow)
 		}
 	}
 	if allow.reason != ReasonAllowed {
 		return allow
 	}
 	for i := range found.n {
-		at := &t.index.terminals[found.at(i)]
-		for j := range at.denyIf {
-			c := &at.denyIf[j]
-			if !e.any.has(c.role) {
-				continue
-			}
-			switch yes, err := c.perm.When.eval(in); {
-			case err != nil:
-				return Verdict{reason: ReasonConditionError, role: c.role, at: at, perm: c.perm}
-			case yes:
-				return Verdict{reason: ReasonDeniedByRule, role: c.role, at: at, perm: c.perm}
+		if c := found.at(i).conditions; c != nil {
+			if v := e.denyIf(c, in); v.reason != ReasonUnset {
+				return v
 			}
 		}
 	}
 	return allow
+}
+
+// allowIf evaluates conditions of allows until one holds. It returns otherwise the verdict
+// so far, or that a condition failed.
+func (e *Effective) allowIf(c *conditional, in *conditionInput, so Verdict) Verdict {
+	c.allow.each(e.any, func(role int32, list []*Condition) bool {
+		if !e.allowsRole(role, in.query.Resource) {
+			return true
+		}
+		for _, when := range list {
+			yes, err := when.eval(in)
+			if err != nil {
+				so = Verdict{reason: ReasonConditionError, role: role, when: when}
+			} else if yes {
+				so = Verdict{reason: ReasonAllowed, role: role, when: when}
+				return false
+			}
+		}
+		return true
+	})
+	return so
+}
+
+// denyIf evaluates conditions of denies until one holds or fails. It returns the zero
+// Verdict if none does.
+func (e *Effective) denyIf(c *conditional, in *conditionInput) (v Verdict) {
+	c.deny.each(e.any, func(role int32, list []*Condition) bool {
+		for _, when := range list {
+			switch yes, err := when.eval(in); {
+			case err != nil:
+				v = Verdict{reason: ReasonConditionError, role: role, effect: Deny, when: when}
+				return false
+			case yes:
+				v = Verdict{reason: ReasonDeniedByRule, role: role, effect: Deny, when: when}
+				return false
+			}
+		}
+		return true
+	})
+	return v
 }
 
 func (e *Effective) allowsRole(role int32, resource string) bool {

@@ -52,7 +52,7 @@ func (t *Table) Hold(p Principal, record *Record, now int64) Held {
 		if !g.Expires.IsZero() && (h.NextExpiry == 0 || g.Expires.UnixNano() < h.NextExpiry) {
 			h.NextExpiry = g.Expires.UnixNano()
 		}
-		if n, ok := t.numbers[g.Role]; ok {
+		if n, ok := t.numbers.find(name(g.Role)); ok {
 			h.items = append(h.items, heldItem{role: n, within: g.Within})
 		}
 	}
@@ -93,12 +93,13 @@ func (h *Held) seal() {
 func (t *Table) Compile(h Held) *Effective {
 	e := &Effective{shape: t.shape}
 	for _, it := range h.items {
-		reach := t.reach[it.role]
-		e.any = e.any.union(reach)
+		t.reach(it.role, &e.any)
 		if len(it.within) == 0 {
-			e.free = e.free.union(reach)
+			t.reach(it.role, &e.free)
 			continue
 		}
+		var reach roleSet
+		t.reach(it.role, &reach)
 		e.limited = append(e.limited, limited{roles: reach, within: it.within})
 	}
 	return e

@@ -34,14 +34,14 @@ type Explanation struct {
 // It searches the policy and may evaluate a condition again, which is too slow for a hot path.
 func (d *Decision) Explain() Explanation {
 	ex := Explanation{Allowed: d.Allowed, Reason: d.Reason, Revision: d.Revision}
-	if d.at == nil {
+	if !d.byPermission() {
 		return ex
 	}
-	ex.Role = d.table.roles[d.role].name
-	for i := range d.at.all {
-		p := &d.at.all[i]
-		if p.role == d.role && d.decidedBy(p.perm) {
-			ex.Permission, ex.Number = p.perm, p.number
+	role, _ := d.table.roles.find(number(d.role))
+	ex.Role = role.name
+	for i := range role.permissions {
+		if p := &role.permissions[i]; d.decidedBy(p) {
+			ex.Permission, ex.Number = p, i
 			break
 		}
 	}
@@ -60,11 +60,11 @@ func (d *Decision) Explain() Explanation {
 func (d *Decision) conditionError() error {
 	q := *d.failed
 	q.Now = func() time.Time { return time.Unix(0, d.Time).UTC() }
-	_, err := d.perm.When.eval(&conditionInput{query: &q})
+	_, err := d.when.eval(&conditionInput{query: &q})
 	if err == nil {
 		return nil
 	}
-	if missing := missingProperty(d.perm.When.text, q.Properties); missing != "" && strings.HasPrefix(err.Error(), "no such key: ") {
+	if missing := missingProperty(d.when.text, q.Properties); missing != "" && strings.HasPrefix(err.Error(), "no such key: ") {
 		return fmt.Errorf("no such property %s", missing)
 	}
 	return err
@@ -103,23 +103,41 @@ func missingProperty(text string, p *Properties) string {
 	return ""
 }
 
-func (d *Decision) decidedBy(p *Permission) bool {
-	if d.perm != nil {
-		return d.perm == p
+// byPermission reports whether a permission decided.
+func (d *Decision) byPermission() bool {
+	switch d.Reason {
+	case ReasonAllowed, ReasonDeniedByRule, ReasonConditionError:
+		return d.table != nil
 	}
-	return p.When == nil && (p.Effect == Deny) == (d.Reason == ReasonDeniedByRule)
+	return false
+}
+
+// decidedBy reports whether the decision follows from that permission of the role. Of
+// permissions that say the same, each is right.
+func (d *Decision) decidedBy(p *Permission) bool {
+	return p.Effect == d.effect && (p.When == nil) == (d.when == nil) && p.When.String() == d.when.String() &&
+		slices.ContainsFunc(p.Actions, func(a ActionPattern) bool { return a.Matches(d.action) }) &&
+		meets(p.Resources, d.what)
 }
 
 // grant finds one that gives the deciding role for what was asked, one without limits
 // first. What denies needs not be within a grant's limits.
 func (d *Decision) grant() *Grant {
 	var best *Grant
+	given := map[string]bool{}
+	gives := func(role string) bool {
+		yes, known := given[role]
+		if !known {
+			yes = d.table.reaches(role, d.role)
+			given[role] = yes
+		}
+		return yes
+	}
 	look := func(g *Grant) {
-		n, ok := d.table.numbers[g.Role]
-		if !ok || g.ExpiredAt(d.Time) || !d.table.reach[n].has(d.role) {
+		if g.ExpiredAt(d.Time) || !gives(g.Role) {
 			return
 		}
-		if len(g.Within) > 0 && d.narrowed() && !meets(g.Within, d.what) {
+		if len(g.Within) > 0 && d.effect == Allow && !meets(g.Within, d.what) {
 			return
 		}
 		if best == nil || len(g.Within) < len(best.Within) {
@@ -135,14 +153,6 @@ func (d *Decision) grant() *Grant {
 	return best
 }
 
-// narrowed reports whether the deciding permission counts within a grant's limits only.
-func (d *Decision) narrowed() bool {
-	if d.perm != nil {
-		return d.perm.Effect == Allow
-	}
-	return d.Reason != ReasonDeniedByRule
-}
-
 // path returns the shortest way of inheritance from one role to another.
 func (t *Table) path(from string, to int32) []string {
 	type step struct {
@@ -154,7 +164,7 @@ func (t *Table) path(from string, to int32) []string {
 	for len(queue) > 0 {
 		s := queue[0]
 		queue = queue[1:]
-		if t.numbers[s.name] == to {
+		if n, ok := t.numbers.find(name(s.name)); ok && n == to {
 			var names []string
 			for ; s != nil; s = s.back {
 				names = append(names, s.name)

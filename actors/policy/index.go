@@ -2,159 +2,189 @@ package policy
 
 import "strings"
 
-// index answers which permissions match an action on a resource, over all roles at once:
-// a trie of action patterns whose ends are roots of tries of resource patterns, whose
-// ends are terminals. Only a role's own permissions are in it; inheritance is in the
-// principal's set of roles.
+// index answers which permissions match an action on a resource, over all roles at once. It
+// leads from actions to resources: from each action pattern to a trie of resource patterns,
+// whose ends are terminals. Only a role's own permissions are in it; inheritance is in the
+// principal's set of roles. A copy is an index of its own: a change copies what it touches.
 type index struct {
-	trie      trie
-	actions   int32 // root of the action patterns
-	control   int32 // root of those that begin with "interlock:"
-	terminals []terminal
-	names     []namedAction
+	literal hamt[name, *actionEnd] // by actions without a wildcard
+	wild    *trieNode[actionEnd]   // by the other patterns
+	control *trieNode[actionEnd]   // by those that begin with "interlock:"
 }
 
-// namedAction is an action with the roots of the resource patterns that go with it.
-type namedAction struct {
-	action string
-	roots  []int32
+// actionEnd is all that belongs to one action pattern.
+type actionEnd struct {
+	own       *token
+	resources *trieNode[terminal]
+	products  *byRole[*product] // nil if there are none
 }
+
+// product is a permission of many actions on many resources. Its actions share one trie of
+// its resources, because the pairs would take memory that is not linear in the policy.
+type product struct{ resources *trieNode[terminal] }
 
 // terminal is all that ends at one pair of patterns: sets of roles for what needs no
-// condition, a list for what does.
+// condition, lists for what does.
 type terminal struct {
-	deny, allow     []roleBlock
-	denyIf, allowIf []conditional
-	all             []placed
+	own         *token
+	allow, deny roleTree
+	conditions  *conditional // nil if there are none
 }
 
-type conditional struct {
-	role int32
-	perm *Permission
-}
+// conditional has the conditions of a terminal, by role. It does not change.
+type conditional struct{ allow, deny byRole[*Condition] }
 
-// placed finds the permission again, for explanations.
-type placed struct {
-	role   int32
-	number int
-	perm   *Permission
-}
+func (t *terminal) empty() bool { return t.allow.empty() && t.deny.empty() && t.conditions == nil }
 
-func newIndex(roles []*Role) *index {
-	x := &index{terminals: make([]terminal, 1)}
-	x.actions, x.control = x.trie.newNode(), x.trie.newNode()
-	for number, role := range roles {
-		if role == nil {
-			continue
+func (a *actionEnd) empty() bool { return a.resources == nil && a.products == nil }
+
+// changeAction replaces what belongs to an action pattern by what f returns, nil to remove it.
+func (x *index) changeAction(own *token, action string, f func(*actionEnd) *actionEnd) {
+	switch {
+	case !strings.Contains(action, wildOne):
+		before, _ := x.literal.find(name(action))
+		if after := f(before); after == nil {
+			x.literal.delete(own, name(action))
+		} else if after != before {
+			x.literal.set(own, name(action), after)
 		}
-		for i := range role.permissions {
-			x.add(int32(number), i, &role.permissions[i])
+	case isControl(action):
+		x.control = x.control.change(own, action, ':', f)
+	default:
+		x.wild = x.wild.change(own, action, ':', f)
+	}
+}
+
+// change adds what a role says on a pair of patterns, or removes it.
+func (x *index) change(own *token, role int32, r *rule, add bool) {
+	x.changeAction(own, r.action, func(a *actionEnd) *actionEnd {
+		a = a.owned(own)
+		a.resources = a.resources.change(own, r.resource, '/', func(t *terminal) *terminal {
+			return t.with(own, role, r, add)
+		})
+		return a.kept()
+	})
+}
+
+// setProducts replaces the products of a role for an action pattern.
+func (x *index) setProducts(own *token, role int32, action string, products []*product) {
+	x.changeAction(own, action, func(a *actionEnd) *actionEnd {
+		a = a.owned(own)
+		var all byRole[*product]
+		if a.products != nil {
+			all = *a.products
+		}
+		all = all.with(own, role, products)
+		a.products = &all
+		if all.roles.empty() {
+			a.products = nil
+		}
+		return a.kept()
+	})
+}
+
+func (a *actionEnd) owned(own *token) *actionEnd {
+	if a == nil {
+		return &actionEnd{own: own}
+	}
+	if a.own == own {
+		return a
+	}
+	return &actionEnd{own: own, resources: a.resources, products: a.products}
+}
+
+func (a *actionEnd) kept() *actionEnd {
+	if a.empty() {
+		return nil
+	}
+	return a
+}
+
+// with returns the terminal with the rule of a role added or removed, nil if it is empty.
+func (t *terminal) with(own *token, role int32, r *rule, add bool) *terminal {
+	if t == nil {
+		t = &terminal{own: own}
+	} else if t.own != own {
+		t = &terminal{own: own, allow: t.allow, deny: t.deny, conditions: t.conditions}
+	}
+	if r.when != nil {
+		t.conditions = t.conditions.with(own, role, r, add)
+	} else {
+		set := &t.allow
+		if r.effect == Deny {
+			set = &t.deny
+		}
+		if add {
+			*set = set.with(own, role)
+		} else {
+			*set = set.without(own, role)
 		}
 	}
-	x.nameActions(roles)
-	return x
+	if t.empty() {
+		return nil
+	}
+	return t
 }
 
-func (x *index) add(role int32, number int, perm *Permission) {
-	for _, a := range perm.Actions {
-		for _, r := range perm.Resources {
-			t := x.terminal(a, r)
-			t.all = append(t.all, placed{role: role, number: number, perm: perm})
-			switch {
-			case perm.When != nil && perm.Effect == Deny:
-				t.denyIf = append(t.denyIf, conditional{role: role, perm: perm})
-			case perm.When != nil:
-				t.allowIf = append(t.allowIf, conditional{role: role, perm: perm})
-			case perm.Effect == Deny:
-				t.deny = addToBlocks(t.deny, role)
-			default:
-				t.allow = addToBlocks(t.allow, role)
-			}
+func (c *conditional) with(own *token, role int32, r *rule, add bool) *conditional {
+	next := &conditional{}
+	if c != nil {
+		*next = *c
+	}
+	m := &next.allow
+	if r.effect == Deny {
+		m = &next.deny
+	}
+	var list []*Condition
+	for _, when := range m.of(role) {
+		if when.text != r.when.text {
+			list = append(list, when)
 		}
 	}
+	if add {
+		list = append(list, r.when)
+	}
+	*m = m.with(own, role, list)
+	if next.allow.roles.empty() && next.deny.roles.empty() {
+		return nil
+	}
+	return next
 }
 
-func (x *index) terminal(a ActionPattern, r ResourcePattern) *terminal {
-	root := *x.trie.slot(x.actionRoot(a.text), a.text, ':')
-	if root == 0 {
-		root = x.trie.newNode()
-		*x.trie.slot(x.actionRoot(a.text), a.text, ':') = root
+// find fills out with the terminals that match, except some that concern no role of held. It
+// reports whether any permission of any role names the action.
+func (x *index) find(held roleSet, action, resource string, out *hits[terminal]) bool {
+	end, named := x.literal.get(name(action), hashSegment(action))
+	if named {
+		end.find(held, resource, out)
 	}
-	end := x.trie.slot(root, r.text, '/')
-	if *end == 0 {
-		x.terminals = append(x.terminals, terminal{})
-		*end = int32(len(x.terminals) - 1)
-	}
-	return &x.terminals[*end]
-}
-
-func (x *index) actionRoot(action string) int32 {
+	patterns := x.wild
 	if isControl(action) {
-		return x.control
+		patterns = x.control
 	}
-	return x.actions
+	if patterns != nil && findWild(patterns, held, action, resource, out) {
+		named = true
+	}
+	return named
 }
 
-// find fills out with the numbers of the terminals that match. It reports whether any
-// permission at all names the action.
-func (x *index) find(action, resource string, out *hits) bool {
-	if roots := x.named(action); roots != nil {
-		for _, root := range roots {
-			x.trie.walk(root, resource, '/', out)
-		}
-		return true
-	}
-	var roots hits
-	x.trie.walk(x.actionRoot(action), action, ':', &roots)
-	for i := range roots.n {
-		x.trie.walk(roots.at(i), resource, '/', out)
-	}
-	return roots.n > 0
-}
-
-// named returns the roots of an action that some permission names without a wildcard, nil
-// of any other.
-func (x *index) named(action string) []int32 {
-	mask := uint64(len(x.names) - 1)
-	for i := hashSegment(action) & mask; ; i = (i + 1) & mask {
-		if n := &x.names[i]; n.roots == nil || n.action == action {
-			return n.roots
-		}
-	}
-}
-
-// nameActions looks up once and for all what matches each action that stands in a
-// permission.
-func (x *index) nameActions(roles []*Role) {
-	literal := map[string]bool{}
-	for _, r := range roles {
-		for _, a := range actionsOf(r) {
-			if !strings.Contains(a.text, wildOne) {
-				literal[a.text] = true
+func (a *actionEnd) find(held roleSet, resource string, out *hits[terminal]) {
+	a.resources.walk(resource, '/', out)
+	if a.products != nil {
+		a.products.each(held, func(_ int32, products []*product) bool {
+			for _, p := range products {
+				p.resources.walk(resource, '/', out)
 			}
-		}
-	}
-	size := 2
-	for size < 2*(len(literal)+1) {
-		size *= 2
-	}
-	x.names = make([]namedAction, size)
-	for action := range literal {
-		var roots hits
-		x.trie.walk(x.actionRoot(action), action, ':', &roots)
-		i := hashSegment(action) & uint64(size-1)
-		for x.names[i].roots != nil {
-			i = (i + 1) & uint64(size-1)
-		}
-		x.names[i] = namedAction{action: action, roots: roots.all()}
+			return true
+		})
 	}
 }
 
-func actionsOf(r *Role) (actions []ActionPattern) {
-	if r != nil {
-		for i := range r.permissions {
-			actions = append(actions, r.permissions[i].Actions...)
-		}
+func findWild(n *trieNode[actionEnd], held roleSet, action, resource string, out *hits[terminal]) bool {
+	var ends hits[actionEnd]
+	n.walk(action, ':', &ends)
+	for i := range ends.n {
+		ends.at(i).find(held, resource, out)
 	}
-	return actions
+	return ends.n > 0
 }

@@ -3,30 +3,31 @@ package policy
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 )
 
 // Table is the immutable, compiled form of all roles and pattern grants at one revision.
-// [Table.Next] derives the table of a later revision and keeps the numbers of roles. An
-// [Effective] of one table is valid for all tables with the same [Table.Shape].
+// [Table.Next] derives the table of a later revision, keeps the numbers of roles and shares
+// what did not change. An [Effective] of one table is valid for all tables with the same
+// [Table.Shape]. The zero Table has no roles and no grants.
 type Table struct {
 	revision uint64
-	shape    uint64  // see [Table.Shape]
-	freed    []int32 // numbers of roles that were deleted at the current shape
-	reusable []int32 // numbers of roles that were deleted at earlier shapes
-	numbers  map[string]int32
-	roles    []*Role   // by number; nil where a role was deleted
-	reach    []roleSet // by number: the role and all that it inherits
-	index    *index
+	shape    uint64 // see [Table.Shape]
+	numbers  hamt[name, int32]
+	roles    hamt[number, *Role]
+	size     int32      // the next number that no role ever had
+	freed    *numberSet // numbers of roles that were deleted at the current shape
+	reusable *numberSet // numbers of roles that were deleted at earlier shapes
+	index    index
 	patterns []Grant
-	matcher  *patternMatcher
+	matcher  patternMatcher
 }
 
 // NewTable compiles roles and pattern grants at a revision. It rejects grants of unknown
 // roles and what [CheckRoles] rejects.
 func NewTable(revision uint64, roles []*Role, patterns []Grant) (*Table, error) {
-	empty := &Table{index: newIndex(nil), matcher: newPatternMatcher(nil)}
 	changed := make(map[string]*Role, len(roles))
 	for _, r := range roles {
 		changed[r.name] = r
@@ -34,7 +35,7 @@ func NewTable(revision uint64, roles []*Role, patterns []Grant) (*Table, error) 
 	if err := CheckRoles(changed); err != nil {
 		return nil, err
 	}
-	t := empty.Next(revision, changed, &patterns)
+	t := new(Table).Next(revision, changed, &patterns)
 	for i := range patterns {
 		if t.Role(patterns[i].Role) == nil {
 			return nil, fmt.Errorf("grant to %s: %w %q", patterns[i].Subject(), ErrUnknownRole, patterns[i].Role)
@@ -45,68 +46,70 @@ func NewTable(revision uint64, roles []*Role, patterns []Grant) (*Table, error) 
 
 // Next returns the table of a later revision. roles has the changed roles, nil for a
 // deleted one. patterns, if not nil, replaces all pattern grants. The caller has checked
-// both. The cost is that of compiling all roles if one changed, and constant otherwise.
+// both. Time and memory are proportional to the rules that differ, times the logarithm of
+// their number in the table. Pattern grants are copied and compared, but only those that
+// differ are compiled.
 func (t *Table) Next(revision uint64, roles map[string]*Role, patterns *[]Grant) *Table {
 	next := *t
 	next.revision = revision
 	if len(roles) > 0 {
-		next.replaceRoles(roles)
+		next.replaceRoles(new(token), roles)
 	}
 	if patterns != nil {
 		next.reshape()
 		next.patterns = slices.Clone(*patterns)
-		next.matcher = newPatternMatcher(next.patterns)
+		next.matcher.replace(new(token), t.patterns, next.patterns)
 	}
 	return &next
 }
 
-func (t *Table) replaceRoles(changed map[string]*Role) {
-	numbers := make(map[string]int32, len(t.numbers)+len(changed))
-	for name, n := range t.numbers {
-		numbers[name] = n
-	}
-	t.numbers, t.roles = numbers, slices.Clone(t.roles)
-	names := make([]string, 0, len(changed))
-	for name, role := range changed {
-		names = append(names, name)
-		if n, known := numbers[name]; known && role != nil && !slices.Equal(t.roles[n].inherits, role.inherits) {
+func (t *Table) replaceRoles(own *token, changed map[string]*Role) {
+	names := slices.Sorted(maps.Keys(changed))
+	for _, n := range names {
+		if before, role := t.Role(n), changed[n]; before != nil && role != nil && !slices.Equal(before.inherits, role.inherits) {
 			t.reshape()
+			break
 		}
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		role := changed[name]
-		n, known := numbers[name]
+	for _, n := range names {
+		before, role := t.Role(n), changed[n]
 		switch {
-		case role == nil && known:
-			t.roles[n] = nil
-			delete(numbers, name)
-			t.freed = append(slices.Clip(t.freed), n)
-		case role == nil:
-		case known:
-			t.roles[n] = role
-		default:
-			numbers[name] = t.place(role)
+		case before != nil && role != nil:
+			at, _ := t.numbers.find(name(n))
+			t.roles.set(own, number(at), role)
+			t.index.replace(own, at, before, role)
+		case before != nil:
+			t.remove(own, before)
+		case role != nil:
+			at := t.place()
+			t.numbers.set(own, name(n), at)
+			t.roles.set(own, number(at), role)
+			t.index.replace(own, at, nil, role)
 		}
 	}
-	t.close()
-	t.index = newIndex(t.roles)
+}
+
+func (t *Table) remove(own *token, role *Role) {
+	at, _ := t.numbers.find(name(role.name))
+	t.numbers.delete(own, name(role.name))
+	t.roles.delete(own, number(at))
+	t.index.replace(own, at, role, nil)
+	t.freed = t.freed.with(at)
 }
 
 // place returns a number for a new role: that of a role that was deleted at an earlier shape,
 // which no valid [Effective] holds, or the next one.
-func (t *Table) place(role *Role) int32 {
-	if len(t.reusable) == 0 && len(t.freed) > mostFreed+len(t.roles)/2 {
+func (t *Table) place() int32 {
+	if t.reusable == nil && t.freed.len() > mostFreed+int(t.size)/2 {
 		t.reshape()
 	}
-	if last := len(t.reusable) - 1; last >= 0 {
-		n := t.reusable[last]
-		t.reusable = t.reusable[:last:last]
-		t.roles[n] = role
-		return n
+	if t.reusable != nil {
+		var at int32
+		at, t.reusable = t.reusable.take()
+		return at
 	}
-	t.roles = append(t.roles, role)
-	return int32(len(t.roles) - 1)
+	t.size++
+	return t.size - 1
 }
 
 // mostFreed is how many numbers of deleted roles, and half of all numbers, may be unused
@@ -116,29 +119,62 @@ const mostFreed = 64
 // reshape starts a new shape at the table's revision.
 func (t *Table) reshape() {
 	t.shape = t.revision
-	t.reusable = slices.Concat(t.reusable, t.freed)
-	t.freed = nil
+	if t.freed != nil {
+		t.reusable = &numberSet{below: t.reusable, list: t.freed.list}
+		t.freed = nil
+	}
 }
 
-// close computes what each role reaches. Roles have no cycles.
-func (t *Table) close() {
-	t.reach = make([]roleSet, len(t.roles))
-	w := Inheritance{Parents: parentsIn(t.Role), Visit: func(name string) {
-		n, known := t.numbers[name]
-		if !known {
-			return
+// numberSet is an immutable stack of lists of numbers. nil is empty. No list in it is empty.
+type numberSet struct {
+	list  *numberList
+	below *numberSet
+}
+
+type numberList struct {
+	number int32
+	len    int // of the list from here
+	next   *numberList
+}
+
+func (s *numberSet) len() int {
+	if s == nil {
+		return 0
+	}
+	return s.list.len
+}
+
+// with returns the set with a number added to its first list.
+func (s *numberSet) with(n int32) *numberSet {
+	if s == nil {
+		return &numberSet{list: &numberList{number: n, len: 1}}
+	}
+	return &numberSet{list: &numberList{number: n, len: s.list.len + 1, next: s.list}, below: s.below}
+}
+
+// take returns one number and the set without it.
+func (s *numberSet) take() (int32, *numberSet) {
+	if s.list.next == nil {
+		return s.list.number, s.below
+	}
+	return s.list.number, &numberSet{list: s.list.next, below: s.below}
+}
+
+// reach adds to the set the role and all that it inherits.
+func (t *Table) reach(role int32, set *roleSet) {
+	if !set.add(role) {
+		return
+	}
+	for path := []int32{role}; len(path) > 0; {
+		r, _ := t.roles.find(number(path[len(path)-1]))
+		path = path[:len(path)-1]
+		if r == nil {
+			continue
 		}
-		set := roleSet{}.with(n)
-		for _, parent := range t.roles[n].inherits {
-			if p, ok := t.numbers[parent]; ok {
-				set = set.union(t.reach[p])
+		for _, parent := range r.inherits {
+			if n, ok := t.numbers.find(name(parent)); ok && set.add(n) {
+				path = append(path, n)
 			}
-		}
-		t.reach[n] = set
-	}}
-	for _, role := range t.roles {
-		if role != nil {
-			w.Walk(role.name)
 		}
 	}
 }
@@ -155,8 +191,8 @@ func (t *Table) Shape() uint64 { return t.shape }
 // [Effective.HoldsAny].
 func (t *Table) Numbers(roles map[string]*Role) []int32 {
 	numbers := make([]int32, 0, len(roles))
-	for name := range roles {
-		if n, ok := t.numbers[name]; ok {
+	for role := range roles {
+		if n, ok := t.numbers.find(name(role)); ok {
 			numbers = append(numbers, n)
 		}
 	}
@@ -164,21 +200,21 @@ func (t *Table) Numbers(roles map[string]*Role) []int32 {
 }
 
 // Role returns the role of that name, or nil.
-func (t *Table) Role(name string) *Role {
-	if n, ok := t.numbers[name]; ok {
-		return t.roles[n]
+func (t *Table) Role(role string) *Role {
+	n, ok := t.numbers.find(name(role))
+	if !ok {
+		return nil
 	}
-	return nil
+	r, _ := t.roles.find(number(n))
+	return r
 }
 
 // Roles yields all roles, by name.
 func (t *Table) Roles() iter.Seq[*Role] {
 	return func(yield func(*Role) bool) {
-		sorted := make([]*Role, 0, len(t.numbers))
-		for _, r := range t.roles {
-			if r != nil {
-				sorted = append(sorted, r)
-			}
+		sorted := make([]*Role, 0, t.roles.len)
+		for _, r := range t.roles.all() {
+			sorted = append(sorted, r)
 		}
 		slices.SortFunc(sorted, func(a, b *Role) int { return strings.Compare(a.name, b.name) })
 		for _, r := range sorted {
@@ -202,51 +238,18 @@ func (t *Table) HasPatternGrant(p Principal) bool {
 	return found
 }
 
-// patternMatcher finds the pattern grants that match a principal, with a trie.
-type patternMatcher struct {
-	trie   trie
-	kinds  map[string]int32 // kind of principal → root
-	grants [][]Grant        // by the number at the trie's ends
-}
-
-func newPatternMatcher(patterns []Grant) *patternMatcher {
-	m := &patternMatcher{kinds: map[string]int32{}, grants: make([][]Grant, 1)}
-	for _, g := range patterns {
-		kind, name, _ := strings.Cut(g.Principals.text, ":")
-		root, ok := m.kinds[kind]
-		if !ok {
-			root = m.trie.newNode()
-			m.kinds[kind] = root
-		}
-		end := m.trie.slot(root, name, '/')
-		if *end == 0 {
-			m.grants = append(m.grants, nil)
-			*end = int32(len(m.grants) - 1)
-		}
-		m.grants[*end] = append(m.grants[*end], g)
-	}
-	return m
-}
-
-func (m *patternMatcher) match(p Principal, yield func(*Grant)) {
-	kind, name, _ := strings.Cut(p.id, ":")
-	root, ok := m.kinds[kind]
-	if !ok {
-		return
-	}
-	var found hits
-	m.trie.walk(root, name, '/', &found)
-	for i := range found.n {
-		grants := m.grants[found.at(i)]
-		for j := range grants {
-			yield(&grants[j])
-		}
-	}
-}
-
 // Reaches reports whether the role named from is, or inherits, the role named to.
 func (t *Table) Reaches(from, to string) bool {
-	f, ok := t.numbers[from]
-	n, known := t.numbers[to]
-	return ok && known && t.reach[f].has(n)
+	n, ok := t.numbers.find(name(to))
+	return ok && t.reaches(from, n)
+}
+
+func (t *Table) reaches(from string, to int32) bool {
+	n, ok := t.numbers.find(name(from))
+	if !ok {
+		return false
+	}
+	var set roleSet
+	t.reach(n, &set)
+	return set.has(to)
 }

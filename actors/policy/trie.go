@@ -1,161 +1,191 @@
 package policy
 
-import "math/bits"
+import "strings"
 
-// trie matches names against many patterns at once. Literal segments or '*' lead to a node.
-// A node has the caller's numbers for patterns that end there exactly and with '**'; 0
-// means none. All edges are in one open-addressed table, so each step costs one probe,
-// whatever the number of patterns.
-type trie struct {
-	nodes []trieNode
-	edges []trieEdge
-	count int
+// trieNode is a node of a persistent trie that matches names against many patterns at once.
+// Literal segments, '*' or prefixes lead to another node. E is what the caller keeps for a
+// pattern. A nil node is an empty trie. A node that holds nothing is dropped.
+type trieNode[E any] struct {
+	own    *token
+	exact  *E                            // of patterns that end here
+	rest   *E                            // of patterns that end here with '**'
+	star   *trieNode[E]                  // by '*'
+	prefix *prefixes[E]                  // by a prefix and '*'; nil if there is none
+	only   string                        // the literal segment that leads to child
+	child  *trieNode[E]                  // the only node by a literal segment
+	kids   *hamtNode[name, *trieNode[E]] // the nodes by literal segments if there are several
 }
 
-type trieNode struct {
-	star  int32 // the child reached by '*'
-	exact int32 // what a name that ends here matches
-	rest  int32 // what a name that comes by here matches ('**')
-	kids  bool  // there is a child by a literal segment
+// prefixes are the nodes that a node's segments with a prefix wildcard lead to. They do not
+// change.
+type prefixes[E any] struct {
+	nodes   hamt[name, *trieNode[E]]
+	lengths []prefixLength // sorted
 }
 
-type trieEdge struct {
-	parent, child int32 // child 0: a free place
-	segment       string
+// prefixLength counts the prefixes of one length.
+type prefixLength struct{ length, count int }
+
+func (n *trieNode[E]) empty() bool {
+	return n.exact == nil && n.rest == nil && n.star == nil && n.prefix == nil && n.child == nil && n.kids == nil
 }
 
-// hashSegment mixes the first and the last eight bytes of short texts, and all of longer
-// ones in strides, by multiplications of 64 to 128 bits (as wyhash does). Whoever writes
-// the policy makes the table; a request only looks things up in it, so there is no flood
-// of collisions to guard against.
-func hashSegment(s string) uint64 {
-	const m1, m2 = 0xa0761d6478bd642f, 0xe7037ed1a0b428db
-	h := uint64(len(s)) ^ m1
-	for len(s) > 16 {
-		h = mix(word(s)^h, word(s[8:])^m2)
-		s = s[16:]
+// owned returns the node if this edit made it, or a copy that it may change.
+func (n *trieNode[E]) owned(own *token) *trieNode[E] {
+	if n == nil {
+		return &trieNode[E]{own: own}
 	}
-	switch n := len(s); {
-	case n >= 8:
-		return mix(word(s)^h, word(s[n-8:])^m2)
-	case n >= 4:
-		return mix(half(s)^h, half(s[n-4:])^m2)
-	case n > 0:
-		return mix(uint64(s[0])<<16|uint64(s[n>>1])<<8|uint64(s[n-1])^h, m2)
+	if n.own == own {
+		return n
 	}
-	return mix(h, m2)
+	c := *n
+	c.own = own
+	return &c
 }
 
-func mix(a, b uint64) uint64 {
-	high, low := bits.Mul64(a, b)
-	return high ^ low
+// change replaces what is kept for the pattern below n by what f returns, nil to remove it.
+// f is given what is kept, nil if there is nothing.
+func (n *trieNode[E]) change(own *token, pattern string, sep byte, f func(*E) *E) *trieNode[E] {
+	return n.changeBelow(own, pattern, true, sep, f)
 }
 
-func word(s string) uint64 {
-	_ = s[7]
-	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-}
-
-func half(s string) uint64 {
-	_ = s[3]
-	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24
-}
-
-func edgePlace(parent int32, hash uint64) uint64 {
-	return hash ^ uint64(uint32(parent))*0x9e3779b97f4a7c15
-}
-
-// newNode adds a node and returns its number, never 0.
-func (t *trie) newNode() int32 {
-	if len(t.nodes) == 0 {
-		t.nodes = append(t.nodes, trieNode{})
+func (n *trieNode[E]) changeBelow(own *token, pattern string, more bool, sep byte, f func(*E) *E) *trieNode[E] {
+	n = n.owned(own)
+	if !more {
+		n.exact = f(n.exact)
+		return n.kept()
 	}
-	t.nodes = append(t.nodes, trieNode{})
-	return int32(len(t.nodes) - 1)
+	seg, pattern, more := cutSegment(pattern, sep)
+	switch {
+	case seg == wildRest:
+		n.rest = f(n.rest)
+	case seg == wildOne:
+		n.star = n.star.changeBelow(own, pattern, more, sep, f)
+	case strings.HasSuffix(seg, wildOne):
+		prefix := seg[:len(seg)-1]
+		n.prefix = n.prefix.with(own, prefix, n.prefix.at(prefix).changeBelow(own, pattern, more, sep, f))
+	default:
+		n.setLiteral(own, seg, n.literal(seg).changeBelow(own, pattern, more, sep, f))
+	}
+	return n.kept()
 }
 
-func (t *trie) child(parent int32, segment string, hash uint64) int32 {
-	if len(t.edges) == 0 {
-		return 0
+func (n *trieNode[E]) kept() *trieNode[E] {
+	if n.empty() {
+		return nil
 	}
-	mask := uint64(len(t.edges) - 1)
-	for i := edgePlace(parent, hash) & mask; ; i = (i + 1) & mask {
-		e := &t.edges[i]
-		if e.child == 0 {
-			return 0
+	return n
+}
+
+// literal returns the node that a segment leads to, literally; nil if there is none.
+func (n *trieNode[E]) literal(segment string) *trieNode[E] {
+	if n.child != nil {
+		if n.only == segment {
+			return n.child
 		}
-		if e.parent == parent && e.segment == segment {
-			return e.child
+		return nil
+	}
+	if n.kids == nil {
+		return nil
+	}
+	kids := hamt[name, *trieNode[E]]{root: n.kids}
+	kid, _ := kids.get(name(segment), hashSegment(segment))
+	return kid
+}
+
+// setLiteral sets the node that a segment leads to, nil to remove it.
+func (n *trieNode[E]) setLiteral(own *token, segment string, kid *trieNode[E]) {
+	switch {
+	case n.kids != nil:
+		n.setKid(own, segment, kid)
+	case n.child == nil || n.only == segment:
+		n.only, n.child = segment, kid
+		if kid == nil {
+			n.only = ""
 		}
+	case kid != nil:
+		var kids hamt[name, *trieNode[E]]
+		kids.set(own, name(n.only), n.child)
+		kids.set(own, name(segment), kid)
+		n.only, n.child, n.kids = "", nil, kids.root
 	}
 }
 
-func (t *trie) addChild(parent int32, segment string) int32 {
-	hash := hashSegment(segment)
-	if c := t.child(parent, segment, hash); c != 0 {
-		return c
+func (n *trieNode[E]) setKid(own *token, segment string, kid *trieNode[E]) {
+	kids := hamt[name, *trieNode[E]]{root: n.kids}
+	if kid != nil {
+		kids.set(own, name(segment), kid)
+	} else {
+		kids.delete(own, name(segment))
 	}
-	if t.count*4 >= len(t.edges)*3 {
-		t.grow()
-	}
-	c := t.newNode()
-	t.place(trieEdge{parent: parent, child: c, segment: segment}, hash)
-	t.nodes[parent].kids = true
-	t.count++
-	return c
-}
-
-func (t *trie) grow() {
-	old := t.edges
-	t.edges = make([]trieEdge, max(8, 2*len(old)))
-	for _, e := range old {
-		if e.child != 0 {
-			t.place(e, hashSegment(e.segment))
-		}
+	n.kids = kids.root
+	if r := n.kids; r != nil && len(r.nodes) == 0 && len(r.entries) == 1 {
+		n.only, n.child, n.kids = string(r.entries[0].key), r.entries[0].value, nil
 	}
 }
 
-func (t *trie) place(e trieEdge, hash uint64) {
-	mask := uint64(len(t.edges) - 1)
-	i := edgePlace(e.parent, hash) & mask
-	for t.edges[i].child != 0 {
-		i = (i + 1) & mask
+// at returns the node of a prefix, nil if there is none.
+func (p *prefixes[E]) at(prefix string) *trieNode[E] {
+	if p == nil {
+		return nil
 	}
-	t.edges[i] = e
+	node, _ := p.nodes.find(name(prefix))
+	return node
 }
 
-// slot returns the place below root where what the pattern matches is kept.
-func (t *trie) slot(root int32, pattern string, sep byte) *int32 {
-	n := root
-	for rest, more := pattern, true; more; {
-		var seg string
-		seg, rest, more = cutSegment(rest, sep)
-		switch seg {
-		case wildRest:
-			return &t.nodes[n].rest
-		case wildOne:
-			if t.nodes[n].star == 0 {
-				star := t.newNode()
-				t.nodes[n].star = star
+// with returns the prefixes with the node of one of them replaced, nil to remove it.
+func (p *prefixes[E]) with(own *token, prefix string, node *trieNode[E]) *prefixes[E] {
+	next := prefixes[E]{}
+	if p != nil {
+		next = *p
+	}
+	before := next.nodes.len
+	if node != nil {
+		next.nodes.set(own, name(prefix), node)
+	} else {
+		next.nodes.delete(own, name(prefix))
+	}
+	if next.nodes.len == 0 {
+		return nil
+	}
+	next.lengths = countLength(next.lengths, len(prefix), next.nodes.len-before)
+	return &next
+}
+
+// countLength returns the sorted lengths with the count of one of them changed.
+func countLength(lengths []prefixLength, length, by int) []prefixLength {
+	if by == 0 {
+		return lengths
+	}
+	changed := make([]prefixLength, 0, len(lengths)+1)
+	for _, l := range lengths {
+		if length >= 0 && l.length >= length {
+			if l.length > length {
+				changed = append(changed, prefixLength{length, by})
+			} else {
+				l.count += by
 			}
-			n = t.nodes[n].star
-		default:
-			n = t.addChild(n, seg)
+			length = -1
+		}
+		if l.count > 0 {
+			changed = append(changed, l)
 		}
 	}
-	return &t.nodes[n].exact
+	if length >= 0 {
+		changed = append(changed, prefixLength{length, by})
+	}
+	return changed
 }
 
-// hits are the numbers that a walk came upon; few of them need no memory of their own.
-type hits struct {
-	few  [8]int32
-	many []int32
+// hits are what a walk found; few of them need no memory of their own.
+type hits[E any] struct {
+	few  [8]*E
+	many []*E
 	n    int
 }
 
-func (h *hits) add(v int32) {
-	if v == 0 {
+func (h *hits[E]) add(v *E) {
+	if v == nil {
 		return
 	}
 	if h.n < len(h.few) {
@@ -166,26 +196,16 @@ func (h *hits) add(v int32) {
 	h.n++
 }
 
-func (h *hits) at(i int) int32 {
+func (h *hits[E]) at(i int) *E {
 	if i < len(h.few) {
 		return h.few[i]
 	}
 	return h.many[i-len(h.few)]
 }
 
-// all returns the numbers in a slice of their own.
-func (h *hits) all() []int32 {
-	numbers := make([]int32, h.n)
-	for i := range numbers {
-		numbers[i] = h.at(i)
-	}
-	return numbers
-}
-
-// walk adds to out all that matches the name, below node.
-func (t *trie) walk(node int32, name string, sep byte, out *hits) {
-	for more := true; ; {
-		n := &t.nodes[node]
+// walk adds to out what is kept for all patterns below n that match the name.
+func (n *trieNode[E]) walk(name string, sep byte, out *hits[E]) {
+	for more := true; n != nil; {
 		out.add(n.rest)
 		if !more {
 			out.add(n.exact)
@@ -193,30 +213,40 @@ func (t *trie) walk(node int32, name string, sep byte, out *hits) {
 		}
 		var segment string
 		segment, name, more = cutSegment(name, sep)
-		literal := int32(0)
-		if n.kids {
-			literal = t.child(node, segment, hashSegment(segment))
+		if n.prefix != nil {
+			n.prefix.walk(segment, name, more, sep, out)
 		}
-		switch {
-		case n.star == 0 && literal == 0:
-			return
-		case n.star == 0:
-			node = literal
-		case literal == 0:
-			node = n.star
-		default:
-			t.below(n.star, name, more, sep, out)
-			node = literal
+		literal := n.literal(segment)
+		if literal == nil {
+			n = n.star
+			continue
 		}
+		if n.star != nil {
+			n.star.below(name, more, sep, out)
+		}
+		n = literal
 	}
 }
 
-// below goes on with walk at a node, where more says whether any segment is left.
-func (t *trie) below(node int32, name string, more bool, sep byte, out *hits) {
+// below continues a walk at n. more tells whether any segment is left.
+func (n *trieNode[E]) below(name string, more bool, sep byte, out *hits[E]) {
 	if more {
-		t.walk(node, name, sep, out)
+		n.walk(name, sep, out)
 		return
 	}
-	out.add(t.nodes[node].rest)
-	out.add(t.nodes[node].exact)
+	out.add(n.rest)
+	out.add(n.exact)
+}
+
+// walk continues a walk at each prefix of the segment. It costs one look-up for each length
+// that a prefix has.
+func (p *prefixes[E]) walk(segment, rest string, more bool, sep byte, out *hits[E]) {
+	for _, l := range p.lengths {
+		if l.length > len(segment) {
+			return
+		}
+		if node := p.at(segment[:l.length]); node != nil {
+			node.below(rest, more, sep, out)
+		}
+	}
 }
