@@ -210,9 +210,9 @@ func (k *killed) compare() (acknowledged, unknown int) {
 			require.Greater(k.t, again, k.compared, reason)
 		}
 	}
-	require.Empty(k.t, found, "changes that nobody asked for")
+	require.Empty(k.t, found, "changes that no client asked for")
 	k.asked = map[string]*request9{}
-	k.newEntries() // those that were asked for again
+	k.newEntries() // the repeated ones
 	k.verify()
 	return acknowledged, unknown
 }
