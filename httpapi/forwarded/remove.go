@@ -12,8 +12,8 @@ var identifying = []string{
 	"x-forwarded-client-chain", // Cloud Foundry's HAProxy
 	"x-forwarded-tls-client-",  // Traefik 2 and 3, with -Info
 	"x-forwarded-ssl-client-",  // Traefik 1
-	"x-ssl-",                   // from guides for nginx, HAProxy and Apache set: X-SSL-Client-S-DN, X-SSL-Cert, X-SSL-Issuer
-	"x-tls-",                   // the same in newer guides, for Caddy above all
+	"x-ssl-",                   // from guides for nginx, HAProxy and Apache: X-SSL-Client-S-DN, X-SSL-Cert, X-SSL-Issuer
+	"x-tls-",                   // from newer guides, mostly for Caddy
 	"ssl-client-",              // ingress-nginx; Apache's SSL_CLIENT_CERT
 	"tls-client-",
 	"x-client-cert",  // Google Cloud, F5, Pulp
