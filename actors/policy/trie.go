@@ -4,20 +4,24 @@ import "strings"
 
 // trieNode is a node of a persistent trie that matches names against many patterns at once.
 // Literal segments, '*' or prefixes lead to another node. E is what the caller keeps for a
-// pattern. A nil node is an empty trie. A node that holds nothing is dropped.
+// pattern. A nil node is an empty trie. A node that holds nothing is dropped. What a walk
+// reads of most nodes is in the first 64 bytes.
 type trieNode[E any] struct {
-	own    *token
-	exact  *E                            // of patterns that end here
-	rest   *E                            // of patterns that end here with '**'
-	star   *trieNode[E]                  // by '*'
-	prefix *prefixes[E]                  // by a prefix and '*'; nil if there is none
-	only   string                        // the literal segment that leads to child
-	child  *trieNode[E]                  // the only node by a literal segment
-	kids   *hamtNode[name, *trieNode[E]] // the nodes by literal segments if there are several
+	segment string    // the literal segment that leads here, "" if it is none
+	rest    *E        // of patterns that end here with '**'
+	exact   *E        // of patterns that end here
+	kids    kids[E]   // by literal segments
+	wild    *wilds[E] // by '*' and by prefixes; nil if there are none
+	own     *token
 }
 
-// prefixes are the nodes that a node's segments with a prefix wildcard lead to. They do not
-// change.
+// wilds are the nodes that wildcard segments of one node lead to. They do not change.
+type wilds[E any] struct {
+	star   *trieNode[E]
+	prefix *prefixes[E]
+}
+
+// prefixes are the nodes that segments with a prefix wildcard lead to. They do not change.
 type prefixes[E any] struct {
 	nodes   hamt[name, *trieNode[E]]
 	lengths []prefixLength // sorted
@@ -27,7 +31,7 @@ type prefixes[E any] struct {
 type prefixLength struct{ length, count int }
 
 func (n *trieNode[E]) empty() bool {
-	return n.exact == nil && n.rest == nil && n.star == nil && n.prefix == nil && n.child == nil && n.kids == nil
+	return n.exact == nil && n.rest == nil && n.wild == nil && len(n.kids.few) == 0 && n.kids.sub == nil
 }
 
 // owned returns the node if this edit made it, or a copy that it may change.
@@ -59,15 +63,37 @@ func (n *trieNode[E]) changeBelow(own *token, pattern string, more bool, sep byt
 	switch {
 	case seg == wildRest:
 		n.rest = f(n.rest)
-	case seg == wildOne:
-		n.star = n.star.changeBelow(own, pattern, more, sep, f)
 	case strings.HasSuffix(seg, wildOne):
-		prefix := seg[:len(seg)-1]
-		n.prefix = n.prefix.with(own, prefix, n.prefix.at(prefix).changeBelow(own, pattern, more, sep, f))
+		n.changeWild(own, seg[:len(seg)-1], pattern, more, sep, f)
 	default:
-		n.setLiteral(own, seg, n.literal(seg).changeBelow(own, pattern, more, sep, f))
+		hash := hashSegment(seg)
+		before := n.kids.get(hash, seg)
+		after := before.changeBelow(own, pattern, more, sep, f)
+		if before == nil && after != nil {
+			after.segment = seg
+		}
+		if after != before {
+			n.kids = n.kids.with(own, hash, 0, seg, after)
+		}
 	}
 	return n.kept()
+}
+
+// changeWild changes the node of a prefix, "" for '*'.
+func (n *trieNode[E]) changeWild(own *token, prefix, pattern string, more bool, sep byte, f func(*E) *E) {
+	next := &wilds[E]{}
+	if n.wild != nil {
+		*next = *n.wild
+	}
+	if prefix == "" {
+		next.star = next.star.changeBelow(own, pattern, more, sep, f)
+	} else {
+		next.prefix = next.prefix.with(own, prefix, next.prefix.at(prefix).changeBelow(own, pattern, more, sep, f))
+	}
+	n.wild = next
+	if next.star == nil && next.prefix == nil {
+		n.wild = nil
+	}
 }
 
 func (n *trieNode[E]) kept() *trieNode[E] {
@@ -75,53 +101,6 @@ func (n *trieNode[E]) kept() *trieNode[E] {
 		return nil
 	}
 	return n
-}
-
-// literal returns the node that a segment leads to, literally; nil if there is none.
-func (n *trieNode[E]) literal(segment string) *trieNode[E] {
-	if n.child != nil {
-		if n.only == segment {
-			return n.child
-		}
-		return nil
-	}
-	if n.kids == nil {
-		return nil
-	}
-	kids := hamt[name, *trieNode[E]]{root: n.kids}
-	kid, _ := kids.get(name(segment), hashSegment(segment))
-	return kid
-}
-
-// setLiteral sets the node that a segment leads to, nil to remove it.
-func (n *trieNode[E]) setLiteral(own *token, segment string, kid *trieNode[E]) {
-	switch {
-	case n.kids != nil:
-		n.setKid(own, segment, kid)
-	case n.child == nil || n.only == segment:
-		n.only, n.child = segment, kid
-		if kid == nil {
-			n.only = ""
-		}
-	case kid != nil:
-		var kids hamt[name, *trieNode[E]]
-		kids.set(own, name(n.only), n.child)
-		kids.set(own, name(segment), kid)
-		n.only, n.child, n.kids = "", nil, kids.root
-	}
-}
-
-func (n *trieNode[E]) setKid(own *token, segment string, kid *trieNode[E]) {
-	kids := hamt[name, *trieNode[E]]{root: n.kids}
-	if kid != nil {
-		kids.set(own, name(segment), kid)
-	} else {
-		kids.delete(own, name(segment))
-	}
-	n.kids = kids.root
-	if r := n.kids; r != nil && len(r.nodes) == 0 && len(r.entries) == 1 {
-		n.only, n.child, n.kids = string(r.entries[0].key), r.entries[0].value, nil
-	}
 }
 
 // at returns the node of a prefix, nil if there is none.
@@ -213,16 +192,20 @@ func (n *trieNode[E]) walk(name string, sep byte, out *hits[E]) {
 		}
 		var segment string
 		segment, name, more = cutSegment(name, sep)
-		if n.prefix != nil {
-			n.prefix.walk(segment, name, more, sep, out)
-		}
-		literal := n.literal(segment)
-		if literal == nil {
-			n = n.star
+		literal := n.kids.find(segment)
+		if n.wild == nil {
+			n = literal
 			continue
 		}
-		if n.star != nil {
-			n.star.below(name, more, sep, out)
+		if n.wild.prefix != nil {
+			n.wild.prefix.walk(segment, name, more, sep, out)
+		}
+		if literal == nil {
+			n = n.wild.star
+			continue
+		}
+		if n.wild.star != nil {
+			n.wild.star.below(name, more, sep, out)
 		}
 		n = literal
 	}
