@@ -45,7 +45,7 @@ func (s *kids[E]) get(hash uint64, segment string) *trieNode[E] {
 		s = &s.sub.kids[rest&(1<<kidBits-1)]
 	}
 	for i := range s.few {
-		if k := &s.few[i]; k.hash == hash && k.node.segment == segment {
+		if k := &s.few[i]; k.hash == hash && sameSegment(k.node.segment, segment) {
 			return k.node
 		}
 	}
@@ -77,7 +77,7 @@ func (s kids[E]) with(own *token, hash uint64, level int, segment string, node *
 func (s *kids[E]) list(hash uint64, segment string, node *trieNode[E]) []kid[E] {
 	list := make([]kid[E], 0, len(s.few)+1)
 	for _, k := range s.few {
-		if k.hash == hash && k.node.segment == segment {
+		if k.hash == hash && sameSegment(k.node.segment, segment) {
 			if node == nil {
 				continue
 			}
