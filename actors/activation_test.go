@@ -41,8 +41,8 @@ func TestPassivation(t *testing.T) {
 	})
 }
 
-// What was applied and not delivered yet must not be acted upon: somebody who is granted
-// something waits for the delivery, somebody who loses it keeps it until then.
+// What was applied and not delivered yet must not be acted upon: a principal that is
+// granted a role waits for the delivery, and one that loses it keeps it until then.
 func TestActivationWaitsForDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newGatedLog(t, writerRole(t))
@@ -136,7 +136,7 @@ func TestActivationNeverMixesRevisions(t *testing.T) {
 	readers.Wait()
 }
 
-// Many principals come and go while others do: nobody is lost, nobody is there twice.
+// Many principals come and go while others do: none is lost, and none is there twice.
 func TestComingsAndGoings(t *testing.T) {
 	const principals = 300
 	e := newEngine(t, actors.Options{}, writerRole(t))

@@ -208,7 +208,7 @@ func TestAttackErrWhileDoneIsClosing(t *testing.T) {
 	require.ErrorIs(t, <-told, ErrRevoked)
 }
 
-// Somebody stops, poisons and floods a principal's actor through its PID: it denies, its
+// Other code stops, poisons and floods a principal's actor through its PID: it denies, its
 // leases end and are waited for, and after passivation it comes back under another name.
 func TestAttackThroughThePID(t *testing.T) {
 	for name, attack := range map[string]func(*Engine, *actor.PID){

@@ -32,7 +32,7 @@ func twoRolesEngine(t testing.TB) *actors.Engine {
 	return e
 }
 
-// A revocation with a long grace beside an earlier one with a shorter: each lease's own
+// A revocation with a long grace after one with a shorter: each lease's own
 // timer has to go off.
 func TestAttackGracesOfSeveralLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestAttackTurnContextKeepsItsWord(t *testing.T) {
 }
 
 // While a lease loses its authority, its parent ends and it is released, everybody who
-// looks sees one error, and Done closed beside it.
+// looks sees one error, and Done closed with it.
 func TestAttackLeaseContextUnderFire(t *testing.T) {
 	e := ordersEngine(t, actors.Options{})
 	for i := range 300 {
@@ -238,7 +238,7 @@ type hostile struct {
 func (h hostile) Equal(ref.Val) ref.Val { h.end(); return types.True }
 
 // A condition that looks at a value whose methods panic, or end the goroutine, does harm
-// to nobody but the caller.
+// to no one but the caller.
 func TestAttackHostileProperties(t *testing.T) {
 	when, err := policy.ParseCondition("resource.properties.x == 1")
 	require.NoError(t, err)
@@ -418,7 +418,7 @@ func TestAttackCloseDuringAnActivation(t *testing.T) {
 }
 
 // Callers without deadlines, long turns and short ones, functions that end their
-// goroutine, leases released from other turns: nobody waits for ever.
+// goroutine, leases released from other turns: no caller waits forever.
 func TestAttackNobodyIsForgotten(t *testing.T) {
 	const callers, rounds = 8, 3000
 	e := ordersEngine(t, actors.Options{})
@@ -469,7 +469,7 @@ func TestAttackNobodyIsForgotten(t *testing.T) {
 			}
 		})
 	}
-	watch := time.AfterFunc(20*time.Second, func() { panic("somebody waits for ever") })
+	watch := time.AfterFunc(20*time.Second, func() { panic("a caller waits forever") })
 	all.Wait()
 	stop()
 	others.Wait()
@@ -477,13 +477,13 @@ func TestAttackNobodyIsForgotten(t *testing.T) {
 	requireIdle(t, e)
 }
 
-// requireIdle checks that every mailbox comes to rest, now that nobody uses it: a turn may
+// requireIdle checks that every mailbox comes to rest, now that no caller uses it: a turn may
 // be ending still, and an errand clear away what was abandoned.
 func requireIdle(t testing.TB, e *actors.Engine) {
 	t.Helper()
 	for end := time.Now().Add(3 * time.Second); e.Active() > 0; runtime.Gosched() {
 		actors.PassivateAll(e)
-		require.True(t, time.Now().Before(end), "a mailbox is not idle though nobody uses it")
+		require.True(t, time.Now().Before(end), "a mailbox is not idle although no caller uses it")
 	}
 }
 
@@ -614,7 +614,7 @@ func TestAttackCloseInTheMiddle(t *testing.T) {
 		}
 		require.NoError(t, e.Close(ctx))
 		all.Wait()
-		require.NoError(t, ctx.Err(), "somebody was left waiting")
+		require.NoError(t, ctx.Err(), "a caller was left waiting")
 		cancel()
 	}
 }

@@ -17,7 +17,7 @@ const lastWait = time.Second
 var errOtherClose = errors.New("another Close waits for the operation under whose context this one was called")
 
 // Close stops admitting and waits for the operations in flight, until ctx is done. Then it
-// cancels those that remain with the cause [ErrClosed], waits up to a second for their
+// cancels the remaining ones with the cause [ErrClosed], waits up to a second for their
 // release, and ends the engine. It does not close the log. It does not wait for leases under
 // whose contexts it is called, and not longer than about two seconds after ctx is done. The
 // error is a [*NotQuiescedError] if operations remain, or [ErrNested].

@@ -255,7 +255,7 @@ func TestG1_ATurnHasTheRecordOfItsTable(t *testing.T) {
 	p := lookup(e, eve)
 	table, grants := e.Table(), p.record.Grants
 	base := table.Revision()
-	rounds(100_000, func(r int) {
+	rounds(30_000, func(r int) {
 		number := base + uint64(r) + 1
 		table = table.Next(number, nil, nil)
 		tracker := newTracker(number)
@@ -297,7 +297,7 @@ func TestMailboxLosesNoMessage(t *testing.T) {
 			}
 		}
 	}
-	rounds(200_000, func(int) {
+	rounds(60_000, func(int) {
 		if m.acquire() {
 			end()
 		}

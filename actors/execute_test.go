@@ -198,7 +198,7 @@ func TestErrNested(t *testing.T) {
 	other := ordersEngine(t, actors.Options{})
 	require.NoError(t, e.Execute(t.Context(), writeAs(alice), func(ctx context.Context) error {
 		return other.Execute(ctx, writeAs(alice), nothing)
-	}), "another engine is nobody's own turn")
+	}), "a call of another engine is not nested")
 }
 
 func TestG3_Overload(t *testing.T) {
@@ -214,7 +214,7 @@ func TestG3_Overload(t *testing.T) {
 		err := e.Execute(t.Context(), writeAs(alice), func(context.Context) error { ran = true; return nil })
 		require.ErrorIs(t, err, actors.ErrOverloaded)
 		require.ErrorIs(t, err, actors.ErrDenied, "deny is the answer to every doubt")
-		require.NoError(t, e.Execute(t.Context(), writeAs(bob), nothing), "nobody else is overloaded")
+		require.NoError(t, e.Execute(t.Context(), writeAs(bob), nothing), "no other principal is overloaded")
 
 		// A flooded principal is revoked at once: before anything that is queued.
 		revoked := make(chan error)
@@ -253,7 +253,7 @@ func TestG6_EveryDoubtDenies(t *testing.T) {
 		{"unknown principal", writeAs(bob), policy.ReasonUnknownPrincipal},
 		{"zero principal", actors.Request{Action: "orders:write", Resource: "orders/1"}, policy.ReasonUnknownPrincipal},
 		{"unknown action", actors.Request{Principal: alice, Action: "orders:eat", Resource: "orders/1"}, policy.ReasonNoPermission},
-		{"action nobody names", actors.Request{Principal: alice, Action: "eat", Resource: "orders/1"}, policy.ReasonUnknownAction},
+		{"action that no role names", actors.Request{Principal: alice, Action: "eat", Resource: "orders/1"}, policy.ReasonUnknownAction},
 		{"another role's action", actors.Request{Principal: alice, Action: "other:do", Resource: "x"}, policy.ReasonNoPermission},
 		{"other resource", actors.Request{Principal: alice, Action: "orders:write", Resource: "bills/1"}, policy.ReasonNoPermission},
 		{"denied by a rule", actors.Request{Principal: alice, Action: "orders:write", Resource: "orders/frozen"}, policy.ReasonDeniedByRule},

@@ -254,7 +254,7 @@ func histories() int {
 	if soak() {
 		return 10_000
 	}
-	return 300
+	return 100
 }
 
 // TestG1G2G4_Histories records and checks histories of the engine: whatever the clients

@@ -75,7 +75,7 @@ func TestG2_RevocationCancelsAndWaits(t *testing.T) {
 	require.ErrorIs(t, l.Context().Err(), actors.ErrRevoked)
 	require.ErrorIs(t, l.Context().Err(), context.Canceled)
 	require.ErrorIs(t, context.Cause(child), actors.ErrRevoked)
-	require.NoError(t, other.Context().Err(), "an operation of somebody else was disturbed")
+	require.NoError(t, other.Context().Err(), "an operation of another principal was disturbed")
 	require.True(t, r.Quiesced)
 	require.Len(t, r.Ended, 1)
 	require.Equal(t, l.ID(), r.Ended[0].ID)

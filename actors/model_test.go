@@ -108,7 +108,7 @@ type deliveryState struct {
 	owner   actorName
 	pc      int8 // of the owner: 0 load, 1 lane, 2 decide, 3 in function, 4 end: look, 5 end: swap, 6 second look
 	loaded  int8
-	turn    actorName // for whom a turn ends
+	turn    actorName // the actor whose turn ends
 	opened  int8      // 0 absent, 1 registered, 2 open
 	openPC  int8      // 0 first, 1 read, 2 wait
 	read    int8      // the record that an activation has read

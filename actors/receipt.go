@@ -22,7 +22,7 @@ type Receipt struct {
 	// at most [MaxListed]. EndedCount counts all.
 	Ended      []Ended
 	EndedCount int
-	// Running lists those that have not ended, at most [MaxListed]. RunningCount counts all.
+	// Running lists the operations that have not ended, at most [MaxListed]. RunningCount counts all.
 	Running      []LeaseInfo
 	RunningCount int
 	// Connections counts the connections that were closed, or told to close after their

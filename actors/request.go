@@ -37,7 +37,7 @@ type Credential struct {
 	notAfter  int64
 	// clear is the last set of revocations that does not contain this credential.
 	clear atomic.Pointer[revocations]
-	// ids identifies the certificate, by fingerprint and by serial number, and then those that
+	// ids identifies the certificate, by fingerprint and by serial number, and then the ones that
 	// it depends on.
 	ids []policy.CertificateID
 }

@@ -18,7 +18,7 @@ type revision struct {
 	// explicit means that the update set its grace.
 	explicit bool
 
-	// What follows tells whom a change of shared state concerns.
+	// The following fields tell which principals a change of shared state concerns.
 	shape        uint64  // of the table before
 	roles        []int32 // the numbers of the changed roles
 	patterns     []policy.PrincipalPattern

@@ -12,7 +12,7 @@ type sweeper struct {
 
 	mu      sync.Mutex
 	pending []*revision
-	// unswept are the pending revisions and those that are being swept. The slice is replaced,
+	// unswept are the pending revisions and the ones being swept. The slice is replaced,
 	// never changed.
 	unswept []*revision
 	ended   chan struct{} // closed when the goroutine ends; nil if it does not run

@@ -52,5 +52,5 @@ func (w *world) emptied() *policy.Role {
 	return must(policy.NewRole(w.roles[0].Name(), nil, []policy.Permission{permissionOf("bench:nothing", "nothing")}))
 }
 
-// principals are those who hold a grant.
+// principals are the principals with a grant.
 func (w *world) principals() map[policy.Principal]*authority { return w.compiled().of }

@@ -24,7 +24,7 @@ type cell struct {
 	runs     uint64 // that were seeded
 }
 
-// subject is whom an update concerns: a principal, or all holders of the role. Its updates
+// subject is what an update concerns: a principal, or all holders of the role. Its updates
 // come one at a time.
 type subject struct {
 	changing sync.Mutex

@@ -267,7 +267,7 @@ func durablePairs() []*pair {
 	}
 	return []*pair{
 		updates(1, 0.85), updates(16, 0.85), updates(256, 0.6),
-		{"a durable update, one caller, beside one sync of the disk", 0, false,
+		{"a durable update, one caller, compared with one sync of the disk", 0, false,
 			func() side { return durableSide(1) }, syncSide},
 	}
 }

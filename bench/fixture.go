@@ -104,7 +104,7 @@ func (w *world) engine() *actors.Engine {
 	return must(actors.New(actors.Options{Log: m, Logger: slog.New(slog.DiscardHandler)}))
 }
 
-// table compiles the world and each principal's holdings, for those who decide without
+// table compiles the world and each principal's holdings, for strategies that decide without
 // the engine.
 func (w *world) table() (*policy.Table, map[policy.Principal]*policy.Effective) {
 	t := must(policy.NewTable(1, w.roles, nil))

@@ -89,22 +89,22 @@ func pairs() []*pair {
 		{"at random over 10,000 principals", 2.5, false,
 			func() side { return executeSide("Execute", eightPermissions(10000)) },
 			func() side { return rwMutexSide("RWMutex held", eightPermissions(10000)) }},
-		{"50 roles of 20, 3 held: check and use, beside the check alone", 1, false,
+		{"50 roles of 20, 3 held: check and use, compared with the check alone", 1, false,
 			func() side { return executeSide("Execute", random(1000, 50, 20, 3)) },
 			func() side { return mapSide("map behind an RWMutex", random(1000, 50, 20, 3)) }},
-		{"100 roles of 1,000, all held: check and use, beside the check alone", 1.5, false,
+		{"100 roles of 1,000, all held: check and use, compared with the check alone", 1.5, false,
 			func() side { return executeSide("Execute", random(1000, 100, 1000, 100)) },
 			func() side { return mapSide("map behind an RWMutex", random(1000, 100, 1000, 100)) }},
-		{"callers with a certificate each, a million others revoked, beside none, over 1,000 principals", 0, false,
+		{"callers with a certificate each, a million others revoked, compared with none, over 1,000 principals", 0, false,
 			func() side { return certifiedSide("Execute, certificate", eightPermissions(1000), 1_000_000) },
 			func() side { return executeSide("Execute", eightPermissions(1000)) }},
-		{"Admit and Release over 1,000 principals, beside Execute", 2.2, false,
+		{"Admit and Release over 1,000 principals, compared with Execute", 2.2, false,
 			func() side { return admitSide("Admit, Release", eightPermissions(1000)) },
 			func() side { return executeSide("Execute", eightPermissions(1000)) }},
-		{"a decision of 1,000 permissions of one principal, beside 10", 1.5, false,
+		{"a decision of 1,000 permissions of one principal, compared with 10", 1.5, false,
 			func() side { return decideSide("1,000 permissions", permissions(1000)) },
 			func() side { return decideSide("10 permissions", permissions(10)) }},
-		{"a decision of 100,000 permissions of one principal, beside 10", 1.5, false,
+		{"a decision of 100,000 permissions of one principal, compared with 10", 1.5, false,
 			func() side { return decideSide("100,000 permissions", permissions(100_000)) },
 			func() side { return decideSide("10 permissions", permissions(10)) }},
 		{"64 callers on one principal, empty operations, no updates", 2, false,
@@ -122,7 +122,7 @@ func permissions(n int) *world {
 
 // addTo adds the outcome to a table.
 func (r *outcome) addTo(s *results.Section) {
-	facts := []results.Fact{{Name: "ours", Text: r.names[0]}, {Name: "beside", Text: r.names[1]}}
+	facts := []results.Fact{{Name: "ours", Text: r.names[0]}, {Name: "baseline", Text: r.names[1]}}
 	if r.allocs >= 0 {
 		facts = append(facts, results.Fact{Name: "our allocations", Text: fmt.Sprint(r.allocs)})
 	}
@@ -130,7 +130,7 @@ func (r *outcome) addTo(s *results.Section) {
 	if r.pair.target != 0 {
 		ratio.Target = &results.Target{Limit: r.pair.target, AtLeast: r.pair.above}
 	}
-	s.Add(r.pair.name, facts...).Add(seconds("ours takes", r.ours), seconds("beside takes", r.theirs), ratio)
+	s.Add(r.pair.name, facts...).Add(seconds("ours takes", r.ours), seconds("baseline takes", r.theirs), ratio)
 }
 
 // seconds is a metric of times in nanoseconds.

@@ -69,7 +69,7 @@ func Ratios(ctx context.Context, o Options, d *results.Document) error {
 	if err := setBenchtime(o.Each); err != nil {
 		return err
 	}
-	if err := comparePairs(ctx, &o, memoryGrace, pairs(), d.Add("One operation beside another")); err != nil {
+	if err := comparePairs(ctx, &o, memoryGrace, pairs(), d.Add("One operation compared with another")); err != nil {
 		return err
 	}
 	means := d.Add(fmt.Sprintf("%d callers on one principal: the mean latency of an operation, updates counted apart", callers))
@@ -85,7 +85,7 @@ func Ratios(ctx context.Context, o Options, d *results.Document) error {
 		r.addTo(means)
 		means.Note("%s, last round: Execute %v; Mutex %v", c.name, last[0], last[1])
 	}
-	if !o.wants("one principal beside another that is slow") {
+	if !o.wants("one principal next to another that is slow") {
 		return nil
 	}
 	h, err := unlessDone(ctx, memoryGrace, func() [2]*hdrhistogram.Histogram {
@@ -95,9 +95,9 @@ func Ratios(ctx context.Context, o Options, d *results.Document) error {
 	if err != nil {
 		return err
 	}
-	s := d.Add("One principal's empty operations, alone and beside one whose functions wait 1 ms, with 10 % updates")
+	s := d.Add("One principal's empty operations, alone and next to one whose functions wait 1 ms, with 10 % updates")
 	addLatencies(s, "alone", h[0])
-	addLatencies(s, "beside", h[1])
+	addLatencies(s, "next to it", h[1])
 	return nil
 }
 

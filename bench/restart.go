@@ -53,7 +53,7 @@ func restart(ctx context.Context, rounds int) *outcome {
 		fillStore(ctx, dir, n)
 		dirs[i] = dir
 	}
-	p := &pair{name: "start and first decision, 1,000,000 principals beside 1,000", target: 1.5}
+	p := &pair{name: "start and first decision, 1,000,000 principals compared with 1,000", target: 1.5}
 	r := p.compare(ctx, rounds, func(round, side int) float64 {
 		return float64(firstDecision(dirs[side], round*37%sizes[side]))
 	})

@@ -56,7 +56,7 @@ type roleChange struct {
 }
 
 // changeRole changes a role that n active principals hold, in a store on disk, and
-// measures one whom that does not concern.
+// measures one that the update does not concern.
 func changeRole(ctx context.Context, n, rounds int) *roleChange {
 	dir, remove := scratch()
 	defer remove()

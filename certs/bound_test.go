@@ -36,8 +36,8 @@ func TestIdentity_CAsAreBoundToNames(t *testing.T) {
 		{"the name above it", dns("example"), certs.Binding{Names: []string{"a.example"}}, false},
 		{"mail", emails("alice@a.example"), certs.Binding{Names: []string{"a.example"}}, true},
 		{"mail elsewhere", emails("a.example@b.example"), certs.Binding{Names: []string{"a.example"}}, false},
-		{"a URI is nobody's", uris("https://a.example/alice"), certs.Binding{Names: []string{"a.example"}}, false},
-		{"a common name is nobody's", commonNames("a.example"), certs.Binding{Names: []string{"a.example"}}, false},
+		{"a bound CA certifies no URI", uris("https://a.example/alice"), certs.Binding{Names: []string{"a.example"}}, false},
+		{"a bound CA certifies no common name", commonNames("a.example"), certs.Binding{Names: []string{"a.example"}}, false},
 		{"a key is its own", usage(x509.KeyUsageDigitalSignature), certs.Binding{Names: []string{"a.example"}}, true},
 		{"everything", uris("spiffe://b.example/alice"), certs.Binding{}, true},
 	} {

@@ -163,7 +163,7 @@ func TestCRLs_TheNumberOfACRLNeverGoesBack(t *testing.T) {
 	require.ErrorContains(t, err, "would be good again")
 }
 
-// TestCRLs_AStaleCRLRefuses: nobody knows what is revoked by then.
+// TestCRLs_AStaleCRLRefuses checks that a stale CRL, which may miss revocations, refuses all.
 // SECURITY, line 8.
 func TestCRLs_AStaleCRLRefuses(t *testing.T) {
 	s := newListStage(t)

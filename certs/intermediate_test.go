@@ -24,7 +24,7 @@ func under(t *testing.T, above *devca.CA) (*devca.CA, string) {
 	require.NoError(t, err)
 	authorities, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile)})
 	require.NoError(t, err)
-	require.Len(t, authorities.Certificates(), 1, "who trusts it trusts nobody above it")
+	require.Len(t, authorities.Certificates(), 1, "trust in it is no trust in the CAs above it")
 	return made, dir
 }
 
@@ -62,7 +62,7 @@ func encode(c *x509.Certificate) []byte {
 }
 
 // TestIntermediateAuthoritysList: the CRL of an intermediate CA is verified by the
-// certificates beside it.
+// certificates next to it.
 func TestIntermediateAuthoritysList(t *testing.T) {
 	root, rootDir := newAuthority(t)
 	middle, _ := under(t, root)
@@ -83,7 +83,7 @@ func TestIntermediateAuthoritysList(t *testing.T) {
 	require.Equal(t, []string{issuer}, lists.Issuers())
 
 	next, err := middle.Revoke(text, time.Hour)
-	require.NoError(t, err, "it reads its own list, with what stands beside it")
+	require.NoError(t, err, "it reads its own CRL and the certificate in the same file")
 	require.NotEqual(t, text, next)
 	writeFile(t, path, next, 0o644)
 	newer, err := certs.LoadCRLs(authorities, lists, path)
@@ -105,7 +105,7 @@ func TestIntermediateAuthoritysList(t *testing.T) {
 	require.ErrorIs(t, err, certs.ErrCRL)
 	require.ErrorContains(t, err, "not under a CA of clients")
 	kept, err := certs.LoadCRLs(others, lists)
-	require.NoError(t, err, "a CA under none of ours certifies nobody: its list may go")
+	require.NoError(t, err, "a CA that no trusted CA has issued may lose its CRL")
 	require.Empty(t, kept.Issuers())
 	require.True(t, kept.Revoked(issuer, all[0].Serial))
 	_, err = certs.LoadCRLs(authorities, kept)

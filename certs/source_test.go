@@ -208,7 +208,7 @@ func TestJoin(t *testing.T) {
 	require.Equal(t, pair.CertPEM, encode(m.Certificate.Leaf), "that of the first")
 }
 
-// TestAFolderThatIsMadeAnewIsWatched: it was gone when somebody looked.
+// TestAFolderThatIsMadeAnewIsWatched removes a folder and makes it again between two looks.
 func TestAFolderThatIsMadeAnewIsWatched(t *testing.T) {
 	dir := t.TempDir()
 	in := filepath.Join(dir, "above", "in")

@@ -110,7 +110,7 @@ func TestLimits_ConnectionsPerPrincipal(t *testing.T) {
 			require.Equal(t, speaks == servertest.HTTP1, got.Close, "HTTP/2 says GOAWAY instead")
 			require.EqualValues(t, 1, s.Connections.Counts().Refused)
 			require.Equal(t, 200, s.whoami(s.As("alice")).StatusCode, "another principal")
-			require.Equal(t, 200, s.whoami(clients[0]).StatusCode, "those that it has")
+			require.Equal(t, 200, s.whoami(clients[0]).StatusCode, "the open ones")
 			clients[0].CloseIdleConnections()
 			require.Eventually(t, func() bool { return s.whoami(third).StatusCode == 200 }, patience, 10*time.Millisecond)
 		})
@@ -186,7 +186,7 @@ func TestLimits_UnauthenticatedConnectionsAreClosed(t *testing.T) {
 }
 
 // TestCredentials_ACAThatMayNoLongerCertify: connections that stand are looked at anew,
-// at their next request or when somebody asks.
+// at their next request or when a caller asks.
 //
 // SECURITY, line 6.
 func TestCredentials_ACAThatMayNoLongerCertify(t *testing.T) {

@@ -123,7 +123,7 @@ type ConnectionCounts struct {
 	// Open is the number of open connections.
 	Open int64
 	// Refused counts connections over a limit of a server or of a principal. MaxAge counts
-	// those that reached [ConnectionLimits.MaxAge]. Ended counts those that were closed because
+	// those that reached [ConnectionLimits.MaxAge]. Ended counts the ones that were closed because
 	// their credential ended, or because they presented none.
 	Refused, MaxAge, Ended uint64
 }

@@ -77,7 +77,7 @@ func TestCredentials_ExpiryEndsAnIdleConnection(t *testing.T) {
 	}
 }
 
-// TestCredentials_ExpiryOnAKeptConnection has a server that nobody
+// TestCredentials_ExpiryOnAKeptConnection has a server that no one
 // looks after, so that its connections outlive their certificates.
 //
 // SECURITY, line 6.

@@ -40,7 +40,7 @@ func (s *guardStation) hijack(leave <-chan struct{}) <-chan taken {
 	return hijacked
 }
 
-// raw is a connection of somebody, for bytes that no client would send.
+// raw is the connection of a caller, for bytes that no client library sends.
 func (s *station) raw(name string) net.Conn {
 	s.T.Helper()
 	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.URL, "https://"), &tls.Config{

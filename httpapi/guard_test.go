@@ -46,7 +46,7 @@ func TestG1_GuardLetsThroughOnlyWhatIsAllowed(t *testing.T) {
 				require.Equal(t, 403, refused.StatusCode)
 				doc := refused.Problem(t)
 				require.Equal(t, "urn:interlock:problem:denied", doc["type"])
-				require.Equal(t, "The policy does not allow this.", doc["detail"], "nobody is told why")
+				require.Equal(t, "The policy does not allow this.", doc["detail"], "the answer has no reason")
 			}
 			require.Zero(t, reached.Load())
 			require.Equal(t, http.StatusTeapot, get(s.Client(speaks, s.Issue("spiffe://interlock.test/alice")), "/"+kind+"/1").StatusCode)

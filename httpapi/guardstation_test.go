@@ -79,7 +79,7 @@ type outcome struct {
 	err error
 }
 
-// revoke takes a role from somebody and goes on; the channel gives what it came to.
+// revoke takes a role from a principal in the background. The channel receives the result.
 func (s *guardStation) revoke(name, role string) <-chan outcome {
 	return s.update(policy.RevokeRole(policy.Grant{Principal: who(name), Role: role}))
 }

@@ -250,7 +250,7 @@ func TestLimits_KeyUpdates(t *testing.T) {
 	}
 }
 
-// chainOf are certificates that a client may send beside its own.
+// chainOf returns certificates that a client sends in addition to its own.
 func (s *station) chainOf(n int, alter func(int, *x509.Certificate)) (chain [][]byte) {
 	s.T.Helper()
 	ca, err := certs.LoadKeyPair(filepath.Join(s.Dir, "ca", devca.CertFile), filepath.Join(s.Dir, "ca", devca.KeyFile))
@@ -311,10 +311,10 @@ func TestLimits_LargeCertificates(t *testing.T) {
 		cert   tls.Certificate
 		served bool
 	}{
-		"50 KiB beside it":        {with(bob, many[:100]...), true},
-		"75 KiB beside it":        {with(bob, many...), false},
-		"120 KiB beside it":       {with(bob, large...), false},
-		"300 KiB beside it":       {with(bob, append(append(append([][]byte{}, large...), large...), append(large, large...)...)...), false},
+		"50 KiB with it":          {with(bob, many[:100]...), true},
+		"75 KiB with it":          {with(bob, many...), false},
+		"120 KiB with it":         {with(bob, large...), false},
+		"300 KiB with it":         {with(bob, append(append(append([][]byte{}, large...), large...), append(large, large...)...)...), false},
 		"1,000 names":             {names(1000), true},
 		"10,000 names":            {names(10_000), false},
 		"150 issuers of one name": {with(s.lost(), many...), false},

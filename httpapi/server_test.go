@@ -146,7 +146,7 @@ func TestServerBreaksOffAnAnswerThatHasBegun(t *testing.T) {
 		})
 		for _, speaks := range servertest.Wires {
 			_, err := s.Try(s.Client(speaks), s.Request(http.MethodGet, "/", ""))
-			require.Error(t, err, "%s: nobody takes it for the whole", name)
+			require.Error(t, err, "%s: the part is not taken for the whole", name)
 		}
 	}
 }

@@ -155,7 +155,7 @@ func memory() uint64 {
 	return m.HeapAlloc + m.StackInuse
 }
 
-// TestLimits_IdleConnections is about what those who do nothing cost, and how soon many
+// TestLimits_IdleConnections measures what idle connections cost, and how soon many
 // of them are closed. INTERLOCK_SOAK=1 makes it 10,000, and prints figures for
 // docs/reliability.md.
 //

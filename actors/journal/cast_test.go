@@ -12,7 +12,7 @@ import (
 )
 
 // cast is who and what random policies are about. A record of it that is lost would allow
-// something: there are roles that deny beside patterns that allow, and revoked
+// something: there are roles that deny next to patterns that allow, and revoked
 // certificates.
 type cast struct {
 	principals  []policy.Principal

@@ -71,8 +71,8 @@ type life struct {
 	decider   *actors.Engine // its own
 }
 
-// doom lets the process die before that write from now.
-func (l *life) doom(write int) { l.left.Store(int64(write)) }
+// dieBefore ends the process before the n-th write from now.
+func (l *life) dieBefore(write int) { l.left.Store(int64(write)) }
 
 func (l *life) step() {
 	if l.left.Add(-1) == 0 {
@@ -344,7 +344,7 @@ func (r *restartRun) live(ctx context.Context, l *life, n int) {
 		r.times.closes.Add(1)
 		return
 	}
-	l.doom(1 + rng.IntN(70))
+	l.dieBefore(1 + rng.IntN(70))
 	l.work(ctx, r.seed, 100*n+1, 25)
 	l.process.kill() // at last
 	if how < 3 {
@@ -366,7 +366,7 @@ func TestG1G2G4G5_HistoriesOverRestarts(t *testing.T) {
 			sum.stood.Load(), sum.fell.Load())
 		require.Positive(t, sum.stood.Load()*sum.fell.Load(), "updates in doubt have to come to both")
 	})
-	for n := range either(12, 2000) {
+	for n := range either(8, 2000) {
 		seed := uint64(n + 1)
 		t.Run(seedName(seed), func(t *testing.T) {
 			t.Parallel()

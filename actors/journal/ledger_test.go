@@ -13,7 +13,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// deed is an update that somebody asked for. Its id stands in its entry, as the author's
+// deed is an update that a client asked for. Its id stands in its entry, as the author's
 // credential.
 type deed struct {
 	id      string
@@ -141,7 +141,7 @@ func (l *ledger) learn(e *oplog.Entry) error {
 		revision := uint64(len(l.links))
 		id, ok := l.told[revision]
 		if !ok {
-			return fmt.Errorf("revision %d is gone, and nobody knows what it was", revision)
+			return fmt.Errorf("revision %d is missing and unknown", revision)
 		}
 		if err := l.extend(id); err != nil {
 			return err
@@ -162,7 +162,7 @@ func (l *ledger) learn(e *oplog.Entry) error {
 func (l *ledger) extend(id string) error {
 	d := l.asked[id]
 	if d == nil {
-		return fmt.Errorf("revision %d is %q, which nobody asked for", len(l.links), id)
+		return fmt.Errorf("revision %d is %q, which no client asked for", len(l.links), id)
 	}
 	next, err := l.links[len(l.links)-1].model.then(d.changes)
 	if err != nil {

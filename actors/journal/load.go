@@ -220,7 +220,7 @@ func loadPolicy(reader pebble.Reader, s *small) error {
 	}
 	if sum != s.digests.Policy {
 		return damaged("roles, grants to patterns and revoked certificates",
-			fmt.Errorf("they are not those that revision %d led to", s.revision))
+			fmt.Errorf("they differ from the ones that revision %d led to", s.revision))
 	}
 	return nil
 }

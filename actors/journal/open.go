@@ -307,7 +307,7 @@ func (j *Journal) storeOptions() *pebble.Options {
 		o.CacheSize, o.MemTableSize = 1<<20, 256<<10
 	}
 	for i := range o.Levels {
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most of those who ask are not there
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most principals that are looked up are absent
 	}
 	return o
 }

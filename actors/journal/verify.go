@@ -133,7 +133,7 @@ func (c *checker) records(s *small, principals *int) error {
 		return err
 	}
 	if sum != s.digests.Grants {
-		return damaged("grants of principals", fmt.Errorf("they are not those that revision %d led to", s.revision))
+		return damaged("grants of principals", fmt.Errorf("they differ from the ones that revision %d led to", s.revision))
 	}
 	return nil
 }

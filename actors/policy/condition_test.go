@@ -28,7 +28,7 @@ func TestConditionsThatAreRefused(t *testing.T) {
 	require.Empty(t, none.String())
 }
 
-// decideIf asks for a role with one permission of that effect under the condition, beside
+// decideIf asks for a role with one permission of that effect under the condition, next to
 // an unconditional allow if it denies.
 func decideIf(t *testing.T, effect, when string, q policy.Query) policy.Decision {
 	t.Helper()

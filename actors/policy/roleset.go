@@ -85,7 +85,7 @@ func (s roleTree) without(own *token, role int32) roleTree {
 		if s.first.bits == 0 && s.more != nil {
 			for b, set := range s.more.all() {
 				s.first = roleBlock{int32(b), set}
-				s.setMore(own, number(b), 0)
+				s.setMore(own, b, 0)
 				break
 			}
 		}

@@ -1,5 +1,5 @@
 // Command peers compares interlock with other authorization engines in the same process:
-// what a check costs beside updates, and what runs after a revocation was acknowledged.
+// what a check costs during updates, and what runs after a revocation was acknowledged.
 // First every engine has to give interlock's answers to the same queries.
 package main
 

@@ -40,16 +40,16 @@ func TestMeasure(t *testing.T) {
 	require.Empty(t, left, "the folder is gone")
 }
 
-func requireMetrics(t *testing.T, row *results.Row, beside string) {
+func requireMetrics(t *testing.T, row *results.Row, baseline string) {
 	t.Helper()
 	units := map[string]string{"requests/s": "1/s", "p50": "s", "p99": "s", "CPU a request": "s"}
-	switch beside {
+	switch baseline {
 	case routed:
-		units["CPU beside mux and identity"] = ""
-		require.Equal(t, &results.Target{Limit: 1.05}, row.Metric("CPU beside mux and identity").Target)
+		units["CPU compared with mux and identity"] = ""
+		require.Equal(t, &results.Target{Limit: 1.05}, row.Metric("CPU compared with mux and identity").Target)
 	case execute:
-		units["CPU beside Guard, Execute"] = ""
-		require.Nil(t, row.Metric("CPU beside Guard, Execute").Target)
+		units["CPU compared with Guard, Execute"] = ""
+		require.Nil(t, row.Metric("CPU compared with Guard, Execute").Target)
 	}
 	require.Len(t, row.Metrics, len(units))
 	for name, unit := range units {
@@ -76,7 +76,7 @@ func TestMeasureOnly(t *testing.T) {
 	require.Equal(t, []string{routedTitle, "Guard, Admit"}, rowNames(d.Sections[0]))
 	require.Equal(t, []string{"AuthZEN"}, rowNames(d.Sections[1]))
 	require.Len(t, d.Sections, 2)
-	m := d.Sections[1].Rows[0].Metric("CPU beside OPA's 131 µs")
+	m := d.Sections[1].Rows[0].Metric("CPU compared with OPA's 131 µs")
 	require.InEpsilon(t, d.Sections[1].Rows[0].Metric("CPU a request").Samples[0]/131e-6, m.Samples[0], 1e-9)
 	require.Equal(t, &results.Target{Limit: 1.0 / 3}, m.Target)
 

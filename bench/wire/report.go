@@ -34,7 +34,7 @@ func (g *group) report(sides []*side, o *Options, d *results.Document) {
 			&results.Metric{Name: "CPU a request", Unit: "s", Samples: s.cpu},
 		)
 		if other := byName[s.baseline]; other != nil {
-			m := &results.Metric{Name: "CPU beside " + other.title, Samples: ratios(s.cpu, other.cpu)}
+			m := &results.Metric{Name: "CPU compared with " + other.title, Samples: ratios(s.cpu, other.cpu)}
 			if s.baseline == routed {
 				m.Target = &results.Target{Limit: mostOverMux}
 			}
@@ -42,14 +42,14 @@ func (g *group) report(sides []*side, o *Options, d *results.Document) {
 		}
 		if s.name == evaluations && g.comparesOPA() {
 			row.Add(&results.Metric{
-				Name: "CPU beside OPA's 131 µs", Samples: ratios(s.cpu, repeat(opaDecision, len(s.cpu))),
+				Name: "CPU compared with OPA's 131 µs", Samples: ratios(s.cpu, repeat(opaDecision, len(s.cpu))),
 				Target: &results.Target{Limit: mostOfOPA},
 			})
 		}
 	}
 	if g.comparesOPA() {
 		section.Note("OPA's 131 µs were measured on another day, when net/http took %.1f µs under the same circumstances: "+
-			"its row says how fast this machine is beside that one.", netHTTPThen*1e6)
+			"its row says how fast this machine is compared with that one.", netHTTPThen*1e6)
 	}
 	section.Note("Rounds: %d, in each of which every server has a turn of %v. CPU is that of the server's process, of user mode and "+
 		"kernel, TLS included; the load shares the machine's processors.", o.Rounds, o.Each)

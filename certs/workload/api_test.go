@@ -126,7 +126,7 @@ func (a *api) FetchX509SVID(_ *workload.X509SVIDRequest, stream workload.SpiffeW
 	}
 }
 
-// asked waits until somebody has asked n times from now on.
+// asked waits for n requests from now on.
 func (a *api) asked(n int) {
 	for len(a.calls) > 0 {
 		<-a.calls

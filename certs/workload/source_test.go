@@ -96,7 +96,7 @@ func TestABundleThatIsTakenAwayIsNotUsed(t *testing.T) {
 				require.ErrorContains(t, err, "not-bound")
 				told := 1
 				if name == "absent" && domains == nil {
-					told = 0 // nobody has asked for it
+					told = 0 // no request for it
 				}
 				require.Equal(t, told, l.count("has no CAs"))
 			})
@@ -314,7 +314,7 @@ func TestWhoDoesNotTakeTheQuestionIsNotAskedAgain(t *testing.T) {
 	require.Len(t, a.calls, 1)
 }
 
-// TestAnSVIDEnds: nobody has to answer for Watch to tell it, and for Load to refuse it.
+// TestAnSVIDEnds checks that Watch reports the end of an SVID, and Load refuses it, without an answer of the agent.
 func TestAnSVIDEnds(t *testing.T) {
 	home := newDomain(t, "example.org")
 	a := serve(t, &workload.X509SVIDResponse{Svids: []*workload.X509SVID{home.give("/server", dates{-time.Hour, 2 * time.Second})}})

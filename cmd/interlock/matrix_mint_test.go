@@ -166,7 +166,7 @@ func extKeyUsage(usages ...x509.ExtKeyUsage) alteration {
 
 func serial(n *big.Int) alteration { return func(c *x509.Certificate) { c.SerialNumber = n } }
 
-// extension adds one that nobody knows, of so many bytes.
+// extension adds an unknown one of a number of bytes.
 func extension(critical bool, size int) alteration {
 	return func(c *x509.Certificate) {
 		c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{
@@ -209,7 +209,7 @@ func withKey(cert tls.Certificate, key crypto.Signer) tls.Certificate {
 	return cert
 }
 
-// leafFor makes a certificate for a public key whose private key nobody needs.
+// leafFor makes a certificate for a public key without its private key.
 func (m *minter) leafFor(public crypto.PublicKey) tls.Certificate {
 	return m.resigned(m.leaf(), func(b *body) {
 		b.SubjectPublicKey = asn1.RawValue{FullBytes: must(x509.MarshalPKIXPublicKey(public))}

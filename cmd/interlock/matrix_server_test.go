@@ -33,7 +33,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi"
 )
 
-// echoPolicy lets everybody who is somebody read.
+// echoPolicy lets every principal read.
 const echoPolicy = `
 roles:
   reader:
@@ -176,7 +176,7 @@ func (s *sessions) Put(key string, state *tls.ClientSessionState) {
 	s.ClientSessionCache.Put(key, state)
 	select {
 	case s.came <- struct{}{}:
-	default: // nobody waits for so many
+	default: // too many to wait for
 	}
 }
 

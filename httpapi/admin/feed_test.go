@@ -184,7 +184,7 @@ func TestFeedEndsWithTheServer(t *testing.T) {
 	require.NoError(t, <-closed)
 }
 
-// A reader that does not read is dropped, and nobody waits for it.
+// A reader that does not read is dropped, and nothing waits for it.
 func TestFeedSlowReader(t *testing.T) {
 	s := newDurableStation(t, journal.Keep{}, func(o *admin.Options) { o.Idle = 100 * time.Millisecond })
 	live := s.live("auditor", "/v1/changes?after=1")

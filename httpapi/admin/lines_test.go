@@ -110,7 +110,7 @@ func TestG2_AnExportEndsWithTheRightToIt(t *testing.T) {
 		running := s.leases()
 		require.Len(t, running, 1)
 		require.Equal(t, "interlock:read", running[0].Action)
-		// It holds up nobody.
+		// It delays no other request.
 		require.EqualValues(t, 2, s.change("admin", "", grant("bob", "reader")).receipt(t, 200).Revision)
 		doc := s.change("admin", "?wait=30s", revoke("auditor", "auditor")).receipt(t, 200)
 		require.Len(t, doc.Ended, 1)

@@ -82,7 +82,7 @@ func TestPolicyIsPutOnlyUponWhatWasSeen(t *testing.T) {
 	s.put("admin", "application/yaml", text, "If-Match", "nonsense").RequireProblem(t, 400, "malformed-request")
 	s.change("admin", "", grant("bob", "reader")).receipt(t, 200)
 	s.put("admin", "application/yaml", text, "If-Match", tag).RequireProblem(t, 412, "precondition-failed")
-	require.True(t, s.allowed("bob", "orders:read", "orders/1"), "nobody undoes what it has not seen")
+	require.True(t, s.allowed("bob", "orders:read", "orders/1"), "a caller undid a change that it had not seen")
 	require.EqualValues(t, 2, s.Engine.Revision())
 	require.EqualValues(t, 3, s.put("admin", "application/yaml", text, "If-Match", "*").receipt(t, 200).Revision)
 	require.False(t, s.allowed("bob", "orders:read", "orders/1"))

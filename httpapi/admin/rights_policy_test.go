@@ -80,7 +80,7 @@ type heldLog struct {
 	*oplog.Memory
 	arrived chan struct{} // a group
 	open    chan struct{} // closed to let it pass
-	looked  chan struct{} // somebody, at the whole policy
+	looked  chan struct{} // a check has read the whole policy
 }
 
 func (l *heldLog) Propose(p *oplog.Proposal) error {
@@ -103,7 +103,7 @@ func newHeldStation(t *testing.T) (*adminStation, *heldLog) {
 	return (&adminStation{servertest.NewWith(t, log)}).serveAdmin(), log
 }
 
-// update changes the policy as the engine's owner, whom nobody asks for a right.
+// update changes the policy as the owner of the engine, who needs no right.
 func (s *adminStation) update(changes ...policy.Change) <-chan error {
 	done := make(chan error, 1)
 	go func() {

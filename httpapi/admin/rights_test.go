@@ -16,7 +16,7 @@ var (
 	denies   = [3]string{"deny", "interlock:**", "**"}
 )
 
-// attempt is what somebody tries, and which problem is the answer; empty if it may.
+// attempt is a request of an author and the problem that answers it; empty if it is allowed.
 type attempt struct {
 	name    string
 	who     string
@@ -52,7 +52,7 @@ func try(t *testing.T, attempts []attempt) {
 func TestRights_GrantsNeedTheRight(t *testing.T) {
 	try(t, []attempt{
 		{"a stranger", "stranger", list(grant("stranger", "reader")), "denied"},
-		{"somebody with other rights", "alice", list(grant("alice", "admin")), "denied"},
+		{"an author with other rights", "alice", list(grant("alice", "admin")), "denied"},
 		{"a reader of the policy", "auditor", list(revoke("alice", "reader")), "denied"},
 		{"the help desk grants what is harmless", "helpdesk", list(grant("bob", "reader"), revoke("alice", "reader")), ""},
 		{"the help desk to itself", "helpdesk", list(grant("helpdesk", "admin")), "needs-full-rights"},
@@ -66,7 +66,7 @@ func TestRights_GrantsNeedTheRight(t *testing.T) {
 		{"the help desk denies everybody", "helpdesk", list(grantAll("locks")), "needs-full-rights"},
 		{"the help desk puts a role", "helpdesk", list(putRole("new", "", harmless)), "denied"},
 		{"the help desk revokes a certificate", "helpdesk", list(`{"op":"revoke-certificate","sha256":"` + fmt.Sprintf("%064d", 1) + `"}`), "denied"},
-		{"one allowed change beside one that is not", "helpdesk", list(grant("bob", "reader"), putRole("new", "", harmless)), "denied"},
+		{"one allowed change with one that is not", "helpdesk", list(grant("bob", "reader"), putRole("new", "", harmless)), "denied"},
 		{"a right to change is none to grant", "editor", list(grant("bob", "reader")), "denied"},
 		{"a right to change is none to inherit", "editor", list(putRole("new", "reader")), "denied"},
 		{"a right to change roles is none on certificates", "editor", list(`{"op":"revoke-certificate","sha256":"` + fmt.Sprintf("%064d", 1) + `"}`), "denied"},
@@ -84,7 +84,7 @@ func TestRights_RolesNeedTheRight(t *testing.T) {
 		{"interlock:*:**", "all-but-admin", list(putRole("new", "", [3]string{"allow", "interlock:*:**", "**"})), "needs-full-rights"},
 		{"a name that begins so", "all-but-admin", list(putRole("new", "", [3]string{"allow", "interlock:new", "x"})), "needs-full-rights"},
 		{"a right to read only", "all-but-admin", list(putRole("new", "", reads)), "needs-full-rights"},
-		{"beside something harmless", "all-but-admin", list(putRole("new", "", harmless, [3]string{"allow", "orders:x interlock:grant", "roles/new"})), "needs-full-rights"},
+		{"with something harmless", "all-but-admin", list(putRole("new", "", harmless, [3]string{"allow", "orders:x interlock:grant", "roles/new"})), "needs-full-rights"},
 		{"a deny", "all-but-admin", list(putRole("new", "", denies)), "needs-full-rights"},
 		{"inherits what it may not grant", "all-but-admin", list(putRole("new", "admin")), "denied"},
 		{"inherits what inherits that", "all-but-admin", list(putRole("new", "admin-by-inheritance")), "needs-full-rights"},
@@ -123,7 +123,7 @@ func TestRights_TwoChangesDoNoMoreThanOne(t *testing.T) {
 // SECURITY, line 18.
 func TestRights_ADenyProtectsItself(t *testing.T) {
 	try(t, []attempt{
-		{"beside an allow of all", "curbed", list(grant("mallory", "admin")), "denied"},
+		{"with an allow of all", "curbed", list(grant("mallory", "admin")), "denied"},
 		{"puts the role with the deny", "curbed", list(putRole("curb", "")), "needs-full-rights"},
 		{"narrows the deny", "curbed", list(putRole("curb", "", [3]string{"deny", "interlock:*", "roles/other"})), "needs-full-rights"},
 		{"revokes it", "curbed", list(revoke("curbed", "curb")), "needs-full-rights"},
@@ -232,7 +232,7 @@ func TestRights_RoleNamesHaveOneSpelling(t *testing.T) {
 			require.Equal(t, 422, s.change("all-but-admin", "", change).StatusCode, change)
 		}
 	}
-	// Names of dots are names, and not the way up to somebody else's right.
+	// Names of dots are names, and not a path to another right.
 	s.change("names-admin", "", putRole("..", "", full)).RequireProblem(t, 403, "denied")
 	s.change("all-but-admin", "", putRole("..", "", full)).RequireProblem(t, 403, "needs-full-rights")
 }

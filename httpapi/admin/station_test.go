@@ -48,7 +48,7 @@ func (s *adminStation) post(c *http.Client, path, body string) reply {
 	return reply{s.Post(c, path, body)}
 }
 
-// change posts changes in somebody's name; the query may be empty.
+// change posts changes as a caller; the query may be empty.
 func (s *adminStation) change(name, query string, changes ...string) reply {
 	s.T.Helper()
 	return s.post(s.As(name), "/v1/changes"+query, `{"changes":[`+strings.Join(changes, ",")+`]}`)
@@ -89,7 +89,7 @@ func (r reply) receipt(t testing.TB, status int) (doc client.Receipt) {
 	return doc
 }
 
-// admit begins an operation of somebody.
+// admit begins an operation of a principal.
 func (s *adminStation) admit(name, action, resource string) *actors.Lease {
 	s.T.Helper()
 	l, err := s.Engine.Admit(context.Background(), actors.Request{Principal: who(name), Action: action, Resource: resource})

@@ -71,7 +71,7 @@ func TestDecisionSeesTheProperties(t *testing.T) {
 		{"subject", `{"subject":{"type":"user","id":"dave","properties":{"level":2}},` +
 			`"action":{"name":"orders:ship","properties":{"fast":true}},"resource":{"type":"orders","id":"1"}}`, false},
 		{"a resource of several segments", ask("user", "dave", "orders:read", "orders/eu/1"), true},
-		{"a deny beside an allow", ask("user", "dave", "orders:read", "orders/frozen/1"), false},
+		{"a deny and an allow", ask("user", "dave", "orders:read", "orders/frozen/1"), false},
 		{"a stranger", ask("user", "nobody", "orders:read", "orders/1"), false},
 		{"an unknown action", ask("user", "dave", "orders:eat", "orders/1"), false},
 	} {

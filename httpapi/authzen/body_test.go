@@ -39,7 +39,7 @@ func TestBodyIsReadStrictly(t *testing.T) {
 		{"duplicate names in properties", ask("user", "erin", "orders:read", "orders/1", `,"context":{"a":1,"a":2}`), "/context/a"},
 		{"duplicate by escape", `{"subject":{"type":"user","id":"dave"},"\u0073ubject":{"type":"user","id":"erin"}}`, "duplicate"},
 		{"other letters", strings.Replace(good, "subject", "Subject", 1), "/subject has another case"},
-		{"other letters beside it", `{"SUBJECT":{"type":"user","id":"dave"},` + good[1:], "/subject has another case"},
+		{"another case in addition", `{"SUBJECT":{"type":"user","id":"dave"},` + good[1:], "/subject has another case"},
 		{"other letters in an entity", strings.Replace(good, `"id":"erin"`, `"id":"erin","ID":"dave"`, 1), "/subject/id"},
 		{"other letters in the action", strings.Replace(good, `"name"`, `"Name"`, 1), "/action/name"},
 		{"a number for a name", strings.Replace(good, `"orders:read"`, `7`, 1), "/action/name (byte"},

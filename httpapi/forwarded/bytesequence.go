@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// readByteSequences reads the leaf from the one line of its header, and intermediates from
-// the list that may stand in the header for them, as RFC 9440 has it.
+// readByteSequences reads the leaf from its header, and intermediate certificates from the list
+// in the chain's header, if any, as in RFC 9440.
 func readByteSequences(r *Reader, h http.Header) ([]*x509.Certificate, error) {
 	line, found, err := r.line(h)
 	if err != nil {
@@ -19,7 +19,7 @@ func readByteSequences(r *Reader, h http.Header) ([]*x509.Certificate, error) {
 		return nil, r.expectNoChain(h)
 	}
 	if !found {
-		return nil, r.malformed(r.header, "is not there, and this proxy sends it always: %q for no certificate", r.none)
+		return nil, r.malformed(r.header, "is missing, but this proxy always sends it: %q for no certificate", r.none)
 	}
 	leaf, err := r.byteSequence(r.header, line)
 	if err != nil {
@@ -32,10 +32,10 @@ func readByteSequences(r *Reader, h http.Header) ([]*x509.Certificate, error) {
 	return r.join(leaf, rest)
 }
 
-// expectNoChain refuses intermediates of nobody.
+// expectNoChain rejects intermediate certificates without a client's certificate.
 func (r *Reader) expectNoChain(h http.Header) error {
 	if len(h[r.chain]) > 0 {
-		return r.malformed(r.chain, "is there without a client's certificate in %s", r.header)
+		return r.malformed(r.chain, "is present without a client's certificate in %s", r.header)
 	}
 	return nil
 }
@@ -43,7 +43,7 @@ func (r *Reader) expectNoChain(h http.Header) error {
 func (r *Reader) join(leaf []byte, rest [][]byte) ([]*x509.Certificate, error) {
 	for _, der := range rest {
 		if bytes.Equal(der, leaf) {
-			return nil, r.malformed(r.chain, "repeats the client's certificate, which has its own header")
+			return nil, r.malformed(r.chain, "repeats the client's certificate, which belongs in its own header")
 		}
 	}
 	chain, err := r.parse(r.header, leaf)
@@ -57,7 +57,7 @@ func (r *Reader) join(leaf []byte, rest [][]byte) ([]*x509.Certificate, error) {
 	return append(chain, above...), nil
 }
 
-// byteSequences decodes the list of intermediates, which may be spread over several lines.
+// byteSequences decodes the list of intermediate certificates, which can span several lines.
 func (r *Reader) byteSequences(lines []string) ([][]byte, error) {
 	if err := r.checkLength(r.chain, lines); err != nil {
 		return nil, err
@@ -78,13 +78,13 @@ func (r *Reader) byteSequences(lines []string) ([][]byte, error) {
 	return list, nil
 }
 
-// byteSequence decodes a byte sequence of RFC 9651 without parameters. The RFC lets a
-// parser forgive padding; this one does not, so that a certificate has one spelling.
+// byteSequence decodes a byte sequence of RFC 9651 without parameters. Padding is required,
+// which is stricter than the RFC, so a certificate has exactly one encoding.
 func (r *Reader) byteSequence(header, text string) ([]byte, error) {
 	inner, opened := strings.CutPrefix(text, ":")
 	inner, closed := strings.CutSuffix(inner, ":")
 	if !opened || !closed {
-		return nil, r.malformed(header, "%.40q is no byte sequence, which is base64 between colons", text)
+		return nil, r.malformed(header, "%.40q is not a byte sequence (base64 between colons)", text)
 	}
 	der, ok := decodeBase64(inner)
 	if !ok {
@@ -95,8 +95,8 @@ func (r *Reader) byteSequence(header, text string) ([]byte, error) {
 
 var strictBase64 = base64.StdEncoding.Strict()
 
-// decodeBase64 decodes padded base64 and nothing else; the library's decoder skips line
-// ends, which the length shows.
+// decodeBase64 decodes padded base64. The check of the length rejects line breaks, which the
+// decoder of the standard library skips.
 func decodeBase64(text string) ([]byte, bool) {
 	data, err := strictBase64.DecodeString(text)
 	return data, err == nil && strictBase64.EncodedLen(len(data)) == len(text)

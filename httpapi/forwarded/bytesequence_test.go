@@ -14,21 +14,21 @@ func TestByteSequenceRefuses(t *testing.T) {
 	good := sequence(leaf())
 	inner := base64Of(leaf())
 	for name, value := range map[string]string{
-		"no colons":           inner,
-		"no colon in front":   good[1:],
-		"no colon behind":     good[:len(good)-1],
-		"one colon":           ":",
-		"parameters":          good + ";a=1",
-		"two members":         good + ", " + good,
-		"space in front":      " " + good,
-		"space behind":        good + " ",
-		"a string":            `"` + inner + `"`,
-		"bare PEM":            "-----BEGIN CERTIFICATE-----" + inner + "-----END CERTIFICATE-----",
-		"a sign that is none": ":" + strings.Replace(inner, "M", "!", 1) + ":",
-		"alphabet for URLs":   ":" + strings.Replace(inner, "M", "-", 1) + ":",
-		"line end":            ":" + inner[:64] + "\n" + inner[64:] + ":",
-		"carriage return":     ":" + inner + "\r:",
-		"another placeholder": ":{http.request.tls.client.certificate_pem}:",
+		"no colons":            inner,
+		"no colon before":      good[1:],
+		"no colon after":       good[:len(good)-1],
+		"one colon":            ":",
+		"parameters":           good + ";a=1",
+		"two members":          good + ", " + good,
+		"space before":         " " + good,
+		"space after":          good + " ",
+		"a string":             `"` + inner + `"`,
+		"bare PEM":             "-----BEGIN CERTIFICATE-----" + inner + "-----END CERTIFICATE-----",
+		"an invalid character": ":" + strings.Replace(inner, "M", "!", 1) + ":",
+		"alphabet for URLs":    ":" + strings.Replace(inner, "M", "-", 1) + ":",
+		"line end":             ":" + inner[:64] + "\n" + inner[64:] + ":",
+		"carriage return":      ":" + inner + "\r:",
+		"another placeholder":  ":{http.request.tls.client.certificate_pem}:",
 	} {
 		for _, f := range sequenceFormats {
 			t.Run(name+" "+string(f), func(t *testing.T) {
@@ -38,8 +38,7 @@ func TestByteSequenceRefuses(t *testing.T) {
 	}
 }
 
-// Base64 of a length that takes padding: without, with too much, and with bits set that
-// no byte has.
+// The base64 needs padding. It has none, too much, or unused bits that are set.
 func TestByteSequenceIsStrictAboutPadding(t *testing.T) {
 	padded := mintPadded()
 	inner := base64Of(padded)
@@ -65,19 +64,19 @@ func TestByteSequencesOfIntermediates(t *testing.T) {
 func TestByteSequencesRefuse(t *testing.T) {
 	a := sequence(middle())
 	for name, lines := range map[string][]string{
-		"an empty line":         {""},
-		"an empty line beside":  {a, ""},
-		"a comma behind":        {a + ","},
-		"a comma in front":      {"," + a},
-		"parameters":            {a + ";a=1"},
-		"no comma":              {a + a},
-		"a line end":            {a + ",\n" + sequence(upper())},
-		"no certificate":        {a + ", :AAAA:"},
-		"the leaf":              {sequence(leaf())},
-		"the leaf further back": {a + "," + sequence(leaf())},
-		"HAProxy's none":        {"::"},
-		"Caddy's none":          {caddyNone},
-		"DERs in one sequence":  {":" + strings.TrimRight(base64Of(middle()), "=") + base64Of(upper()) + ":"},
+		"an empty line":            {""},
+		"an additional empty line": {a, ""},
+		"a comma after":            {a + ","},
+		"a comma before":           {"," + a},
+		"parameters":               {a + ";a=1"},
+		"no comma":                 {a + a},
+		"a line end":               {a + ",\n" + sequence(upper())},
+		"no certificate":           {a + ", :AAAA:"},
+		"the leaf":                 {sequence(leaf())},
+		"the leaf later":           {a + "," + sequence(leaf())},
+		"HAProxy's none":           {"::"},
+		"Caddy's none":             {caddyNone},
+		"DERs in one sequence":     {":" + strings.TrimRight(base64Of(middle()), "=") + base64Of(upper()) + ":"},
 	} {
 		for _, f := range sequenceFormats {
 			t.Run(name+" "+string(f), func(t *testing.T) {
@@ -87,7 +86,7 @@ func TestByteSequencesRefuse(t *testing.T) {
 	}
 }
 
-func TestByteSequencesOfNobodyAreRefused(t *testing.T) {
+func TestByteSequencesWithoutALeafAreRejected(t *testing.T) {
 	for f, h := range map[forwarded.Format]http.Header{
 		forwarded.RFC9440: {},
 		forwarded.HAProxy: {clientCert: {haproxyNone}},

@@ -18,13 +18,13 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
 )
 
-// How many samples there have to be, so that none gets lost.
+// The number of samples, so that a missing sample is noticed.
 const (
 	samplesOfEach = 4
 	xfccExamples  = 3
 )
 
-// sample is a request as a server sent it on.
+// sample is a request as a proxy forwarded it.
 type sample struct {
 	Server string `json:"server"`
 	Client string `json:"client"`
@@ -33,7 +33,7 @@ type sample struct {
 	} `json:"seen_by_authz"`
 }
 
-// readSamples reads a file of the folder that HEADERS names.
+// readSamples reads a file in the folder of the environment variable HEADERS.
 func readSamples(t *testing.T, name string, into any) {
 	t.Helper()
 	folder := os.Getenv("HEADERS")
@@ -63,8 +63,8 @@ func TestConformanceOfServers(t *testing.T) {
 	}, ran)
 }
 
-// telltale is broader than what is removed: no header of the samples that has one of these
-// in its name may be left.
+// telltale matches more headers than Remove deletes. No header of the samples that it matches
+// may remain.
 var telltale = regexp.MustCompile(`(?i)client|cert|ssl|tls`)
 
 func (s *sample) run(t *testing.T, f forwarded.Format, certificates map[string]string) {
@@ -88,11 +88,11 @@ func (s *sample) run(t *testing.T, f forwarded.Format, certificates map[string]s
 	}
 }
 
-// fingerprint is that of the certificate which the client presented.
+// fingerprint is the fingerprint of the certificate that the client presented.
 func (s *sample) fingerprint(t *testing.T, certificates map[string]string) [sha256.Size]byte {
 	name := s.Client
 	if name == "deny" {
-		name = "plain" // of whom the authorization server refused this one
+		name = "plain" // the authorization server rejected this one
 	}
 	block, rest := pem.Decode([]byte(certificates[name]))
 	require.NotNil(t, block)
@@ -115,7 +115,7 @@ func TestConformanceOfXFCC(t *testing.T) {
 		require.Len(t, got, len(example.Elements))
 		for i, want := range example.Elements {
 			require.NotEmpty(t, want)
-			for key, values := range want { // the file leaves keys out
+			for key, values := range want { // the file omits keys
 				require.Equal(t, values, got[i][strings.ToLower(key)], key)
 			}
 		}

@@ -1,17 +1,16 @@
-// Package forwarded reads the client's certificate from the header in which a proxy sends
-// it on that has ended the client's TLS.
+// Package forwarded reads the client's certificate from the header of a proxy that terminates
+// the client's TLS connection.
 //
-// It believes nothing and only parses. Whoever calls it has made sure that the peer is a
-// proxy, by mutual TLS, and afterwards verifies the chain against the authorities of
-// clients and looks at dates, revocation and identity, as it would with a chain from a
-// handshake. Only the certificate is read, never a distinguished name, a fingerprint or a
-// "verified" that a proxy sends beside it: servers spell names differently for the same
-// certificate, and none of that can be verified.
+// The package only parses. The caller must first authenticate the peer as a proxy, by mutual
+// TLS. Afterwards the caller must verify the chain against the CAs of clients and check
+// validity, revocation and identity, as for a chain from a handshake. The package reads only
+// the certificate. It ignores distinguished names, fingerprints and flags such as "verified":
+// proxies format names differently for the same certificate, and none of this can be verified.
 //
 // # Formats
 //
-// Each [Format] is what one kind of proxy writes, with these lines in its configuration.
-// They overwrite the client's own copy of the header, which is what everything rests on.
+// A [Format] is what one kind of proxy writes, with these lines in its configuration. The
+// lines must replace the header that the client sent: security depends on this.
 //
 //	RFC9440  Client-Cert and Client-Cert-Chain, from a proxy that follows RFC 9440
 //	Nginx    proxy_set_header X-SSL-Client-Escaped-Cert $ssl_client_escaped_cert;
@@ -21,25 +20,24 @@
 //	         set_current_client_cert_details: {cert: true, chain: true}
 //	Traefik  passTLSClientCert: {pem: true}
 //
-// Each has its own way to say that the client presented no certificate:
+// Each format has its own value for a client without a certificate:
 //
 //	RFC9440, Envoy, Traefik  no header
 //	Nginx                    no header, or an empty one
 //	HAProxy                  "::"
 //	Caddy                    ":{http.request.tls.client.certificate_der_base64}:"
 //
-// HAProxy and Caddy always set the header, so that one which is missing shows a proxy
-// that is not configured, and is refused.
+// HAProxy and Caddy always set the header. A missing header shows that the proxy is not
+// configured, and is an error.
 //
-// Traefik sends the base64 of each certificate that the client presented, separated by
-// commas: as it is since 2.9.4 and in all of 3, percent-encoded before. Both are read.
+// Traefik sends the base64 of each certificate that the client presented, separated by commas.
+// Versions before 2.9.4 percent-encode it. The package reads both.
 //
-// # What is refused
+// # Errors
 //
-// Everything that is not exactly the format: a header that is there twice, base64 that is
-// padded wrongly or broken into lines, PEM in another form than OpenSSL writes it, text
-// beside a certificate, several certificates where the proxy sends one, several elements
-// in Envoy's header, a Hash that is not the certificate's. Nothing is repaired. A value
-// may be 64 KiB long, all lines of a header together, and hold 8 certificates, the
-// client's among them.
+// Everything that is not exactly the format is an error: a repeated header, base64 with wrong
+// padding or line breaks, PEM that differs from OpenSSL's output, extra text, several
+// certificates where the proxy sends one, several elements in Envoy's header, and a Hash that
+// does not match the certificate. The package repairs nothing. All lines of a header together
+// may have 64 KiB and hold 8 certificates, including the client's.
 package forwarded

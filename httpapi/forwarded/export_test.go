@@ -1,6 +1,6 @@
 package forwarded
 
-// ParseXFCC gives the elements of Envoy's header, with keys in lower case.
+// ParseXFCC returns the elements of Envoy's header, with keys in lower case.
 func ParseXFCC(text string) ([]map[string][]string, bool) {
 	elements, ok := parseXFCC(text)
 	plain := make([]map[string][]string, len(elements))

@@ -12,8 +12,8 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
 )
 
-// checkChain reads h and holds what every format promises: certificates, or none, or a
-// refusal and nothing else; and certificates that are the same when they are sent again.
+// checkChain reads h and checks the promises of every format: it returns certificates, or none,
+// or only an error, and the certificates are the same when they are sent again.
 func checkChain(t *testing.T, f forwarded.Format, h http.Header) []*x509.Certificate {
 	r := newReader(t, f, "")
 	got, err := r.Chain(h)
@@ -32,8 +32,9 @@ func checkChain(t *testing.T, f forwarded.Format, h http.Header) []*x509.Certifi
 	return got
 }
 
-// FuzzForwardedByteSequence reads two headers as RFC 9440, HAProxy and Caddy send them:
-// the first is either exactly the leaf, or none. Among the seeds is what nearly is.
+// FuzzForwardedByteSequence reads two headers in the formats of RFC 9440, HAProxy and Caddy. The
+// first header is accepted only if it is exactly the leaf, or says that there is none. The seeds
+// include near misses.
 func FuzzForwardedByteSequence(f *testing.F) {
 	good, padded := sequence(leaf()), sequence(mintPadded())
 	body := strings.TrimRight(padded[:len(padded)-1], "=")
@@ -65,8 +66,8 @@ func FuzzForwardedByteSequence(f *testing.F) {
 	})
 }
 
-// FuzzForwardedPEM reads a header as nginx and Traefik send it: it is an encoding of what
-// comes of it and nothing else. Among the seeds is what nearly is.
+// FuzzForwardedPEM reads a header in the formats of nginx and Traefik. An accepted header is
+// exactly an encoding of the resulting certificates. The seeds include near misses.
 func FuzzForwardedPEM(f *testing.F) {
 	for _, text := range badPEM() {
 		f.Add(escape(text))
@@ -93,9 +94,9 @@ func FuzzForwardedPEM(f *testing.F) {
 	})
 }
 
-// FuzzForwardedXFCC reads a header as Envoy sends it. A fuzzer guesses no hash, so that
-// certificates and hashes stand in its input as words: the header holds what comes of it,
-// and the hash of that.
+// FuzzForwardedXFCC reads a header in Envoy's format. A fuzzer cannot guess a hash, so words in
+// its input stand for certificates and hashes. An accepted header contains the resulting
+// certificate and its hash.
 func FuzzForwardedXFCC(f *testing.F) {
 	for _, seed := range []string{
 		"", "$HASH;$CERT", "$HASH;$CERT;URI=a;DNS=", "$HASH;$CERT;$CHAIN", "$HASH;$CERT,$HASH;$CERT", "$HASH;$CERT;$CERT",

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// readEscapedPEM reads percent-encoded PEM of the leaf alone, as nginx sends it.
+// readEscapedPEM reads the percent-encoded PEM of only the leaf, as nginx sends it.
 func readEscapedPEM(r *Reader, h http.Header) ([]*x509.Certificate, error) {
 	line, _, err := r.line(h)
 	if err != nil || line == "" {
@@ -20,21 +20,21 @@ func readEscapedPEM(r *Reader, h http.Header) ([]*x509.Certificate, error) {
 		return nil, err
 	}
 	if len(ders) != 1 {
-		return nil, r.malformed(r.header, "holds %d certificates, and this proxy sends the client's alone", len(ders))
+		return nil, r.malformed(r.header, "has %d certificates, but this proxy sends only the client's", len(ders))
 	}
 	return r.parse(r.header, ders...)
 }
 
-// escapedPEM decodes percent-encoded PEM blocks: at least one, and nothing beside them.
-// Each must stand as OpenSSL, BoringSSL and Go write it, since decoders of PEM skip what
-// they do not know and disagree about it; only the last line's end may be missing.
+// escapedPEM decodes one or more percent-encoded PEM blocks without other text. Each block must
+// be exactly what OpenSSL, BoringSSL and Go write, because PEM decoders skip unknown text in
+// different ways. Only the last line break may be missing.
 func (r *Reader) escapedPEM(text string) ([][]byte, error) {
 	plain, err := url.PathUnescape(text)
 	if err != nil {
 		return nil, r.malformed(r.header, "is not percent-encoded (%.40q)", err.Error())
 	}
 	if !strings.HasSuffix(plain, "\n") {
-		plain += "\n" // so that there is a block, or the error of one
+		plain += "\n" // an empty text is then an error too
 	}
 	var ders [][]byte
 	for rest := []byte(plain); len(rest) > 0; {
@@ -43,7 +43,7 @@ func (r *Reader) escapedPEM(text string) ([][]byte, error) {
 		}
 		block, after := pem.Decode(rest)
 		if block == nil || !bytes.Equal(encodePEM(block.Bytes), rest[:len(rest)-len(after)]) {
-			return nil, r.malformed(r.header, "certificate %d is not as PEM is written, or other text stands beside it",
+			return nil, r.malformed(r.header, "certificate %d is not canonical PEM, or has other text around it",
 				len(ders)+1)
 		}
 		ders = append(ders, block.Bytes)
@@ -56,8 +56,8 @@ func encodePEM(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// readBarePEM reads PEM without its delimiters and line ends, as Traefik sends it: since
-// 2.9.4 as it is, before that percent-encoded. A value is all in one or all in the other.
+// readBarePEM reads PEM without its delimiters and line breaks, as Traefik sends it. Versions
+// before 2.9.4 percent-encode it. A value does not mix both encodings.
 func readBarePEM(r *Reader, h http.Header) ([]*x509.Certificate, error) {
 	line, found, err := r.line(h)
 	if err != nil || !found {
@@ -79,7 +79,7 @@ func readBarePEM(r *Reader, h http.Header) ([]*x509.Certificate, error) {
 	return r.parse(r.header, ders...)
 }
 
-// decodeBare accepts of percent-encoding only what the encoder writes.
+// decodeBare accepts only the percent-encoding that the encoder writes.
 func decodeBare(text string, escaped bool) ([]byte, bool) {
 	if !escaped {
 		return decodeBase64(text)

@@ -10,17 +10,17 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
 )
 
-// badPEM are texts, not encoded yet, that other decoders may take for one certificate.
+// badPEM lists texts, before encoding, that other decoders may accept as one certificate.
 func badPEM() map[string]string {
 	good := pemOf(leaf())
 	headers := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf().Raw, Headers: map[string]string{"A": "b"}})
 	lines := strings.SplitAfter(good, "\n")
 	return map[string]string{
-		"text in front":     "subject=leaf\n" + good,
-		"text behind":       good + "x",
-		"line in front":     "\n" + good,
-		"line behind":       good + "\n",
-		"space behind":      good + " ",
+		"text before":       "subject=leaf\n" + good,
+		"text after":        good + "x",
+		"line before":       "\n" + good,
+		"line after":        good + "\n",
+		"space after":       good + " ",
 		"carriage returns":  strings.ReplaceAll(good, "\n", "\r\n"),
 		"one line":          "-----BEGIN CERTIFICATE-----\n" + base64Of(leaf()) + "\n-----END CERTIFICATE-----\n",
 		"spaces for lines":  strings.ReplaceAll(good, "\n", " "),
@@ -67,7 +67,7 @@ func TestEscapedPEMRefusesEncodings(t *testing.T) {
 	}
 }
 
-// The last line's end may be missing, and what need not be encoded may be or not.
+// The last line break may be missing, and characters that need no encoding may be encoded.
 func TestEscapedPEMReads(t *testing.T) {
 	good := pemOf(leaf())
 	for _, value := range []string{
@@ -78,7 +78,7 @@ func TestEscapedPEMReads(t *testing.T) {
 	}
 }
 
-// The certificate's base64 has both signs that are percent-encoded.
+// The base64 of the certificate contains both characters that are percent-encoded.
 func TestBarePEMReadsBothSpellings(t *testing.T) {
 	cert := mint("signs")
 	for !strings.Contains(base64Of(cert), "+") || !strings.Contains(base64Of(cert), "/") {
@@ -98,15 +98,15 @@ func TestBarePEMReadsBothSpellings(t *testing.T) {
 		"an encoded comma":       plain + "%2C" + plain,
 		"a space for a plus":     strings.ReplaceAll(plain, "+", " "),
 		"a space":                plain + ", " + plain,
-		"a comma behind":         plain + ",",
+		"a comma after":          plain + ",",
 		"a semicolon":            plain + ";" + plain,
 		"delimiters":             "-----BEGIN CERTIFICATE-----" + plain + "-----END CERTIFICATE-----",
 		"a line end":             plain[:64] + "\n" + plain[64:],
 		"a line end, encoded":    escaped[:64] + "%0A" + escaped[64:],
 		"what nginx sends":       escape(pemOf(cert)),
 		"what HAProxy sends":     sequence(cert),
-		"not even an encoding":   plain + "%",
-		"a certificate and none": plain + ",AAAA",
+		"an invalid encoding":    plain + "%",
+		"an invalid certificate": plain + ",AAAA",
 	} {
 		t.Run(name, func(t *testing.T) {
 			requireRefused(t, forwarded.Traefik, http.Header{traefikCert: {value}}, traefikCert)

@@ -27,7 +27,7 @@ var formats = []forwarded.Format{
 	forwarded.RFC9440, forwarded.HAProxy, forwarded.Caddy, forwarded.Nginx, forwarded.Envoy, forwarded.Traefik,
 }
 
-// Names of headers as [http.Header] has them.
+// Names of headers in canonical form.
 const (
 	clientCert  = "Client-Cert"
 	clientChain = "Client-Cert-Chain"
@@ -46,7 +46,7 @@ const (
 	caddyNone   = ":{http.request.tls.client.certificate_der_base64}:"
 )
 
-// mint makes a certificate of that name, signed by itself: nothing is verified here.
+// mint returns a self-signed certificate with that name. The package verifies nothing.
 func mint(name string) *x509.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -67,7 +67,7 @@ func mint(name string) *x509.Certificate {
 	return cert
 }
 
-// A client's certificate, those above it, and another client's.
+// A client's certificate, its intermediate certificates, and the certificate of another client.
 var (
 	leaf   = sync.OnceValue(func() *x509.Certificate { return mint("leaf") })
 	middle = sync.OnceValue(func() *x509.Certificate { return mint("middle") })
@@ -87,7 +87,7 @@ func pemOf(certs ...*x509.Certificate) string {
 	return text.String()
 }
 
-// escape encodes as nginx and Envoy do.
+// escape encodes like nginx and Envoy.
 func escape(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }
 
 func hashOf(cert *x509.Certificate) string {
@@ -95,12 +95,12 @@ func hashOf(cert *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// pairs are what Envoy writes about cert, in its order.
+// pairs returns the pairs that Envoy writes for cert, in Envoy's order.
 func pairs(cert *x509.Certificate) string {
 	return "By=spiffe://example.org/ingress;Hash=" + hashOf(cert) + `;Cert="` + escape(pemOf(cert)) + `"`
 }
 
-// send writes the chain as a proxy of the format does. It knows nothing of the reader.
+// send writes the chain like a proxy of the format. It shares no code with the reader.
 func send(f forwarded.Format, chain ...*x509.Certificate) http.Header {
 	h := http.Header{}
 	switch f {
@@ -145,8 +145,8 @@ func requireChain(t testing.TB, r *forwarded.Reader, h http.Header, want ...*x50
 	require.Equal(t, raw(want), raw(got))
 }
 
-// requireRefused sees to it that the refusal names the format and the header, and that no
-// certificate comes with it.
+// requireRefused checks that the error names the format and the header, and that no certificate
+// is returned.
 func requireRefused(t testing.TB, f forwarded.Format, h http.Header, header string) *forwarded.Error {
 	t.Helper()
 	got, err := newReader(t, f, "").Chain(h)
@@ -160,7 +160,7 @@ func requireRefused(t testing.TB, f forwarded.Format, h http.Header, header stri
 	return refused
 }
 
-// mintPadded makes a certificate whose base64 has padding.
+// mintPadded returns a certificate whose base64 has padding.
 func mintPadded() *x509.Certificate {
 	for name := "padded"; ; name += "d" {
 		if cert := mint(name); len(cert.Raw)%3 != 0 {
@@ -169,7 +169,7 @@ func mintPadded() *x509.Certificate {
 	}
 }
 
-// nextSign is the sign of base64 behind the last of text, so that one unused bit is set.
+// nextSign returns the base64 character after the last one of text. It sets one unused bit.
 func nextSign(text string) string {
 	const signs = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 	return signs[strings.IndexByte(signs, text[len(text)-1])+1:][:1]

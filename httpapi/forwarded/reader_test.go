@@ -32,7 +32,7 @@ func TestChainWithIntermediates(t *testing.T) {
 	}
 }
 
-func TestChainOfNobody(t *testing.T) {
+func TestChainWithoutCertificate(t *testing.T) {
 	for f, spellings := range map[forwarded.Format][]http.Header{
 		forwarded.RFC9440: {{}, nil},
 		forwarded.HAProxy: {{clientCert: {haproxyNone}}},
@@ -49,8 +49,8 @@ func TestChainOfNobody(t *testing.T) {
 	}
 }
 
-// What says "none" for one proxy is a broken configuration, or a forgery, from another.
-func TestChainOfNobodyInAnothersSpelling(t *testing.T) {
+// The value for "no certificate" of one format is an error in another.
+func TestChainRejectsNoneOfAnotherFormat(t *testing.T) {
 	for f, values := range map[forwarded.Format][]string{
 		forwarded.RFC9440: {"", haproxyNone, caddyNone},
 		forwarded.HAProxy: {"", ":", caddyNone},
@@ -67,7 +67,7 @@ func TestChainOfNobodyInAnothersSpelling(t *testing.T) {
 		refused := requireRefused(t, f, http.Header{}, clientCert)
 		require.Contains(t, refused.Detail, "Client-Cert", "what to configure")
 		empty := requireRefused(t, f, http.Header{clientCert: {""}}, clientCert)
-		require.NotEqual(t, empty.Detail, refused.Detail, "that it is not there is something else")
+		require.NotEqual(t, empty.Detail, refused.Detail, "a missing header has another detail")
 	}
 }
 
@@ -81,8 +81,8 @@ func TestChainRefusesTwoLines(t *testing.T) {
 	}
 }
 
-// A value of 64 KiB is read. The filling is what each format skips, or several
-// certificates, of which a large one makes the length.
+// A value of 64 KiB is accepted. It is filled with text that the format skips, or with several
+// certificates, one of which is large.
 func TestChainLimitsLength(t *testing.T) {
 	const limit = 64 << 10
 	for _, f := range formats {
@@ -123,8 +123,8 @@ func TestChainLimitsCertificates(t *testing.T) {
 	}
 }
 
-// What is well encoded and no certificate, or one with something behind it.
-func TestChainRefusesWhatIsNoCertificate(t *testing.T) {
+// The encoding is valid, but the data is not a certificate, or has data after it.
+func TestChainRejectsInvalidCertificates(t *testing.T) {
 	cut, long := *leaf(), *leaf()
 	cut.Raw, long.Raw = leaf().Raw[:100], append(leaf().Raw[:len(leaf().Raw):len(leaf().Raw)], 0)
 	for _, f := range formats {
@@ -134,8 +134,8 @@ func TestChainRefusesWhatIsNoCertificate(t *testing.T) {
 	}
 }
 
-// Headers of other formats, and the same name in another spelling, change nothing.
-func TestChainOverlooksForgeriesBesideIt(t *testing.T) {
+// Headers of other formats, and the same name in another spelling, have no effect.
+func TestChainIgnoresOtherHeaders(t *testing.T) {
 	for _, f := range formats {
 		h := send(f, leaf())
 		for _, from := range formats {
@@ -152,7 +152,7 @@ func TestChainOverlooksForgeriesBesideIt(t *testing.T) {
 	}
 }
 
-func TestNewReaderTakesAHeadersName(t *testing.T) {
+func TestNewReaderWithAHeaderName(t *testing.T) {
 	for _, f := range formats {
 		h := send(f, leaf(), middle())
 		if f == forwarded.Nginx {
@@ -191,7 +191,7 @@ func TestNewReaderRefuses(t *testing.T) {
 	}
 }
 
-func TestTextTellsHeadersApart(t *testing.T) {
+func TestTextDistinguishesHeaders(t *testing.T) {
 	r, err := forwarded.NewReader(forwarded.RFC9440, "")
 	require.NoError(t, err)
 	seen := map[string]http.Header{}

@@ -9,17 +9,16 @@ import (
 	"strings"
 )
 
-// element is what one proxy on the way wrote into X-Forwarded-Client-Cert. Keys are in
-// lower case. Envoy writes a value for each name of the certificate, so there are lists.
+// element is the part of X-Forwarded-Client-Cert that one proxy wrote. Keys are in lower case.
+// A key has several values if Envoy writes one for each name of the certificate.
 type element map[string][]string
 
 // readXFCC reads Envoy's header.
 //
-// Envoy puts a certificate's URIs and DNS names there as they are, so that a name with
-// commas and semicolons in it can look like further keys and elements. Hence only what
-// Envoy writes itself is read (Hash, Cert and Chain), each only if it is there once, and
-// Hash has to be there: Envoy always writes it, of the certificate that was presented, so
-// that a name cannot bring another certificate along.
+// Envoy does not escape the URIs and DNS names of a certificate, so a name with commas and
+// semicolons can look like further keys and elements. readXFCC therefore reads only Hash, Cert
+// and Chain, and rejects repeated ones. Hash is required: Envoy always writes the hash of the
+// presented certificate, so a name cannot add another certificate.
 func readXFCC(r *Reader, h http.Header) ([]*x509.Certificate, error) {
 	line, found, err := r.line(h)
 	if err != nil || !found {
@@ -27,20 +26,20 @@ func readXFCC(r *Reader, h http.Header) ([]*x509.Certificate, error) {
 	}
 	elements, ok := parseXFCC(line)
 	if !ok {
-		return nil, r.malformed(r.header, "%.40q … is not elements of key=value", line)
+		return nil, r.malformed(r.header, "%.40q … does not consist of elements key=value", line)
 	}
 	if len(elements) > 1 {
-		return nil, r.malformed(r.header, "has %d elements, and only one can be this proxy's", len(elements))
+		return nil, r.malformed(r.header, "has %d elements, but only one can be this proxy's", len(elements))
 	}
 	for _, key := range []string{"cert", "chain", "hash"} {
 		if n := len(elements[0][key]); n > 1 {
-			return nil, r.malformed(r.header, "has %d values for %q, which this proxy writes once", n, key)
+			return nil, r.malformed(r.header, "has %d values for %q, but this proxy writes one", n, key)
 		}
 	}
 	return r.fromElement(elements[0])
 }
 
-// fromElement takes the certificates of an element that has each of its keys once.
+// fromElement returns the certificates of an element without repeated keys.
 func (r *Reader) fromElement(e element) ([]*x509.Certificate, error) {
 	leaf, err := r.certOf(e)
 	if err != nil {
@@ -61,25 +60,24 @@ func (r *Reader) fromElement(e element) ([]*x509.Certificate, error) {
 // certOf decodes the one certificate in Cert and compares it with Hash.
 func (r *Reader) certOf(e element) ([]byte, error) {
 	if len(e["cert"]) == 0 {
-		return nil, r.malformed(r.header, "has no Cert, and dates and revocation cannot be read off anything else")
+		return nil, r.malformed(r.header, "has no Cert, which is needed to check validity and revocation")
 	}
 	ders, err := r.escapedPEM(e["cert"][0])
 	if err != nil {
 		return nil, err
 	}
 	if len(ders) != 1 {
-		return nil, r.malformed(r.header, "has %d certificates in Cert, where one belongs", len(ders))
+		return nil, r.malformed(r.header, "has %d certificates in Cert instead of one", len(ders))
 	}
 	hash := sha256.Sum256(ders[0])
 	if len(e["hash"]) == 0 || e["hash"][0] != hex.EncodeToString(hash[:]) {
-		return nil, r.malformed(r.header, "has no Hash that is the SHA-256 of Cert")
+		return nil, r.malformed(r.header, "has no Hash that equals the SHA-256 of Cert")
 	}
 	return ders[0], nil
 }
 
-// parseXFCC splits a header's value: elements by commas, pairs by semicolons. A value in
-// quotes may hold both; a backslash there takes the meaning from a quote or a backslash
-// behind it.
+// parseXFCC splits a header: elements are separated by commas, pairs by semicolons. A value in
+// quotes can contain both, and a backslash in it escapes a quote or a backslash.
 func parseXFCC(text string) ([]element, bool) {
 	elements := []element{{}}
 	for {
@@ -99,8 +97,7 @@ func parseXFCC(text string) ([]element, bool) {
 	}
 }
 
-// cutPair takes the first pair off text; what is left begins with the separator, or is
-// empty.
+// cutPair cuts the first pair from text. The rest is empty or begins with the separator.
 func cutPair(text string) (key, value, rest string, ok bool) {
 	key, after, found := strings.Cut(strings.TrimLeft(text, " \t"), "=")
 	if !found || !isToken(key) {
@@ -118,7 +115,7 @@ func cutPair(text string) (key, value, rest string, ok bool) {
 	return key, after[:end], after[end:], !strings.Contains(after[:end], `"`)
 }
 
-// cutQuoted takes a value off text that ends at the first quote without a backslash.
+// cutQuoted cuts a value from text. The value ends at the first quote without a backslash.
 func cutQuoted(text string) (value, rest string, ok bool) {
 	var plain strings.Builder
 	for i := 0; i < len(text); i++ {

@@ -41,10 +41,10 @@ func TestXFCCRefuses(t *testing.T) {
 		"an empty element":         good + ",",
 		"an empty element first":   "," + good,
 		"an empty pair":            good + ";;URI=a",
-		"a semicolon behind":       good + ";",
+		"a semicolon after":        good + ";",
 		"no value":                 good + ";URI",
 		"no key":                   good + ";=a",
-		"a key that is none":       good + ";U RI=a",
+		"an invalid key":           good + ";U RI=a",
 		"no Cert":                  "By=a;" + hash + ";URI=spiffe://a/b",
 		"Chain without Cert":       hash + ";" + chain,
 		"no Hash":                  cert,
@@ -60,12 +60,12 @@ func TestXFCCRefuses(t *testing.T) {
 		"two in Cert":              hash + `;Cert="` + escape(pemOf(leaf(), middle())) + `"`,
 		"Chain without the leaf":   good + `;Chain="` + escape(pemOf(middle())) + `"`,
 		"Chain in another order":   good + `;Chain="` + escape(pemOf(middle(), leaf())) + `"`,
-		"a quote that stays open":  good + `;Subject="CN=a`,
+		"an unclosed quote":        good + `;Subject="CN=a`,
 		"a quote that is escaped":  good + `;Subject="CN=a\"`,
-		"text behind a quote":      good + `;Subject="CN=a"b`,
+		"text after a quote":       good + `;Subject="CN=a"b`,
 		"a quote within a value":   good + `;URI=a"b"`,
 
-		// Names that a certificate may have, if its authority lets it.
+		// Names that a certificate can have if its CA permits them.
 		"a URI with a Cert":             good + ";URI=spiffe://a/b;" + forged,
 		"a URI with a Cert, and none":   hash + ";URI=spiffe://a/b;" + forged,
 		"a URI with an element":         good + ";URI=spiffe://a/b,Hash=" + hashOf(other()) + ";" + forged,

@@ -272,17 +272,17 @@ grants:
 // Hostile files are refused, fast and without much memory.
 func TestHostileFiles(t *testing.T) {
 	deep := map[string]string{
-		"flow.yaml":     strings.Repeat("[", 1<<20),
+		"flow.yaml":     strings.Repeat("[", 1<<17),
 		"maps.yaml":     strings.Repeat("{a: ", 1<<18),
 		"dashes.yaml":   strings.Repeat("- ", 1<<18),
-		"list.json":     strings.Repeat("[", 1<<20),
-		"objects.json":  strings.Repeat(`{"a":`, 1<<20),
+		"list.json":     strings.Repeat("[", 1<<17),
+		"objects.json":  strings.Repeat(`{"a":`, 1<<17),
 		"large.json":    strings.Repeat(" ", policyfile.MaxSize+1),
 		"large.yaml":    strings.Repeat(" ", policyfile.MaxSize+1),
 		"indents.yaml":  indented(200),
 		"comments.yaml": strings.Repeat("# x\n", 1<<18) + strings.Repeat("[", 1<<15),
 		"keys.yaml":     strings.Repeat("? ", 1<<18),
-		"blanks2.yaml":  strings.Repeat("\n", 1<<20) + strings.Repeat("[", 1<<15),
+		"blanks2.yaml":  strings.Repeat("\n", 1<<17) + strings.Repeat("[", 1<<15),
 	}
 	if os.Getenv("INTERLOCK_SOAK") != "" {
 		deep["marks.yaml"] = strings.Repeat("[", 5<<20)

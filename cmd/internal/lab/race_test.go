@@ -39,7 +39,7 @@ func TestAnInterruptedDemoReportsTheFormsThatHaveFinished(t *testing.T) {
 		second := finished && p.Elapsed < p.Duration/2
 		finished = finished || p.Elapsed > p.Duration/2
 		return second
-	}, "--demo", "--duration", "1s", "--html", html)
+	}, "--demo", "--duration", "4s", "--html", html)
 	require.ErrorIs(t, err, cli.ErrInterrupted)
 	require.ErrorContains(t, err, "not tested: b ")
 	require.Contains(t, output, "\na looked up, then acted on")
