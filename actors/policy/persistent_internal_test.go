@@ -18,11 +18,11 @@ func (a alike) hash() uint64 { return uint64(a%3) << 62 }
 // were.
 func TestPersistentMapsAgainstMaps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var m, before hamt[alike, int]
-		want, wantBefore := map[alike]int{}, map[alike]int{}
+		var m hamt[alike, int]
+		want := map[alike]int{}
 		for range rapid.IntRange(1, 4).Draw(t, "edits") {
 			own := new(token)
-			before, wantBefore = m, maps.Clone(want)
+			before, wantBefore := m, maps.Clone(want)
 			for i, k := range rapid.SliceOf(rapid.IntRange(0, 20)).Draw(t, "keys") {
 				if key := alike(k); rapid.Bool().Draw(t, "set") {
 					m.set(own, key, i)
@@ -48,12 +48,12 @@ func TestPersistentMapsAgainstMaps(t *testing.T) {
 // Sets of roles in many blocks, and lists by role.
 func TestRoleTreesAgainstMaps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var m, before byRole[int]
-		want, wantBefore := map[int32]bool{}, map[int32]bool{}
+		var m byRole[int]
+		want := map[int32]bool{}
 		gen := rapid.SliceOf(rapid.SampledFrom([]int32{0, 1, 63, 64, 65, 130, 200, 300, 1000})) // seven blocks
 		for range rapid.IntRange(1, 4).Draw(t, "edits") {
 			own := new(token)
-			before, wantBefore = m, maps.Clone(want)
+			before, wantBefore := m, maps.Clone(want)
 			for _, role := range gen.Draw(t, "roles") {
 				if rapid.Bool().Draw(t, "add") {
 					m = m.with(own, role, []int{int(role)})
