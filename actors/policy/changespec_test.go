@@ -57,7 +57,7 @@ func TestChangesThatAreRefused(t *testing.T) {
 		{`{"op":"put-role","role":"x"}`, "role", policy.ErrInvalid},
 		{`{"op":"put-role"}`, "role", policy.ErrInvalid},
 		{`{"op":"put-role","role":{}}`, "role.name", policy.ErrMalformed},
-		{`{"op":"put-role","role":{"name":"x","permissions":[{"actions":["a"],"resources":["b*"]}]}}`, "role.permissions[0].resources[0]", policy.ErrMalformed},
+		{`{"op":"put-role","role":{"name":"x","permissions":[{"actions":["a"],"resources":["*b"]}]}}`, "role.permissions[0].resources[0]", policy.ErrMalformed},
 		{`{"op":"put-role","role":{"name":"x"},"principal":"user:a"}`, "principal", policy.ErrInvalid},
 		{`{"op":"delete-role"}`, "role", policy.ErrMalformed},
 		{`{"op":"delete-role","role":"x","within":[]}`, "within", policy.ErrInvalid},

@@ -10,10 +10,18 @@
 // # Patterns
 //
 // Names are split into segments: actions at ':', resources at '/', principals at the
-// first ':' and then at '/'. In a pattern the segment '*' stands for exactly one whole
-// segment, whatever it is, and '**' for zero or more; '**' may stand last only. There is
-// no partial wildcard: "ord*" is rejected. An action that begins with "interlock:" is matched
-// only by patterns that begin with it, so "**" never gives rights of the control plane.
+// first ':' and then at '/'. An empty segment is a segment. Names are compared byte by byte,
+// without decoding. The grammar of the pattern of an action is
+//
+//	pattern = segment *( ":" segment ) [ ":" "**" ] / "**"
+//	segment = literal / "*" / prefix "*"
+//
+// where literal and prefix hold no '*' and prefix is not empty. Resources have '/' instead.
+// The segment '*' matches exactly one segment, whatever it is. A prefix and '*' match one
+// segment that begins with the prefix, and the prefix itself. '**' matches zero or more
+// segments. Patterns of principals have no prefixes. An action that begins with "interlock:"
+// is matched only by patterns that begin with it, so "**" and "i*:**" never give rights of
+// the control plane.
 //
 // # Decisions
 //
@@ -21,5 +29,8 @@
 // allow; without a matching allow the answer is deny. A condition that fails to evaluate
 // denies, both for an allow and for a deny. The cost of a decision depends on the depth of
 // the resource and on the number of patterns along its path, not on the number of
-// permissions in the table.
+// permissions in the table. Prefixes at one place of the path cost one look-up for each
+// length that they have. A permission that names many actions and many resources, more than
+// eight pairs for each of its patterns, costs a search of its own resources, if the principal
+// holds its role.
 package policy

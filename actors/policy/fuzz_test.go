@@ -42,6 +42,10 @@ func FuzzPolicyPattern(f *testing.F) {
 	f.Add("user:**/x", "user:a")
 	f.Add("*/**", "a/b/c")
 	f.Add("user:*", "user:a")
+	f.Add("s3:Get*", "s3:GetObject")
+	f.Add("orders/eu-*", "orders/eu-")
+	f.Add("orders/eu-*/**", "orders/eu-1//x")
+	f.Add("inter*:*", "interlock:grant")
 	f.Fuzz(func(t *testing.T, pattern, name string) {
 		if a, err := policy.ParseActionPattern(pattern); err == nil {
 			if want := actionOracle(pattern, name); a.Matches(name) != want {

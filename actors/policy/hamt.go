@@ -7,8 +7,8 @@ import (
 )
 
 // token identifies one edit of persistent structures. Nodes that an edit made carry its
-// token, and only that edit may change them. Everybody else copies them first. It is not
-// empty, because all empty variables may have one address.
+// token, and only that edit may change them. Other edits copy them first. It has a byte,
+// because variables without bytes may share one address.
 type token struct{ _ byte }
 
 // hamtKey is a key of a hamt. The low bits of its hash choose the place.

@@ -12,7 +12,7 @@ const (
 	kidBits = 4 // of the hash, for each level
 	// mostKids is how many nodes a list may have, and fewestKids how many a table may have
 	// before it becomes a list again.
-	mostKids, fewestKids = 8, 4
+	mostKids, fewestKids = 16, 8
 )
 
 type kidTable[E any] struct {
@@ -44,8 +44,25 @@ func (s *kids[E]) get(hash uint64, segment string) *trieNode[E] {
 	for rest := hash; s.sub != nil; rest >>= kidBits {
 		s = &s.sub.kids[rest&(1<<kidBits-1)]
 	}
+	at := -1
+	for i := range s.few { // without a branch that depends on the segment
+		if s.few[i].hash == hash {
+			at = i
+		}
+	}
+	if at < 0 {
+		return nil
+	}
+	if node := s.few[at].node; sameSegment(node.segment, segment) {
+		return node
+	}
+	return s.among(hash, segment)
+}
+
+// among is get for segments whose hash several nodes may have.
+func (s *kids[E]) among(hash uint64, segment string) *trieNode[E] {
 	for i := range s.few {
-		if k := &s.few[i]; k.hash == hash && k.node.segment == segment {
+		if k := &s.few[i]; k.hash == hash && sameSegment(k.node.segment, segment) {
 			return k.node
 		}
 	}
@@ -77,7 +94,7 @@ func (s kids[E]) with(own *token, hash uint64, level int, segment string, node *
 func (s *kids[E]) list(hash uint64, segment string, node *trieNode[E]) []kid[E] {
 	list := make([]kid[E], 0, len(s.few)+1)
 	for _, k := range s.few {
-		if k.hash == hash && k.node.segment == segment {
+		if k.hash == hash && sameSegment(k.node.segment, segment) {
 			if node == nil {
 				continue
 			}

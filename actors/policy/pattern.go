@@ -54,7 +54,7 @@ func ParsePrincipalPattern(s string) (PrincipalPattern, error) {
 	if !ok || !IsKind(kind) || name == "" {
 		return PrincipalPattern{}, malformed(what, s, "does not begin with a literal kind and a colon, as in spiffe://trust-domain/** or user:*")
 	}
-	if err := checkSegments(what, s, name, '/'); err != nil {
+	if err := checkSegments(what, s, name, '/', false); err != nil {
 		return PrincipalPattern{}, err
 	}
 	wild, sample := false, make([]string, 0, 8)
@@ -132,19 +132,26 @@ func checkPattern(what, s string, sep byte, most int) error {
 	if err := checkName(what, s, most); err != nil {
 		return err
 	}
-	return checkSegments(what, s, s, sep)
+	return checkSegments(what, s, s, sep, true)
 }
 
-// checkSegments checks where wildcards stand in rest, which is s or its end.
-func checkSegments(what, s, rest string, sep byte) error {
+// checkSegments checks where wildcards stand in rest, which is s or its end. prefixes tells
+// whether a segment may end in a wildcard.
+func checkSegments(what, s, rest string, sep byte, prefixes bool) error {
 	for more := true; more; {
 		var seg string
 		seg, rest, more = cutSegment(rest, sep)
 		if seg == wildRest && more {
 			return malformed(what, s, "has ** before its end; ** may stand last only")
 		}
-		if seg != wildOne && seg != wildRest && strings.Contains(seg, "*") {
+		if seg == wildOne || seg == wildRest {
+			continue
+		}
+		switch star := strings.IndexByte(seg, '*'); {
+		case star >= 0 && !prefixes:
 			return malformed(what, s, "has a * inside the segment %q; * stands for one whole segment", seg)
+		case star >= 0 && star < len(seg)-1:
+			return malformed(what, s, "has a * before the end of the segment %q; a segment is *, or may end in one *", seg)
 		}
 	}
 	return nil
@@ -157,6 +164,30 @@ func cutSegment(s string, sep byte) (seg, rest string, more bool) {
 	return s, "", false
 }
 
+// prefixOf returns the prefix that a segment of a pattern stands for, "" for '*'. It reports
+// false if the segment is literal.
+func prefixOf(segment string) (prefix string, wild bool) { return strings.CutSuffix(segment, wildOne) }
+
+// matchSegment reports whether a segment of a pattern, not '**', matches one of a name.
+func matchSegment(p, n string) bool {
+	if prefix, wild := prefixOf(p); wild {
+		return strings.HasPrefix(n, prefix)
+	}
+	return p == n
+}
+
+// coversSegment reports whether p matches all that q matches. Neither is '**'.
+func coversSegment(p, q string) bool {
+	prefix, wild := prefixOf(p)
+	narrower, _ := prefixOf(q)
+	return p == q || wild && strings.HasPrefix(narrower, prefix)
+}
+
+// overlapsSegment reports whether p and q match a common segment. Neither is '**'.
+func overlapsSegment(p, q string) bool {
+	return coversSegment(p, q) || coversSegment(q, p)
+}
+
 func match(pattern, name string, sep byte) bool {
 	for {
 		p, prest, pmore := cutSegment(pattern, sep)
@@ -164,7 +195,7 @@ func match(pattern, name string, sep byte) bool {
 			return true
 		}
 		n, nrest, nmore := cutSegment(name, sep)
-		if p != wildOne && p != n {
+		if !matchSegment(p, n) {
 			return false
 		}
 		if !pmore || !nmore {
@@ -181,7 +212,7 @@ func covers(p, q string, sep byte) bool {
 			return true
 		}
 		qs, qrest, qmore := cutSegment(q, sep)
-		if qs == wildRest || (ps != wildOne && ps != qs) {
+		if qs == wildRest || !coversSegment(ps, qs) {
 			return false
 		}
 		if !pmore || !qmore {
@@ -198,7 +229,7 @@ func overlaps(p, q string, sep byte) bool {
 		if ps == wildRest || qs == wildRest {
 			return true
 		}
-		if ps != wildOne && qs != wildOne && ps != qs {
+		if !overlapsSegment(ps, qs) {
 			return false
 		}
 		if !pmore || !qmore {

@@ -1,8 +1,10 @@
 package policy_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -25,7 +27,8 @@ func matchSegments(pattern, name []string) bool {
 	case len(name) == 0:
 		return false
 	}
-	return (pattern[0] == "*" || pattern[0] == name[0]) && matchSegments(pattern[1:], name[1:])
+	prefix, wild := strings.CutSuffix(pattern[0], "*")
+	return (pattern[0] == name[0] || wild && strings.HasPrefix(name[0], prefix)) && matchSegments(pattern[1:], name[1:])
 }
 
 func actionOracle(pattern, action string) bool {
@@ -34,9 +37,9 @@ func actionOracle(pattern, action string) bool {
 }
 
 func TestResourcePatternsAgainstAllNames(t *testing.T) {
-	all := policytest.Names("/", 5, "a", "b")
+	all := policytest.Names("/", 4, "a", "ab", "az", "abz")
 	rapid.Check(t, func(t *rapid.T) {
-		gen := policytest.GenPattern("/", "a", "b")
+		gen := policytest.GenPattern("/", "a", "ab")
 		p, err := policy.ParseResourcePattern(gen.Draw(t, "p"))
 		require.NoError(t, err)
 		q, err := policy.ParseResourcePattern(gen.Draw(t, "q"))
@@ -54,7 +57,7 @@ func TestResourcePatternsAgainstAllNames(t *testing.T) {
 }
 
 func TestActionPatternsAgainstAllNames(t *testing.T) {
-	all := policytest.Names(":", 5, "interlock", "a")
+	all := policytest.Names(":", 4, "interlock", "a", "interlockz", "az")
 	rapid.Check(t, func(t *rapid.T) {
 		gen := policytest.GenPattern(":", "interlock", "a")
 		p, err := policy.ParseActionPattern(gen.Draw(t, "p"))
@@ -74,7 +77,7 @@ func TestActionPatternsAgainstAllNames(t *testing.T) {
 }
 
 func TestControlActionsAreNeverMatchedByChance(t *testing.T) {
-	for _, wide := range []string{"*", "**", "*:*", "*:**", "*:grant", "interlock"} {
+	for _, wide := range []string{"*", "**", "*:*", "*:**", "*:grant", "interlock", "inter*:*", "interlock*:grant", "interlock*:**", "i*:**"} {
 		p, err := policy.ParseActionPattern(wide)
 		require.NoError(t, err)
 		require.False(t, p.Matches("interlock:grant"), wide)
@@ -86,17 +89,17 @@ func TestControlActionsAreNeverMatchedByChance(t *testing.T) {
 }
 
 func TestPatternsThatAreRefused(t *testing.T) {
-	for _, s := range []string{"", "ord*", "a/**/b", "**/a", "***", "a/*b", "a\x00", "\xff", strings.Repeat("x", policy.MaxResource+1)} {
+	for _, s := range []string{"", "*ord", "o*d", "ord**", "a/b**", "a/**/b", "**/a", "***", "a/*b", "a*/b*c", "a\x00", "\xff", strings.Repeat("x", policy.MaxResource+1)} {
 		_, err := policy.ParseResourcePattern(s)
 		require.ErrorIs(t, err, policy.ErrMalformed, s)
 	}
-	for _, s := range []string{"", "**:a", "a*", strings.Repeat("x", policy.MaxAction+1)} {
+	for _, s := range []string{"", "**:a", "*a", "a*b", "a:b**", strings.Repeat("x", policy.MaxAction+1)} {
 		_, err := policy.ParseActionPattern(s)
 		require.ErrorIs(t, err, policy.ErrMalformed, s)
 	}
 	for _, s := range []string{
 		"", "*", "**", "user", "user:", ":*", "*:a", "user:alice", "user:al*", "user:**/x", "user:a/**/b", "spiffe:**",
-		"spiffe://*/a", "spiffe://**", "spiffe://td", "spiffe://td*/**", "SPIFFE://td/**", "spiffe://td//**", "user:*\n",
+		"spiffe://*/a", "spiffe://**", "spiffe://td", "spiffe://td*/**", "spiffe://td/a*", "spiffe://td/a*/**", "user:a*/*", "SPIFFE://td/**", "spiffe://td//**", "user:*\n",
 	} {
 		_, err := policy.ParsePrincipalPattern(s)
 		require.ErrorIs(t, err, policy.ErrMalformed, s)
@@ -121,5 +124,31 @@ func TestPrincipalPatterns(t *testing.T) {
 		require.NoError(t, err, c.pattern)
 		require.Equal(t, c.want, p.Matches(policy.MustPrincipal(c.principal)), "%s on %s", c.pattern, c.principal)
 		require.False(t, p.Matches(policy.Principal{}))
+	}
+}
+
+// The table in docs/policy.md.
+func TestWhatWildcardsMatch(t *testing.T) {
+	names := []string{"a", "a/", "a/b", "a/eu-", "a/eu-1", "a/eu-1/", "a/eu-1/x", "a/eu%2D1", "a/eu%2F1", "a//b", "b"}
+	for pattern, matches := range map[string][]string{
+		"a/*":       {"a/", "a/b", "a/eu-", "a/eu-1", "a/eu%2D1", "a/eu%2F1"},
+		"a/eu-*":    {"a/eu-", "a/eu-1"},
+		"a/eu-*/*":  {"a/eu-1/", "a/eu-1/x"},
+		"a/eu-*/**": {"a/eu-", "a/eu-1", "a/eu-1/", "a/eu-1/x"},
+		"a/eu%*":    {"a/eu%2D1", "a/eu%2F1"},
+		"a/**":      {"a", "a/", "a/b", "a/eu-", "a/eu-1", "a/eu-1/", "a/eu-1/x", "a/eu%2D1", "a/eu%2F1", "a//b"},
+		"a/*/**":    {"a/", "a/b", "a/eu-", "a/eu-1", "a/eu-1/", "a/eu-1/x", "a/eu%2D1", "a/eu%2F1", "a//b"},
+		"a//*":      {"a//b"},
+		"*":         {"a", "b"},
+	} {
+		p, err := policy.ParseResourcePattern(pattern)
+		require.NoError(t, err)
+		f := policytest.ParseYAML(t, "roles: {r: {permissions: [{actions: [x], resources: ['"+pattern+"']}]}}\ngrants: [{principal: 'user:a', role: r}]")
+		for _, name := range names {
+			want := slices.Contains(matches, name)
+			require.Equal(t, want, p.Matches(name), "%s on %s", pattern, name)
+			q := &policy.Query{Principal: policy.MustPrincipal("user:a"), Action: "x", Resource: name}
+			require.Equal(t, want, policytest.DecideIn(t, f, q, time.Unix(1, 0)).Allowed, "%s on %s", pattern, name)
+		}
 	}
 }

@@ -73,7 +73,7 @@ func TestGrantSpecsThatAreRefused(t *testing.T) {
 		{policy.GrantSpec{Principal: "a", Role: "r"}, "principal", policy.ErrMalformed},
 		{policy.GrantSpec{Principals: "user:a", Role: "r"}, "principals", policy.ErrMalformed},
 		{policy.GrantSpec{Principal: "user:a", Principals: "user:*", Role: "r"}, "principals", policy.ErrInvalid},
-		{policy.GrantSpec{Principal: "user:a", Role: "r", Within: []string{"a", "b*"}}, "within[1]", policy.ErrMalformed},
+		{policy.GrantSpec{Principal: "user:a", Role: "r", Within: []string{"a", "*b"}}, "within[1]", policy.ErrMalformed},
 		{policy.GrantSpec{Principal: "user:a", Role: "r", Within: []string{"a", "a"}}, "within[1]", policy.ErrInvalid},
 		{policy.GrantSpec{Principal: "user:a", Role: "r", Reason: "\xff"}, "reason", policy.ErrInvalid},
 		{policy.GrantSpec{Principal: "user:a", Role: "r", Reason: strings.Repeat("x", policy.MaxReason+1)}, "reason", policy.ErrInvalid},

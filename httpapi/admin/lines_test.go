@@ -273,7 +273,7 @@ func TestPolicyInLinesThatIsNotWholeChangesNothing(t *testing.T) {
 
 func TestPolicyInLinesThatIsBadIsRefusedWithWhereItIs(t *testing.T) {
 	s := newAdminStation(t)
-	bad := `{"role":{"name":"x","permissions":[{"actions":["a*"],"resources":["b"]}]}}
+	bad := `{"role":{"name":"x","permissions":[{"actions":["*a"],"resources":["b"]}]}}
 {"grant":{"principal":"nobody","role":"x"}}
 {"grant":{"principal":"user:x","role":"nope"}}
 {"end":{"roles":1,"grants":2}}

@@ -122,7 +122,7 @@ func TestPolicyNeverUnrevokesACertificate(t *testing.T) {
 
 func TestPolicyThatIsBadIsRefusedWithWhereItIs(t *testing.T) {
 	s := newAdminStation(t, func(o *admin.Options) { o.BodyLimit = 1 << 20 })
-	bad := "roles:\n  x:\n    permissions:\n      - actions: [a*]\n        resources: [b]\ngrants:\n  - principal: nobody\n    role: x\n  - principal: user:x\n    role: nope\n"
+	bad := "roles:\n  x:\n    permissions:\n      - actions: [a*b]\n        resources: [b]\ngrants:\n  - principal: nobody\n    role: x\n  - principal: user:x\n    role: nope\n"
 	doc := s.put("admin", "application/yaml", bad, "If-Match", "*").RequireProblem(t, 422, "unknown-role")
 	require.Equal(t, []any{
 		map[string]any{"field": "roles.x.permissions[0].actions[0]", "line": 4.0, "column": 19.0},

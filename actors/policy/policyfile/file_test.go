@@ -60,7 +60,7 @@ func TestErrorsOfYAMLHaveTheirPlace(t *testing.T) {
 	requireFaults(t, "policy.yaml", `roles:
   order-reader:
     permissions:
-      - actions: [orders:read, "ord*"]
+      - actions: [orders:read, "o*d"]
         resources: [orders/**/x]
         effect: maybe
       - actions: []
@@ -138,7 +138,7 @@ func TestErrorsOfJSONHaveTheirPlace(t *testing.T) {
 	requireFaults(t, "policy.json", `{"roles": [
   {"name": "é", "inherits": []},
   {"name": "a", "inherits": ["b"], "permissions": [
-    {"actions": ["x", "é*"], "resources": ["**"], "when": "1"}]},
+    {"actions": ["x", "*é"], "resources": ["**"], "when": "1"}]},
   {"name": "b", "inherits": ["a"]},
   {"name": "b"},
   {"inherits": []},
@@ -248,10 +248,10 @@ func TestRefusedYAMLIsReportedWithAllOtherErrors(t *testing.T) {
     inherits: !!seq [a]
     permissions: 5
     inherits: []
-  c: {inherits: [nobody], permissions: [{actions: [x], resources: ["y*"]}]}
+  c: {inherits: [nobody], permissions: [{actions: [x], resources: ["*y"]}]}
   1: {}
 grants:
-  - {principals: 7, role: zz, within: [a, a, "x*"], expires: never}
+  - {principals: 7, role: zz, within: [a, a, "*x"], expires: never}
 `,
 		fault{"2:6: roles.a", policyfile.ErrSyntax},
 		fault{"4:5: roles.b.<<", policyfile.ErrSyntax},

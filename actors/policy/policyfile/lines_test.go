@@ -113,7 +113,7 @@ func TestShapesOfLines(t *testing.T) {
 
 func TestErrorsOfLinesHaveTheirPlace(t *testing.T) {
 	requireLineFaults(t, strings.Join([]string{
-		`{"role":{"name":"a","permissions":[{"actions":["x","y*"],"resources":["**"],"when":"1"}]}}`,
+		`{"role":{"name":"a","permissions":[{"actions":["x","*y"],"resources":["**"],"when":"1"}]}}`,
 		`{"role":{"name":"b","inherits":["nobody","a"]}}`,
 		`{"role":{"name":"b"}}`,
 		`{"role":{"name":"é"}}`,
@@ -127,7 +127,7 @@ func TestErrorsOfLinesHaveTheirPlace(t *testing.T) {
 		`{"grant":{"principal":"user:y","principals":"user:*","role":"a"}}`,
 		`{"grant":{"principal":"user:y","role":null}}`,
 		`{"grant":{"principal":"user:y"}}`,
-		`{"grant":{"principal":"user:y","role":"a","within":["é*", ""]}}`,
+		`{"grant":{"principal":"user:y","role":"a","within":["*é", ""]}}`,
 		`{"grant":{"principal":"user:y","role":"a","within":null,"expires":"2027","reason":""}}`,
 		`{"grant":{"principal":"user:y","role":"a","within":["p","q","p"]}}`,
 		`{"grant":{"principal":"user:y","role":"a","within":["p","q"]}}`,

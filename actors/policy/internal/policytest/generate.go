@@ -19,8 +19,8 @@ var (
 	Roles      = []string{"a", "b", "c", "d", "e", "f"}
 	Principals = []string{"user:a", "user:b", "user:a/b", "spiffe://td/a", "spiffe://td/a/b", "spiffe://other/a"}
 	Subjects   = []string{"user:*", "user:**", "user:a/*", "spiffe://td/*", "spiffe://td/**", "spiffe://td/a/*"}
-	Actions    = Names(":", 3, "interlock", "x", "y")
-	Resources  = Names("/", 4, "x", "y")
+	Actions    = Names(":", 3, "interlock", "x", "xy")
+	Resources  = Names("/", 4, "x", "xy")
 	Instants   = []time.Time{
 		{}, Instant("2030-01-01T00:00:00Z"), Instant("2031-01-01T00:00:00.25Z"), Instant("2032-06-01T00:00:00Z"),
 	}
@@ -82,8 +82,8 @@ func GenPermission() *rapid.Generator[policy.PermissionSpec] {
 	return rapid.Custom(func(t *rapid.T) policy.PermissionSpec {
 		return policy.PermissionSpec{
 			Effect:    rapid.SampledFrom([]string{"", "", "deny"}).Draw(t, "effect"),
-			Actions:   rapid.SliceOfN(GenPattern(":", "interlock", "x", "y"), 1, 2).Draw(t, "actions"),
-			Resources: rapid.SliceOfN(GenPattern("/", "x", "y"), 1, 2).Draw(t, "resources"),
+			Actions:   rapid.SliceOfN(GenPattern(":", "interlock", "x", "xy"), 1, 2).Draw(t, "actions"),
+			Resources: rapid.SliceOfN(GenPattern("/", "x", "xy"), 1, 2).Draw(t, "resources"),
 			When:      rapid.SampledFrom(Conditions).Draw(t, "when").Text,
 		}
 	})
@@ -110,7 +110,7 @@ func GenGrant(t *rapid.T, role string) policy.GrantSpec {
 	} else {
 		g.Principals = rapid.SampledFrom(Subjects).Draw(t, "principals")
 	}
-	g.Within = rapid.SliceOfNDistinct(GenPattern("/", "x", "y"), 0, 2, rapid.ID).Draw(t, "within")
+	g.Within = rapid.SliceOfNDistinct(GenPattern("/", "x", "xy"), 0, 2, rapid.ID).Draw(t, "within")
 	if e := rapid.SampledFrom(Instants).Draw(t, "expires"); !e.IsZero() {
 		g.Expires = e.Format(time.RFC3339Nano)
 	}
@@ -175,10 +175,14 @@ func Names(sep string, most int, alphabet ...string) []string {
 	return all
 }
 
-// GenPattern draws a pattern over the alphabet.
+// GenPattern draws a pattern over the alphabet, with prefixes of it.
 func GenPattern(sep string, alphabet ...string) *rapid.Generator[string] {
+	segments := append(slices.Clone(alphabet), "*")
+	for _, seg := range alphabet {
+		segments = append(segments, seg+"*")
+	}
 	return rapid.Custom(func(t *rapid.T) string {
-		segs := rapid.SliceOfN(rapid.SampledFrom(append(slices.Clone(alphabet), "*")), 0, 3).Draw(t, "segments")
+		segs := rapid.SliceOfN(rapid.SampledFrom(segments), 0, 3).Draw(t, "segments")
 		if len(segs) == 0 || rapid.IntRange(0, 2).Draw(t, "rest") == 0 {
 			segs = append(segs, "**")
 		}
