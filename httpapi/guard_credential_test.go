@@ -47,7 +47,7 @@ func TestCredentials_ExpiryEndsTheConnection(t *testing.T) {
 }
 
 // requireShutOut finds that a client of an expired certificate gets through no more: its
-// connection is closed, and there is no connecting anew.
+// connection is closed, and a new one is refused.
 func (s *guardStation) requireShutOut(c *http.Client) {
 	s.T.Helper()
 	require.Eventually(s.T, func() bool {
@@ -96,6 +96,9 @@ func TestCredentials_ExpiryOnAKeptConnection(t *testing.T) {
 					servertest.WithURIs("spiffe://interlock.test/bob")(c)
 					c.NotAfter = time.Now().Add(3 * time.Second)
 				}))
+				// A second connection, which a client may open before it knows that the first is idle
+				// again, would be refused as soon as the certificate has expired.
+				c.Transport.(*http.Transport).MaxConnsPerHost = 1
 				var got servertest.Reply
 				require.Eventually(t, func() bool {
 					got = s.Send(c, s.Request(http.MethodGet, "/read/1", ""))
