@@ -1,18 +1,29 @@
 package policy
 
-import "strings"
+import (
+	"math/bits"
+	"slices"
+	"strings"
+)
 
 // trieNode is a node of a persistent trie that matches names against many patterns at once.
-// Literal segments, '*' or prefixes lead to another node. E is what the caller keeps for a
-// pattern. A nil node is an empty trie. A node that holds nothing is dropped. What a walk
-// reads of most nodes is in the first 64 bytes.
+// A literal segment leads to another node by its blocks, of which most segments have one. '*'
+// and prefixes lead there through wild. E is what the caller keeps for a pattern. A nil node
+// is an empty trie. A node that holds nothing is dropped. A node fills a cache line.
 type trieNode[E any] struct {
-	segment string    // the literal segment that leads here, "" if it is none
-	rest    *E        // of patterns that end here with '**'
-	exact   *E        // of patterns that end here
-	kids    kids[E]   // by literal segments
-	wild    *wilds[E] // by '*' and by prefixes; nil if there are none
-	own     *token
+	rest  *E        // of patterns that end here with '**'
+	exact *E        // of patterns that end here
+	set   uint64    // bit i: there is a kid whose hash has these six bits
+	kids  []kid[E]  // one for each bit, in order
+	wild  *wilds[E] // nil if there are none
+	own   *token
+}
+
+// kid is the node that a block leads to. Blocks that share six bits share a kid with the
+// block branch, whose node tells them apart by the next six bits.
+type kid[E any] struct {
+	block block
+	node  *trieNode[E]
 }
 
 // wilds are the nodes that wildcard segments of one node lead to. They do not change.
@@ -30,8 +41,12 @@ type prefixes[E any] struct {
 // prefixLength counts the prefixes of one length.
 type prefixLength struct{ length, count int }
 
-func (n *trieNode[E]) empty() bool {
-	return n.exact == nil && n.rest == nil && n.wild == nil && len(n.kids.few) == 0 && n.kids.sub == nil
+// kept returns the node, or nil if it holds nothing.
+func (n *trieNode[E]) kept() *trieNode[E] {
+	if n.exact == nil && n.rest == nil && n.wild == nil && n.set == 0 {
+		return nil
+	}
+	return n
 }
 
 // owned returns the node if this edit made it, or a copy that it may change.
@@ -43,7 +58,7 @@ func (n *trieNode[E]) owned(own *token) *trieNode[E] {
 		return n
 	}
 	c := *n
-	c.own = own
+	c.own, c.kids = own, slices.Clone(n.kids)
 	return &c
 }
 
@@ -59,36 +74,32 @@ func (n *trieNode[E]) changeBelow(own *token, pattern string, more bool, sep byt
 		n.exact = f(n.exact)
 		return n.kept()
 	}
-	seg, pattern, more := cutSegment(pattern, sep)
+	segment, pattern, more := cutSegment(pattern, sep)
 	switch {
-	case seg == wildRest:
+	case segment == wildRest:
 		n.rest = f(n.rest)
-	case strings.HasSuffix(seg, wildOne):
-		n.changeWild(own, seg[:len(seg)-1], pattern, more, sep, f)
+	case strings.HasSuffix(segment, wildOne):
+		n.changeWild(own, segment[:len(segment)-1], func(next *trieNode[E]) *trieNode[E] {
+			return next.changeBelow(own, pattern, more, sep, f)
+		})
 	default:
-		hash := hashSegment(seg)
-		before := n.kids.get(hash, seg)
-		after := before.changeBelow(own, pattern, more, sep, f)
-		if before == nil && after != nil {
-			after.segment = seg
-		}
-		if after != before {
-			n.kids = n.kids.with(own, hash, 0, seg, after)
-		}
+		n.changeLiteral(own, segment, sep, func(next *trieNode[E]) *trieNode[E] {
+			return next.changeBelow(own, pattern, more, sep, f)
+		})
 	}
 	return n.kept()
 }
 
 // changeWild changes the node of a prefix, "" for '*'.
-func (n *trieNode[E]) changeWild(own *token, prefix, pattern string, more bool, sep byte, f func(*E) *E) {
+func (n *trieNode[E]) changeWild(own *token, prefix string, f func(*trieNode[E]) *trieNode[E]) {
 	next := &wilds[E]{}
 	if n.wild != nil {
 		*next = *n.wild
 	}
 	if prefix == "" {
-		next.star = next.star.changeBelow(own, pattern, more, sep, f)
+		next.star = f(next.star)
 	} else {
-		next.prefix = next.prefix.with(own, prefix, next.prefix.at(prefix).changeBelow(own, pattern, more, sep, f))
+		next.prefix = next.prefix.with(own, prefix, f(next.prefix.at(prefix)))
 	}
 	n.wild = next
 	if next.star == nil && next.prefix == nil {
@@ -96,11 +107,87 @@ func (n *trieNode[E]) changeWild(own *token, prefix, pattern string, more bool, 
 	}
 }
 
-func (n *trieNode[E]) kept() *trieNode[E] {
-	if n.empty() {
+// changeLiteral changes the node of a literal segment, and those of its first blocks.
+func (n *trieNode[E]) changeLiteral(own *token, segment string, sep byte, f func(*trieNode[E]) *trieNode[E]) {
+	b, segment, more := cutBlock(segment, sep)
+	before := n.kid(b)
+	if more {
+		next := before.owned(own)
+		next.changeLiteral(own, segment, sep, f)
+		n.setKid(own, b, 0, next.kept())
+	} else {
+		n.setKid(own, b, 0, f(before))
+	}
+}
+
+// kid returns the node that a block leads to, nil if there is none.
+func (n *trieNode[E]) kid(b block) *trieNode[E] {
+	if n == nil {
 		return nil
 	}
-	return n
+	hash := b.hash()
+	for level := 0; ; {
+		bit := uint64(1) << (hash & (1<<kidBits - 1))
+		if n.set&bit == 0 {
+			return nil
+		}
+		k := &n.kids[bits.OnesCount64(n.set&(bit-1))]
+		if k.block == b {
+			return k.node
+		}
+		if k.block != branch {
+			return nil
+		}
+		n = k.node
+		level++
+		hash = b.next(hash, level)
+	}
+}
+
+// setKid replaces the node that a block leads to, nil to remove it. This edit owns n, to
+// which level blocks of bits led.
+func (n *trieNode[E]) setKid(own *token, b block, level int, node *trieNode[E]) {
+	bit := uint64(1) << (b.path(level) & (1<<kidBits - 1))
+	i := bits.OnesCount64(n.set & (bit - 1))
+	if n.set&bit == 0 {
+		if node != nil {
+			n.set |= bit
+			n.kids = inserted(n.kids, i, kid[E]{b, node})
+		}
+		return
+	}
+	switch k := &n.kids[i]; k.block {
+	case b:
+		if node != nil {
+			k.node = node
+			return
+		}
+		n.set &^= bit
+		n.kids = slices.Delete(n.kids, i, i+1)
+	case branch:
+		k.node = k.node.owned(own)
+		k.node.setKid(own, b, level+1, node)
+		if last := k.node.kids; len(last) == 1 && last[0].block != branch {
+			*k = last[0]
+		}
+	default:
+		if node == nil {
+			return
+		}
+		both := &trieNode[E]{own: own}
+		both.setKid(own, k.block, level+1, k.node)
+		both.setKid(own, b, level+1, node)
+		*k = kid[E]{branch, both}
+	}
+}
+
+// inserted returns a list with one more value, without room for others.
+func inserted[V any](list []V, i int, v V) []V {
+	longer := make([]V, len(list)+1)
+	copy(longer, list[:i])
+	longer[i] = v
+	copy(longer[i+1:], list[i:])
+	return longer
 }
 
 // at returns the node of a prefix, nil if there is none.
@@ -190,24 +277,26 @@ func (n *trieNode[E]) walk(name string, sep byte, out *hits[E]) {
 			out.add(n.exact)
 			return
 		}
-		var segment string
-		segment, name, more = cutSegment(name, sep)
-		literal := n.kids.find(segment)
-		if n.wild == nil {
-			n = literal
-			continue
+		if n.wild != nil {
+			n.wild.walk(name, sep, out)
 		}
-		if n.wild.prefix != nil {
-			n.wild.prefix.walk(segment, name, more, sep, out)
+		if n.set == 0 {
+			return
 		}
-		if literal == nil {
-			n = n.wild.star
-			continue
-		}
-		if n.wild.star != nil {
-			n.wild.star.below(name, more, sep, out)
-		}
-		n = literal
+		var b block
+		b, name, more = cutBlock(name, sep)
+		n = n.kid(b)
+	}
+}
+
+// walk continues a walk at each wildcard that matches the first segment of the name.
+func (w *wilds[E]) walk(name string, sep byte, out *hits[E]) {
+	segment, name, more := cutSegment(name, sep)
+	if w.star != nil {
+		w.star.below(name, more, sep, out)
+	}
+	if w.prefix != nil {
+		w.prefix.walk(segment, name, more, sep, out)
 	}
 }
 

@@ -1,0 +1,96 @@
+package policy
+
+import (
+	"maps"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// blocksOf returns the blocks of the segments of a name, and how many each segment has.
+func blocksOf(name string, sep byte) (blocks []block, each []int) {
+	n := 0
+	for more := true; more; {
+		var b block
+		b, name, more = cutBlock(name, sep)
+		blocks = append(blocks, b)
+		if n++; b.high&moreBlocks == 0 {
+			each, n = append(each, n), 0
+		}
+	}
+	return blocks, each
+}
+
+// Names are equal if their blocks are, and segments end where the separators are.
+func TestBlocksAgainstText(t *testing.T) {
+	gen := rapid.StringOfN(rapid.SampledFrom([]rune("a/\x00\x01\x80é")), 0, 40, -1)
+	rapid.Check(t, func(t *rapid.T) {
+		name := gen.Draw(t, "name")
+		other := gen.Draw(t, "other")
+		if rapid.Bool().Draw(t, "near") {
+			cut := rapid.IntRange(0, len(name)).Draw(t, "cut")
+			other = name[:cut] + rapid.SampledFrom([]string{"", "a", "/", "\x00"}).Draw(t, "more") + name[cut:]
+		}
+		blocks, each := blocksOf(name, '/')
+		segments := strings.Split(name, "/")
+		require.Len(t, each, len(segments))
+		for i, segment := range segments {
+			require.Equal(t, 1+max(0, len(segment)-1)/blockBytes, each[i], "%q", segment)
+		}
+		again, _ := blocksOf(other, '/')
+		require.Equal(t, name == other, blocksEqual(blocks, again), "%q %q", name, other)
+	})
+}
+
+func blocksEqual(a, b []block) bool {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return len(a) == len(b)
+}
+
+// Kids whose paths share many levels, or all of the hash, are told apart, and the nodes before
+// an edit stay as they were.
+func TestKidsAgainstMaps(t *testing.T) {
+	var choice []block
+	for i := range uint64(30) {
+		choice = append(choice,
+			block{m1, i << 56}, // the hash is 0, and low is equal
+			block{i << 60, m2}, // the hash is 0
+			block{i, 1 << 56})
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		var n *trieNode[int]
+		want := map[block]*trieNode[int]{}
+		for range rapid.IntRange(1, 4).Draw(t, "edits") {
+			own := new(token)
+			before, wantBefore := n, maps.Clone(want)
+			n = n.owned(own)
+			for _, i := range rapid.SliceOf(rapid.IntRange(0, len(choice)-1)).Draw(t, "blocks") {
+				b := choice[i]
+				if rapid.Bool().Draw(t, "set") {
+					want[b] = &trieNode[int]{}
+				} else {
+					delete(want, b)
+				}
+				n.setKid(own, b, 0, want[b])
+			}
+			for _, b := range choice {
+				require.Same(t, want[b], n.kid(b))
+				require.Same(t, wantBefore[b], before.kid(b))
+			}
+			require.Equal(t, len(want) == 0, n.kept() == nil)
+		}
+	})
+}
+
+// A decision reads a cache line of each node and each terminal.
+func TestNodesAndTerminalsFillACacheLine(t *testing.T) {
+	require.EqualValues(t, 64, unsafe.Sizeof(trieNode[terminal]{}))
+	require.EqualValues(t, 64, unsafe.Sizeof(terminal{}))
+}
