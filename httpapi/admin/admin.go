@@ -69,8 +69,8 @@ type api struct {
 	idle       time.Duration
 }
 
-// New returns the handler of /v1/changes, /v1/policy, /v1/principals, /v1/leases, /v1/explain
-// and /v1/store. It can be mounted on any router that leaves the path as it is. It is safe for
+// New returns the handler of /v1/changes, /v1/policy, /v1/principals, /v1/roles, /v1/leases,
+// /v1/explain and /v1/store. It can be mounted on any router that leaves the path as it is. It is safe for
 // concurrent use.
 func New(o Options) http.Handler {
 	a := &api{
@@ -93,6 +93,7 @@ func New(o Options) http.Handler {
 		{http.MethodHead, "/v1/policy", a.headPolicy},
 		{http.MethodPut, "/v1/policy", a.putPolicy},
 		{http.MethodGet, "/v1/principals", a.getPrincipal},
+		{http.MethodGet, "/v1/roles/{role}", a.getRole},
 		{http.MethodGet, "/v1/leases", a.getLeases},
 		{http.MethodPost, "/v1/explain", a.postExplain},
 	} {

@@ -25,6 +25,7 @@ func TestAdminNeedsARightForEverything(t *testing.T) {
 		{http.MethodGet, "/v1/policy", ""},
 		{http.MethodPut, "/v1/policy", "{}"},
 		{http.MethodGet, "/v1/principals?id=spiffe://interlock.test/helpdesk", ""},
+		{http.MethodGet, "/v1/roles/reader", ""},
 		{http.MethodGet, "/v1/leases", ""},
 		{http.MethodGet, "/v1/changes/1", ""},
 		{http.MethodPost, "/v1/changes", `{"changes":[` + grant("bob", "admin") + `]}`},

@@ -110,6 +110,15 @@ func TestPolicies(t *testing.T) {
 	who, err := c.Principal(ctx, adminID)
 	require.NoError(t, err)
 	require.NotEmpty(t, who.Permissions)
+	role, err := c.Role(ctx, "admin")
+	require.NoError(t, err)
+	require.Equal(t, "admin", role.Name)
+	require.NotEmpty(t, role.Permissions)
+	require.Equal(t, adminID, role.Grants[0].Principal)
+	_, err = c.Role(ctx, "nonsense")
+	require.True(t, client.IsProblem(err, "unknown-role"), "%v", err)
+	_, err = c.Role(ctx, "a/b")
+	require.True(t, client.IsProblem(err, "malformed"), "%v", err)
 }
 
 func TestHistory(t *testing.T) {

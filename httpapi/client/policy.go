@@ -132,3 +132,21 @@ func (c *Client) Principal(ctx context.Context, id string) (*Principal, error) {
 	}
 	return &p, nil
 }
+
+// Role is a role with the grants that give it to principals directly.
+type Role struct {
+	policy.RoleSpec
+	Revision uint64 `json:"revision"`
+	// Grants has exact grants first, then pattern grants. Expired grants are included.
+	Grants []policy.GrantSpec `json:"grants"`
+}
+
+// Role reads a role and its grants. If the role is unknown, the error is a [*Problem] for which
+// [IsProblem] reports "unknown-role".
+func (c *Client) Role(ctx context.Context, name string) (*Role, error) {
+	var r Role
+	if _, err := c.short(ctx, call{method: http.MethodGet, path: "/v1/roles/" + url.PathEscape(name)}, &r); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}

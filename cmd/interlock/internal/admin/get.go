@@ -75,40 +75,26 @@ func sayPermission(p *policy.PermissionSpec) string {
 	return text
 }
 
-// roleDocument is a role with the grants that give it to principals directly.
-type roleDocument struct {
-	Name   string             `json:"name"`
-	Role   policy.RoleSpec    `json:"role"`
-	Grants []policy.GrantSpec `json:"grants"`
-}
-
 func getRoleCommand() *cobra.Command {
 	var c connection
 	var o cli.Output
 	cmd := &cobra.Command{
 		Use: "role NAME", Short: "Show the permissions and grants of a role", Args: cli.Needs("NAME"),
-		Long:    "Show the permissions of a role, the roles that it inherits, and its grants. The command\nreads the whole policy. Exit status 1 means that the role is unknown.",
+		Long:    "Show the permissions of a role, the roles that it inherits, and its grants. Exit status 1\nmeans that the role is unknown.",
 		Example: "  interlock get role order-writer",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			admin, err := c.client()
 			if err != nil {
 				return err
 			}
-			all, _, err := admin.Policy(cmd.Context(), client.PolicyOptions{})
-			if err != nil {
+			role, err := admin.Role(cmd.Context(), args[0])
+			switch {
+			case client.IsProblem(err, "unknown-role"):
+				return reject(cmd, fmt.Errorf("role %q: unknown", args[0]), "interlock policy export shows all roles")
+			case err != nil:
 				return hintFailure(err)
 			}
-			role, ok := all.Roles[args[0]]
-			if !ok {
-				return reject(cmd, fmt.Errorf("role %q: unknown", args[0]), "interlock policy export shows all roles")
-			}
-			document := &roleDocument{Name: args[0], Role: role, Grants: []policy.GrantSpec{}}
-			for _, g := range all.Grants {
-				if g.Role == args[0] {
-					document.Grants = append(document.Grants, g)
-				}
-			}
-			return o.Write(cmd.OutOrStdout(), document, func(out io.Writer) error { return printRole(out, document) })
+			return o.Write(cmd.OutOrStdout(), role, func(out io.Writer) error { return printRole(out, role) })
 		},
 	}
 	c.adminFlags(cmd)
@@ -117,13 +103,13 @@ func getRoleCommand() *cobra.Command {
 	return cmd
 }
 
-func printRole(out io.Writer, r *roleDocument) error {
-	fmt.Fprintf(out, "role %s\n", r.Name)
-	for _, name := range r.Role.Inherits {
+func printRole(out io.Writer, r *client.Role) error {
+	fmt.Fprintf(out, "role %s at revision %d\n", r.Name, r.Revision)
+	for _, name := range r.Inherits {
 		fmt.Fprintf(out, "  inherits %s\n", name)
 	}
-	for i := range r.Role.Permissions {
-		fmt.Fprintf(out, "  permission %s\n", sayPermission(&r.Role.Permissions[i]))
+	for i := range r.Permissions {
+		fmt.Fprintf(out, "  permission %s\n", sayPermission(&r.Permissions[i]))
 	}
 	printGrants(out, r.Grants)
 	return nil
