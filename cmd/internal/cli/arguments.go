@@ -30,6 +30,16 @@ func AtMostOne(name string) cobra.PositionalArgs {
 	}
 }
 
+// AtLeastOne accepts one or more arguments with this name.
+func AtLeastOne(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usageError(cmd, "needs at least one "+name)
+		}
+		return nil
+	}
+}
+
 func usageError(cmd *cobra.Command, what string) error {
 	return Hint(fmt.Errorf("%s %s", cmd.CommandPath(), what), "%s --help shows the usage", cmd.CommandPath())
 }

@@ -202,7 +202,7 @@ func wireChild(ctx context.Context, name, dir string) *exec.Cmd {
 
 func serveWireCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "serve-wire NAME FOLDER", Short: "Serve what another process measures", Args: cobra.ExactArgs(2), Hidden: true,
+		Use: "serve-wire NAME FOLDER", Short: "Serve what another process measures", Args: cli.Needs("NAME", "FOLDER"), Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return wire.Serve(cmd.Context(), args[0], args[1], cmd.OutOrStdout())
 		},

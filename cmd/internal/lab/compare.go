@@ -12,7 +12,7 @@ import (
 
 func compareCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "compare OLD.json NEW.json", Short: "Compare two runs of bench", Args: cobra.ExactArgs(2),
+		Use: "compare OLD.json NEW.json", Short: "Compare two runs of bench", Args: cli.Needs("OLD.json", "NEW.json"),
 		Long: `Compare every figure that both runs have. A difference counts if the Mann-Whitney U-test over
 the samples gives p below 0.05. Exit status 1 means that a figure is worse.`,
 		Example: "  interlock-lab compare old/ratios.json new/ratios.json",

@@ -157,7 +157,7 @@ func renewCommand() *cobra.Command {
 		lifetime time.Duration
 	)
 	cmd := &cobra.Command{
-		Use: "renew FILE …", Short: "Replace certificates by new ones with the same names", Args: cobra.MinimumNArgs(1),
+		Use: "renew FILE …", Short: "Replace certificates by new ones with the same names", Args: cli.AtLeastOne("FILE"),
 		Long: `Issue new certificates with the same names and with new keys. NAME.crt and NAME.key are
 replaced. The old certificate stays valid until it expires; interlock ca revoke ends it at
 once.`,
