@@ -83,7 +83,8 @@ func NewGuard(engine *actors.Engine, callers Identifier, log *slog.Logger) *Guar
 // complete one. The update that revoked waits until the handler returns. A connection that the
 // handler hijacked is closed, and is part of the operation until then.
 //
-// Protect panics if the rule is malformed.
+// Protect panics if the rule is malformed. It does not know the route: [CheckRoutes] finds a
+// variable in the resource that the route does not have. A request of such a route gets a 500.
 func (g *Guard) Protect(rule Rule, next http.Handler) http.Handler {
 	t, err := parseTemplate(rule.Resource)
 	if err == nil {
@@ -97,7 +98,7 @@ func (g *Guard) Protect(rule Rule, next http.Handler) http.Handler {
 	if rule.Mode == Execute {
 		serve = route.execute
 	}
-	return web.Handle(g.log, serve)
+	return &protected{Handler: web.Handle(g.log, serve), rule: rule, template: t}
 }
 
 // guarded is a handler behind a guard.
@@ -122,7 +123,7 @@ func (g *guarded) requestOf(caller *Caller, r *http.Request) (context.Context, a
 	if err := checkPath(r.URL); err != nil {
 		return nil, actors.Request{}, err
 	}
-	resource, err := g.template.fill(r)
+	resource, err := g.template.fill(&g.rule, r)
 	if err != nil {
 		return nil, actors.Request{}, err
 	}

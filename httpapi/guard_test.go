@@ -109,6 +109,7 @@ func TestGuardRefusesARouteWithoutItsVariable(t *testing.T) {
 	got := s.Send(s.As("alice"), s.Request(http.MethodGet, "/admit/1", ""))
 	require.Equal(t, 500, got.StatusCode)
 	require.NotContains(t, got.Text, "nope")
+	require.Contains(t, s.Log.String(), `the route /admit/{id} has no variable`)
 }
 
 func TestGuardPanicsOnAMalformedRule(t *testing.T) {

@@ -55,9 +55,9 @@ func parseTemplate(s string) (template, error) {
 	return t, nil
 }
 
-// fill puts the route's variables into the template. Their values are text, never pattern or
-// template syntax.
-func (t template) fill(r *http.Request) (string, error) {
+// fill puts the route's variables into the rule's template. Their values are text, never pattern
+// or template syntax.
+func (t template) fill(rule *Rule, r *http.Request) (string, error) {
 	if len(t) == 1 && !t[0].variable {
 		return t[0].text, nil
 	}
@@ -68,20 +68,19 @@ func (t template) fill(r *http.Request) (string, error) {
 			b.WriteString(part.text)
 			continue
 		}
-		value, ok := vars[part.text]
+		value, ok := variable(r, vars, part.text)
 		if !ok {
-			value = r.PathValue(part.text)
-		}
-		if value == "" {
 			p := web.NewProblem(http.StatusInternalServerError, "rule", "Rule does not fit its route",
 				"The rule of this route has a variable that the route does not have. The log names it.")
-			p.Cause = fmt.Errorf("the route has no variable %q, or it is empty", part.text)
+			p.Cause = missingVariable(rule, routeOf(r), part.text)
 			return "", p
 		}
 		value, err := decoded(value, r.URL)
 		switch {
 		case err != nil:
 			return "", err
+		case value == "":
+			return "", pathProblem("A part of the path is empty.")
 		case !part.many && strings.Contains(value, "/"):
 			return "", pathProblem("A part of the path holds a slash where one segment is expected.")
 		case strings.HasPrefix(value, "/"), strings.HasSuffix(value, "/"):

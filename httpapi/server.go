@@ -12,6 +12,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/gorilla/mux"
+
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
@@ -53,7 +55,14 @@ type ServerOptions struct {
 // in the answer, in the request's log and in every problem document. It answers a panic of the
 // handler with a 500, except [http.ErrAbortHandler], which aborts the answer. The caller serves
 // and closes the server.
+//
+// NewServer panics if the handler is a router that fails [CheckRoutes].
 func NewServer(o ServerOptions) *http.Server {
+	if router, ok := o.Handler.(*mux.Router); ok {
+		if err := CheckRoutes(router); err != nil {
+			panic("httpapi: " + err.Error())
+		}
+	}
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	server := &http.Server{
 		Addr:              o.Addr,
