@@ -21,8 +21,9 @@ type protected struct {
 
 // CheckRoutes checks the rules of the router's guarded handlers: a route must have each variable
 // that the resource of its rule has. The error names every rule and route that do not fit, and
-// wraps [policy.ErrInvalid]. CheckRoutes visits subrouters, but cannot look into a handler that
-// wraps a guarded one, and reports variables that only a BuildVarsFunc adds. It must not run concurrently with changes of the router.
+// wraps [policy.ErrInvalid]. CheckRoutes visits subrouters. It skips a guarded handler inside
+// another handler, and reports a variable that only a BuildVarsFunc adds. It must not run
+// concurrently with changes of the router.
 //
 // [NewServer] calls it for a handler that is a router.
 func CheckRoutes(router *mux.Router) error {
