@@ -20,7 +20,7 @@ type confirmer struct {
 	done    chan struct{}
 
 	mu   sync.Mutex
-	open []*tracker // ascending; those that were not quiesced when last looked at
+	open []*tracker // ascending; trackers that were not quiesced at the last check
 }
 
 // newConfirmer returns nil for a log that is not shared.

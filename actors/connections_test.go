@@ -130,8 +130,8 @@ func TestCredential_EndsWithItsDependencies(t *testing.T) {
 	}
 }
 
-// TestACertificateWithoutEnd has the date of those that are meant not to end (RFC 5280,
-// section 4.1.2.5), which nanoseconds cannot count.
+// TestACertificateWithoutEnd uses the date of certificates without an end (RFC 5280,
+// section 4.1.2.5), which overflows a time in nanoseconds.
 func TestACertificateWithoutEnd(t *testing.T) {
 	ever := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 	c := actors.NewCredential([32]byte{1}, [32]byte{}, "1", time.Date(1000, 1, 1, 0, 0, 0, 0, time.UTC), ever)

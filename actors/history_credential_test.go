@@ -17,8 +17,8 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// In histories of credentials each principal may do everything, and has a certificate in
-// place of each action: those that end do so for good.
+// In histories of credentials each principal may do everything. Each action stands for a
+// certificate of the principal, and a certificate that has ended stays ended.
 
 const credentialPrincipals = 6
 

@@ -130,7 +130,7 @@ func TestCheckerCatchesNaiveDesigns(t *testing.T) {
 	}
 }
 
-// TestHistoriesInTestdata checks written histories, legal ones and those that are not.
+// TestHistoriesInTestdata checks written histories, legal and illegal ones.
 // Each line is the event's interval on the logical clock and the event itself.
 func TestHistoriesInTestdata(t *testing.T) {
 	datadriven.RunTest(t, "testdata/histories/cases.txt", func(t *testing.T, d *datadriven.TestData) string {

@@ -32,8 +32,8 @@ type subject struct {
 	// is sent: an operation that sees it set, when it begins or when it ends, runs after it
 	// was forbidden.
 	forbidden atomic.Bool
-	// revocations counts those that have returned: an operation during which it changes was
-	// running when one had.
+	// revocations counts returned revocations. If it changes during an operation, the
+	// operation was running when a revocation returned.
 	revocations atomic.Uint64
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/interlock-authz/interlock/certs"
 )
 
-// requireRefused demands a refusal with this reason, in its three readings, and nobody as the identity.
+// requireRefused requires no identity, and an error with this reason and a detail.
 func requireRefused(t testing.TB, reason certs.Reason, got certs.Identity, err error) {
 	t.Helper()
 	require.Zero(t, got)

@@ -123,8 +123,8 @@ type ConnectionCounts struct {
 	// Open is the number of open connections.
 	Open int64
 	// Refused counts connections over a limit of a server or of a principal. MaxAge counts
-	// those that reached [ConnectionLimits.MaxAge]. Ended counts the ones that were closed because
-	// their credential ended, or because they presented none.
+	// connections that reached [ConnectionLimits.MaxAge]. Ended counts connections that were
+	// closed because their credential ended, or because they presented none.
 	Refused, MaxAge, Ended uint64
 }
 

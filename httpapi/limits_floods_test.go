@@ -192,8 +192,8 @@ func TestLimits_Streams(t *testing.T) {
 	require.EqualValues(t, streams, all.most.Load())
 }
 
-// TestLimits_Headers sends more of them than a server takes, as few and as
-// many, and as those that grow when they are read.
+// TestLimits_Headers sends more headers than the limit: few large ones, many
+// small ones, and compressed ones that grow when they are decoded.
 //
 // SECURITY, line 10.
 func TestLimits_Headers(t *testing.T) {

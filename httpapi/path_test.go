@@ -14,7 +14,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
-// badPaths are those that another reader could take for another one, after /many/.
+// badPaths are paths, after /many/, that two readers could read differently.
 var badPaths = map[string]string{
 	"an encoded slash":             "a%2Fb",
 	"an encoded slash, small":      "a%2fb",

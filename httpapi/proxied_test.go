@@ -177,7 +177,7 @@ func TestProxies_OnlyConfiguredProxiesAreTrusted(t *testing.T) {
 	admin, alice := s.Issue("spiffe://interlock.test/admin"), s.Issue("spiffe://interlock.test/alice")
 	other := s.NewAuthority("other")
 	for name, proxy := range map[string]*http.Client{
-		"a client": s.Client(servertest.HTTP1, alice), "the one whose certificate it is": s.Client(servertest.HTTP1, admin), "nobody": s.Client(servertest.HTTP1),
+		"a client": s.Client(servertest.HTTP1, alice), "the one whose certificate it is": s.Client(servertest.HTTP1, admin), "no certificate": s.Client(servertest.HTTP1),
 	} {
 		got := s.Send(proxy, s.from(&admin, "/whoami"))
 		got.RequireProblem(t, 401, "no-identity")

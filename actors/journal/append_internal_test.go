@@ -55,7 +55,7 @@ func someChange(rng *rand.Rand) policy.Change {
 	return policy.GrantRole(g)
 }
 
-// Documents that are put together by hand are those that encode writes.
+// Documents that the append functions build equal the documents that encode writes.
 func TestAppendedDocumentsAreThoseOfTheEncoder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {

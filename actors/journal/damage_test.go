@@ -64,11 +64,11 @@ func (y *tally) table(title, what string) string {
 	return b.String()
 }
 
-// sentinels are what a store may be refused with.
+// sentinels are the errors with which a store may refuse to open.
 var sentinels = []error{journal.ErrDamaged, journal.ErrLost, journal.ErrFormat, journal.ErrStoreID}
 
-// assess opens a damaged store and asks everything of it. An error means that the damage
-// was used, or that nobody would ever hear of it.
+// assess opens a damaged store and reads everything in it. An error means that the store used
+// damaged data, or would never report the damage.
 func (img *image) assess(t testing.TB, rng *rand.Rand) (outcome int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -147,8 +147,8 @@ func (s *shift) ask(ctx context.Context, st *stage, d *deed) {
 	}
 }
 
-// crippled wants of an engine whose log has failed that it says so, takes no updates,
-// decides for those who are active, and denies all others.
+// crippled checks an engine whose log has failed: it reports the failure, rejects updates,
+// decides for active principals, and denies all others.
 func (s *shift) crippled(st *stage) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -82,8 +82,8 @@ func TestRestartCheckerCatchesFlaws(t *testing.T) {
 	}
 }
 
-// TestRestartHistoriesInTestdata checks written histories, legal ones and those that are
-// not. Each line is the event's interval on the logical clock and the event itself, as a
+// TestRestartHistoriesInTestdata checks written histories, legal and illegal ones.
+// Each line is the event's interval on the logical clock and the event itself, as a
 // failed run prints them.
 func TestRestartHistoriesInTestdata(t *testing.T) {
 	datadriven.RunTest(t, "testdata/restarts.txt", func(t *testing.T, d *datadriven.TestData) string {

@@ -218,7 +218,7 @@ func patternsOf(f *policyfile.File) []policy.Grant {
 	return slices.DeleteFunc(slices.Clone(f.Grants), func(g policy.Grant) bool { return g.Exact() })
 }
 
-// changedRoles are the roles in which two files differ, nil for those that are gone.
+// changedRoles are the roles in which two files differ, nil for deleted ones.
 func changedRoles(from, to *policyfile.File) map[string]*policy.Role {
 	changed := map[string]*policy.Role{}
 	for _, c := range policyfile.Diff(from.AllRoles(), from.AllGrants(), to) {

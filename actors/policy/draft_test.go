@@ -174,7 +174,7 @@ func TestChangesOnOneLine(t *testing.T) {
 	}
 }
 
-// genChange draws a change of the small world, of those that a draft may well accept.
+// genChange draws a change of the small world that a draft may accept.
 func genChange(t *rapid.T) policy.Change {
 	role := rapid.SampledFrom(policytest.Roles).Draw(t, "role")
 	switch rapid.IntRange(0, 9).Draw(t, "op") {

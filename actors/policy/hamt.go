@@ -34,7 +34,7 @@ const (
 )
 
 // hamt is a persistent map: a hash array mapped trie. A copy of the value is a map of its
-// own. set and delete copy the nodes along one path, except those that the same edit made.
+// own. set and delete copy the nodes along one path, except nodes of the same edit.
 // The zero value is empty.
 type hamt[K hamtKey, V any] struct {
 	root *hamtNode[K, V]

@@ -9,7 +9,7 @@ import "strings"
 type index struct {
 	literal hamt[name, *actionEnd] // by actions without a wildcard
 	wild    *trieNode[actionEnd]   // by the other patterns
-	control *trieNode[actionEnd]   // by those that begin with "interlock:"
+	control *trieNode[actionEnd]   // by patterns that begin with "interlock:"
 }
 
 // actionEnd is all that belongs to one action pattern.

@@ -68,8 +68,8 @@ func (x *index) replace(own *token, number int32, before, after *Role) {
 	x.replaceProducts(own, number, before, after)
 }
 
-// differences returns the rules that are only in old, and those that are only in new. It
-// sorts both.
+// differences returns the rules that are only in old, and the rules that are only in new.
+// It sorts both.
 func differences(old, new []rule) (gone, added []rule) {
 	order := func(a, b rule) int { return a.compare(&b) }
 	slices.SortFunc(old, order)

@@ -47,8 +47,8 @@ func NewTable(revision uint64, roles []*Role, patterns []Grant) (*Table, error) 
 // Next returns the table of a later revision. roles has the changed roles, nil for a
 // deleted one. patterns, if not nil, replaces all pattern grants. The caller has checked
 // both. Time and memory are proportional to the rules that differ, times the logarithm of
-// their number in the table. Pattern grants are copied and compared, but only those that
-// differ are compiled.
+// their number in the table. Next copies and compares all pattern grants, but compiles only
+// different ones.
 func (t *Table) Next(revision uint64, roles map[string]*Role, patterns *[]Grant) *Table {
 	next := *t
 	next.revision = revision

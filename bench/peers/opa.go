@@ -29,8 +29,8 @@ func newOPA(w *world) (engine, error) {
 	return &opaEngine{store, prepared}, err
 }
 
-// data is the world as the rules read it: who holds which roles, and by role and action
-// the prefixes that are allowed and those that are denied.
+// data is the world as the rules read it: the roles of each principal, and for each role and
+// action the allowed and the denied prefixes.
 func (w *world) data() map[string]any {
 	allow, deny, holds := map[string]any{}, map[string]any{}, map[string]any{}
 	for _, r := range w.roles {

@@ -118,8 +118,8 @@ func container(resource string) string {
 	return resource[:max(0, strings.LastIndexByte(resource, '/'))]
 }
 
-// containers are all those that a permission of some role can be about or that lie above,
-// in a fixed order, for the engines that want to know what lies where.
+// containers are all containers that a permission of a role can name, and their ancestors, in
+// a fixed order. Some engines need to know this hierarchy.
 func (w *world) containers() []string {
 	var all []string
 	for _, r := range w.roles {

@@ -138,7 +138,7 @@ func (v *view) timeline() {
 	}
 }
 
-// histogram counts latencies in buckets that double, beginning with those that are 0.
+// histogram counts latencies in buckets that double. The first bucket is for 0.
 func (v *view) histogram() {
 	limits := []time.Duration{0}
 	for limit := 100 * time.Microsecond; int64(limits[len(limits)-1]) < v.Latency.Max; limit *= 2 {

@@ -208,7 +208,7 @@ func at(v any, path string) (any, error) {
 	return v, nil
 }
 
-// matches reports whether the answer is one of those that count.
+// matches reports whether an answer has one of the statuses and all the values of a.
 func (a Answer) matches(r reply) bool {
 	if !slices.Contains(a.Status, r.status) {
 		return false

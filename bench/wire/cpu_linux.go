@@ -8,7 +8,7 @@ import (
 )
 
 // schedulerClock asks, in the number of a process's clock, for what the scheduler counts:
-// the time of all its threads, those that have ended included, in user mode and in the
+// the time of all its threads, including ended ones, in user mode and in the
 // kernel.
 const schedulerClock = 2
 

@@ -129,7 +129,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// Behind a proxy the caller is whom the ingress names, and nobody else is believed.
+// The caller is the one that the ingress names. The server ignores such headers from other clients.
 func TestProxiedServerBelievesTheIngressAlone(t *testing.T) {
 	at := newTestSite(t, 1)
 	c := start(t, at, proxied)

@@ -49,7 +49,7 @@ func Create(files ...File) error {
 	return write(files, (*Pending).CommitNew)
 }
 
-// Replace writes files over those that exist; it replaces a link, and does not follow it. All files are on disk under
+// Replace writes files and replaces existing ones. It replaces a link, and does not follow it. All files are on disk under
 // temporary names before the first gets its own name, in the order given. A crash between two files can leave the new
 // version of one and the old version of the other.
 func Replace(files ...File) error { return write(files, (*Pending).Commit) }

@@ -20,7 +20,7 @@ type Options struct {
 	Address string
 	// SPIFFEID selects the SVID of the server. Empty means the default, the first.
 	SPIFFEID string
-	// TrustDomains are those whose CAs certify clients, such as example.org. Empty means all that the Workload API has.
+	// TrustDomains are the domains whose CAs certify clients, such as example.org. Empty means all of the Workload API.
 	// The server's own is only included if it is listed.
 	TrustDomains []string
 	// Logger gets changes of reachability, and trust domains without CAs. Nil means none.

@@ -32,7 +32,7 @@ func TestIdentity_AWorkloadAPIsDomainsCertifyTheirOwn(t *testing.T) {
 		{"federated domain", "spiffe://partner.example/bob", partner, "spiffe://partner.example/bob", http.StatusOK},
 		{"a name of the federated one, by our CA", "spiffe://partner.example/bob", home, "not-bound", http.StatusUnauthorized},
 		{"a name of ours, by the federated CA", "spiffe://example.org/alice", partner, "not-bound", http.StatusUnauthorized},
-		{"a name of nobody's, by our CA", "spiffe://other.example/x", home, "not-bound", http.StatusUnauthorized},
+		{"a name of an unknown domain, by our CA", "spiffe://other.example/x", home, "not-bound", http.StatusUnauthorized},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			response, err := clientOf(t, home, c.by.issue(c.id, good)).Get(server.URL)

@@ -17,7 +17,7 @@ import (
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 )
 
-// operators asks the operators' listener.
+// operators sends a request to the listener for operators.
 func (s *running) operators(t testing.TB, path string) (status int, body string) {
 	t.Helper()
 	resp, err := http.Get(s.operated + path)
@@ -28,7 +28,8 @@ func (s *running) operators(t testing.TB, path string) (status int, body string)
 	return resp.StatusCode, string(text)
 }
 
-// TestCRLs_ABrokenFileKeepsTheOldAndSaysSo: whichever of the files it is.
+// TestCRLs_ABrokenFileKeepsTheOldAndSaysSo breaks each of the files.
+//
 // SECURITY, line 8.
 func TestCRLs_ABrokenFileKeepsTheOldAndSaysSo(t *testing.T) {
 	for _, file := range []string{"server.crt", "server.key", "clients.crt", "clients.crl"} {
@@ -46,7 +47,7 @@ func TestCRLs_ABrokenFileKeepsTheOldAndSaysSo(t *testing.T) {
 					return status == http.StatusServiceUnavailable
 				})
 				_, said := s.operators(t, "/healthz")
-				require.Contains(t, said, file, "it says which")
+				require.Contains(t, said, file, "the answer names the file")
 				require.Contains(t, said, "CRLs are unchanged")
 				require.Contains(t, s.log.String(), "CRLs are unchanged")
 				_, metrics := s.operators(t, "/metrics")
@@ -62,7 +63,9 @@ func TestCRLs_ABrokenFileKeepsTheOldAndSaysSo(t *testing.T) {
 	}
 }
 
-// TestCRLs_NothingIsGoodAgain: not by an older list, nor by a list that is gone.
+// TestCRLs_NothingIsGoodAgain tries to undo a revocation: with an older CRL, without the
+// CRL, and with a CRL of another CA with the same name.
+//
 // SECURITY, line 8.
 func TestCRLs_NothingIsGoodAgain(t *testing.T) {
 	t.Parallel()
@@ -85,10 +88,12 @@ func TestCRLs_NothingIsGoodAgain(t *testing.T) {
 			return status == http.StatusOK
 		})
 	}
-	s.exchange(t, func() { s.writeNumbered(t, 8) }, s.answers(revoked, http.StatusOK)) // the CA itself may
+	s.exchange(t, func() { s.writeNumbered(t, 8) }, s.answers(revoked, http.StatusOK)) // the CA itself may undo it
 }
 
-// TestCRLs_AStaleCRLRefusesAll: while the server runs, and by default.
+// TestCRLs_AStaleCRLRefusesAll tries each setting with a CRL that becomes stale while the
+// server runs.
+//
 // SECURITY, line 8.
 func TestCRLs_AStaleCRLRefusesAll(t *testing.T) {
 	t.Parallel()

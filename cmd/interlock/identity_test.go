@@ -19,7 +19,8 @@ import (
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 )
 
-// requireIs wants one verdict by both protocols, in a new session and in a resumed one.
+// requireIs requires one verdict with both protocols, in a new session and in a resumed
+// one.
 func (e *echo) requireIs(t testing.TB, want string, chain tls.Certificate, header http.Header) {
 	t.Helper()
 	for _, protocol := range protocols {
@@ -40,7 +41,7 @@ func (e *echo) requireIs(t testing.TB, want string, chain tls.Certificate, heade
 	}
 }
 
-// requireUnshaken wants the handshake to fail by both protocols, with that alert.
+// requireUnshaken requires that the handshake fails with that alert, with both protocols.
 func (e *echo) requireUnshaken(t testing.TB, alert string, chain tls.Certificate) {
 	t.Helper()
 	for _, protocol := range protocols {
@@ -48,8 +49,8 @@ func (e *echo) requireUnshaken(t testing.TB, alert string, chain tls.Certificate
 	}
 }
 
-// newIdentityEcho trusts one CA for all names and another for b.example, and asks
-// all rules.
+// newIdentityEcho starts a server that trusts one CA for all names and another for
+// b.example, and uses all rules.
 func newIdentityEcho(t testing.TB) (e *echo, all, bound *minter) {
 	t.Helper()
 	dir := t.TempDir()
@@ -63,7 +64,7 @@ func newIdentityEcho(t testing.TB) (e *echo, all, bound *minter) {
 	return newEcho(t, c), all, bound
 }
 
-// forgedHeaders claim, as proxies do, that the client has another certificate.
+// forgedHeaders are proxies' headers that name another certificate.
 func forgedHeaders(of tls.Certificate) []http.Header {
 	const who = "spiffe://a.example/bob"
 	pem, der := string(chainPEM(of)), base64.StdEncoding.EncodeToString(of.Certificate[0])
@@ -133,7 +134,9 @@ func TestIdentity_TheSubjectIsNotRead(t *testing.T) {
 	e.requireIs(t, "dns:alice.a.example", all.leaf(host("alice.a.example"), named), nil)
 }
 
-// TestIdentity_ACertificateBesideTheChainIsNotRead sends another's certificate along.
+// TestIdentity_ACertificateBesideTheChainIsNotRead sends another client's certificate with
+// the chain.
+//
 // SECURITY, line 1.
 func TestIdentity_ACertificateBesideTheChainIsNotRead(t *testing.T) {
 	t.Parallel()
@@ -143,7 +146,9 @@ func TestIdentity_ACertificateBesideTheChainIsNotRead(t *testing.T) {
 	e.requireIs(t, alice, chain, nil)
 }
 
-// TestIdentity_ACertificateWithoutItsKeyIsNobodys presents what anybody can have read.
+// TestIdentity_ACertificateWithoutItsKeyIsNobodys presents a public certificate without its
+// private key.
+//
 // SECURITY, line 1.
 func TestIdentity_ACertificateWithoutItsKeyIsNobodys(t *testing.T) {
 	t.Parallel()
@@ -167,7 +172,8 @@ func TestIdentity_ASPIFFEIDIsTheOnlyURI(t *testing.T) {
 	}
 }
 
-// TestIdentity_KindsNeverCollide has every kind of name say what another kind says.
+// TestIdentity_KindsNeverCollide gives each kind of name the text of another kind.
+//
 // SECURITY, line 2.
 func TestIdentity_KindsNeverCollide(t *testing.T) {
 	t.Parallel()
@@ -210,7 +216,7 @@ func TestIdentity_ACASpeaksForItsOwnNames(t *testing.T) {
 	const admin = "spiffe://a.example/admin"
 	e.requireIs(t, admin, all.leaf(uri(admin)), nil)
 	e.requireIs(t, "spiffe://b.example/admin", bound.leaf(uri("spiffe://b.example/admin")), nil)
-	between := bound.under(t, "all") // by the name of the other CA
+	between := bound.under(t, "all") // with the name of the other CA
 	for _, chain := range []tls.Certificate{
 		bound.leaf(uri(admin)), with(bound.leaf(uri(admin)), all), with(between.leaf(uri(admin)), between),
 		with(between.leaf(uri(admin)), between, all), bound.leaf(uri("spiffe://b.example.a.example/admin")),
@@ -244,8 +250,9 @@ func TestIdentity_NameConstraintsHold(t *testing.T) {
 	e.requireUnshaken(t, "bad certificate", with(constrained.leaf(host("x.a.example")), constrained))
 }
 
-// TestIdentity_TheServersOwnCertificateIsNoClients has clients and servers come by one
-// CA, as interlock ca issues them.
+// TestIdentity_TheServersOwnCertificateIsNoClients has one CA for clients and servers, as
+// interlock ca issues them.
+//
 // SECURITY, line 4.
 func TestIdentity_TheServersOwnCertificateIsNoClients(t *testing.T) {
 	t.Parallel()
@@ -259,7 +266,7 @@ func TestIdentity_TheServersOwnCertificateIsNoClients(t *testing.T) {
 	require.NoError(t, err)
 	client, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
 	require.NoError(t, err)
-	s.eventually(t, func() bool { // the engine's time may be behind the certificate's first second
+	s.eventually(t, func() bool { // the engine's clock may be behind the start of the certificate's validity
 		v, err := s.visit(s.client(client), alice)
 		return err == nil && v.status == http.StatusOK
 	})

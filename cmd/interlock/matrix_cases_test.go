@@ -22,11 +22,11 @@ import (
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 )
 
-// matrix is what the certificates of TestMatrix are made by, and looked at.
+// matrix holds the CAs and the servers of TestMatrix.
 type matrix struct {
 	dir                            string
 	any, bound, stale, flat, other *minter
-	revoked                        *big.Int // the serial number of what any has revoked
+	revoked                        *big.Int // the serial number that the CA any has revoked
 	server                         *echo    // rules dns and email
 	withCN, withURI, accepting     *echo    // rule cn, rule uri, and one that accepts stale CRLs
 }
@@ -64,7 +64,7 @@ func newMatrix(t testing.TB) *matrix {
 	return m
 }
 
-// Verdicts that come often.
+// Frequent verdicts.
 const (
 	alice         = "spiffe://a.example/alice"
 	refusedBad    = "refused: bad certificate"
@@ -122,7 +122,7 @@ func (m *matrix) keyUsages() []specimen {
 	}
 }
 
-// rawKeyUsage is a key usage that is not critical, by its bits.
+// rawKeyUsage adds a key usage that is not critical, given by its bits.
 func rawKeyUsage(bits byte) alteration {
 	value := must(asn1.Marshal(asn1.BitString{Bytes: []byte{bits}, BitLength: 8}))
 	return func(c *x509.Certificate) {
@@ -278,7 +278,7 @@ func (m *matrix) issuers(t testing.TB) []specimen {
 		{name: "another CA", chain: m.other.leaf(), want: refusedIssuer},
 		{name: "another CA, sent along", chain: with(m.other.leaf(), m.other), want: refusedIssuer},
 		{name: "another CA of the same name", chain: impostor.leaf(), want: refusedIssuer},
-		{name: "nobody: signed by itself", chain: tls.Certificate{Certificate: [][]byte{self.cert.Raw}, PrivateKey: self.key}, want: refusedIssuer},
+		{name: "self-signed", chain: tls.Certificate{Certificate: [][]byte{self.cert.Raw}, PrivateKey: self.key}, want: refusedIssuer},
 		{name: "an intermediate CA, sent along", chain: with(between.leaf(), between), want: alice},
 		{name: "an intermediate CA, not sent", chain: between.leaf(), want: refusedIssuer},
 		{name: "an intermediate CA of an unknown one", chain: with(stranger.leaf(), stranger), want: refusedIssuer},
@@ -288,7 +288,7 @@ func (m *matrix) issuers(t testing.TB) []specimen {
 		{name: "an intermediate certificate that is not a CA's", chain: with(noCA.leaf(), noCA), want: refusedIssuer},
 		{name: "an intermediate CA that has expired", chain: with(expired.leaf(), expired), want: refusedDate},
 		{name: "an intermediate CA for servers only", chain: with(forServers.leaf(), forServers), want: refusedBad},
-		{name: "the CA, with a certificate of somebody else sent along", chain: with(m.any.leaf(), m.other), want: alice},
+		{name: "the CA, with another CA's certificate sent along", chain: with(m.any.leaf(), m.other), want: alice},
 	}
 }
 
@@ -397,7 +397,7 @@ func (m *matrix) forms() []specimen {
 	}
 }
 
-// tampered is a certificate with its last byte turned round, which is of the signature.
+// tampered is a certificate whose last byte, a part of the signature, is inverted.
 func tampered(leaf tls.Certificate) tls.Certificate {
 	der := leaf.Certificate[0]
 	der[len(der)-1] ^= 1

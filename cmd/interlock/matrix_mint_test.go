@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// clientKey is the key of every leaf whose key is not what matters.
+// clientKey returns the key of every leaf for which the kind of key does not matter.
 var clientKey = sync.OnceValue(func() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) })
 
 func must[T any](v T, err error) T {
@@ -31,16 +31,16 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// minter signs certificates that certs itself would not.
+// minter signs certificates that devca does not issue.
 type minter struct {
 	cert *x509.Certificate
 	key  crypto.Signer
 }
 
-// alteration alters the template of a good certificate.
+// alteration changes the template of a good certificate.
 type alteration func(*x509.Certificate)
 
-// newRoot makes a CA that has signed itself.
+// newRoot makes a self-signed CA.
 func newRoot(t testing.TB, name string, alter ...alteration) *minter {
 	t.Helper()
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
@@ -68,7 +68,7 @@ func (m *minter) under(t testing.TB, name string, alter ...alteration) *minter {
 	return &minter{parseDER(t, der), key}
 }
 
-// leaf makes a client's certificate: of alice, unless an alteration gives it another name.
+// leaf makes a client certificate for alice, unless an alteration gives it another name.
 func (m *minter) leaf(alter ...alteration) tls.Certificate { return m.leafOf(clientKey(), alter...) }
 
 func (m *minter) leafOf(key crypto.Signer, alter ...alteration) tls.Certificate {
@@ -95,7 +95,7 @@ func parseDER(t testing.TB, der []byte) *x509.Certificate {
 	return cert
 }
 
-// with puts certificates behind the leaf, as a client sends them.
+// with appends certificates to the leaf, as a client sends them.
 func with(leaf tls.Certificate, above ...*minter) tls.Certificate {
 	for _, m := range above {
 		leaf.Certificate = append(leaf.Certificate, m.cert.Raw)
@@ -119,7 +119,7 @@ type name struct {
 
 var oidNames = asn1.ObjectIdentifier{2, 5, 29, 17}
 
-// named gives the leaf these names and no others.
+// named gives the leaf exactly these names.
 func named(names ...name) alteration {
 	all := []asn1.RawValue{}
 	for _, n := range names {
@@ -166,7 +166,7 @@ func extKeyUsage(usages ...x509.ExtKeyUsage) alteration {
 
 func serial(n *big.Int) alteration { return func(c *x509.Certificate) { c.SerialNumber = n } }
 
-// extension adds an unknown one of a number of bytes.
+// extension adds an unknown extension of a number of bytes.
 func extension(critical bool, size int) alteration {
 	return func(c *x509.Certificate) {
 		c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{
@@ -175,7 +175,8 @@ func extension(critical bool, size int) alteration {
 	}
 }
 
-// body is a TBSCertificate (RFC 5280, section 4.1), to alter what crypto/x509 does not make.
+// body is a TBSCertificate (RFC 5280, section 4.1). Tests change what crypto/x509 does not
+// create.
 type body struct {
 	Version                                                int `asn1:"optional,explicit,default:0,tag:0"`
 	Serial                                                 *big.Int
@@ -183,7 +184,7 @@ type body struct {
 	Extensions                                             []pkix.Extension `asn1:"omitempty,optional,explicit,tag:3"`
 }
 
-// resigned is the leaf with its body altered and signed anew.
+// resigned returns the leaf with a changed body and a new signature.
 func (m *minter) resigned(leaf tls.Certificate, alter func(*body)) tls.Certificate {
 	var whole struct {
 		Body      asn1.RawValue
@@ -202,8 +203,8 @@ func (m *minter) resigned(leaf tls.Certificate, alter func(*body)) tls.Certifica
 	return leaf
 }
 
-// withKey has the client sign by another key than the certificate's, where no client could
-// sign by that.
+// withKey makes the client sign with another key than that of the certificate, for
+// certificates whose own key cannot sign.
 func withKey(cert tls.Certificate, key crypto.Signer) tls.Certificate {
 	cert.PrivateKey = key
 	return cert

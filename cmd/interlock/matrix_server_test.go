@@ -49,12 +49,12 @@ grants:
   - {principals: "cn:**", role: reader}
 `
 
-// echo is a server whose guarded handler answers with the caller's identity. Certificates,
-// CAs, CRLs and rules are those of a configuration file, as for interlock serve.
+// echo is a server whose guarded handler answers with the caller's identity. Like interlock
+// serve, it reads certificates, CAs, CRLs and rules from a configuration file.
 type echo struct {
 	config  string // the file
 	address string
-	roots   *x509.CertPool // who certifies the server itself
+	roots   *x509.CertPool // the CA of the server's own certificate
 	log     *sharedText
 }
 
@@ -80,7 +80,7 @@ func (s *sharedText) logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(s, nil))
 }
 
-// newEcho serves with the CAs, CRLs and rules of c; its own certificate is made.
+// newEcho starts a server with the CAs, CRLs and rules of c, and a new certificate.
 func newEcho(t testing.TB, c config.Config, alter ...func(*tls.Config)) *echo {
 	t.Helper()
 	dir := t.TempDir()
@@ -154,7 +154,7 @@ func sayWho(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, caller.Principal)
 }
 
-// The protocols, by their names in ALPN.
+// The protocols, by their ALPN names.
 const (
 	http1 = "http/1.1"
 	http2 = "h2"
@@ -162,7 +162,7 @@ const (
 
 var protocols = []string{http1, http2}
 
-// sessions is a client's cache of sessions that says when one comes.
+// sessions is a client's session cache that reports new sessions.
 type sessions struct {
 	tls.ClientSessionCache
 	came chan struct{}
@@ -176,12 +176,12 @@ func (s *sessions) Put(key string, state *tls.ClientSessionState) {
 	s.ClientSessionCache.Put(key, state)
 	select {
 	case s.came <- struct{}{}:
-	default: // too many to wait for
+	default: // the channel is full
 	}
 }
 
-// client is the configuration of a client with that chain, empty for none. It sends the
-// chain whatever the server says.
+// client returns the configuration of a client with that chain, empty for none. The client
+// sends the chain even if the server's request does not match it.
 func (e *echo) client(chain tls.Certificate, protocol string, cache *sessions) *tls.Config {
 	return &tls.Config{
 		RootCAs: e.roots, ServerName: "localhost", NextProtos: []string{protocol}, ClientSessionCache: cache,
@@ -189,14 +189,14 @@ func (e *echo) client(chain tls.Certificate, protocol string, cache *sessions) *
 	}
 }
 
-// handshake is how one went: what the client was told, and what the server has logged.
+// handshake is the result of a handshake: the client's error and the server's log.
 type handshake struct {
 	refused     bool
 	alert, said string
 }
 
-// shake makes a connection and waits until the server has taken the certificate or
-// refused it, which a client learns in TLS 1.3 only after its own part is done.
+// shake opens a connection and waits until the server has accepted or rejected the
+// certificate. In TLS 1.3 the client learns this only after its own part of the handshake.
 func (e *echo) shake(t testing.TB, config *tls.Config) handshake {
 	t.Helper()
 	socket, err := net.DialTimeout("tcp", e.address, patience)
@@ -205,7 +205,7 @@ func (e *echo) shake(t testing.TB, config *tls.Config) handshake {
 	conn := tls.Client(socket, config)
 	failed := make(chan error, 1)
 	go func() {
-		_, err := io.Copy(io.Discard, conn) // shakes hands first
+		_, err := io.Copy(io.Discard, conn) // completes the handshake first
 		failed <- err
 	}()
 	select {
@@ -220,7 +220,7 @@ func (e *echo) shake(t testing.TB, config *tls.Config) handshake {
 	}
 }
 
-// alertOf is the alert that a server has sent, empty if it was lost with the connection.
+// alertOf returns the alert that the server sent, empty if it was lost with the connection.
 func alertOf(t testing.TB, err error) string {
 	t.Helper()
 	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
@@ -231,7 +231,7 @@ func alertOf(t testing.TB, err error) string {
 	return alert
 }
 
-// failure is what the server has logged about the connection from there.
+// failure returns the server's log message about the connection from that address.
 func (e *echo) failure(t testing.TB, from net.Addr) string {
 	t.Helper()
 	said := ""
@@ -253,13 +253,13 @@ func (e *echo) failure(t testing.TB, from net.Addr) string {
 	return said
 }
 
-// response is what a request was answered with.
+// response is the answer to a request.
 type response struct {
 	*http.Response
 	body string
 }
 
-// verdict is the identity that was echoed, or the status and the reason in one word.
+// verdict returns the identity in the answer, or the status and the reason in one word.
 func (r response) verdict(t testing.TB) string {
 	t.Helper()
 	if r.StatusCode == http.StatusOK {
@@ -274,7 +274,7 @@ func (r response) verdict(t testing.TB) string {
 	return fmt.Sprintf("%d %s", r.StatusCode, reason)
 }
 
-// get sends one request over a connection of its own.
+// get sends one request on a new connection.
 func (e *echo) get(config *tls.Config, header http.Header) (response, error) {
 	transport := &http.Transport{TLSClientConfig: config, Protocols: &http.Protocols{}}
 	defer transport.CloseIdleConnections()

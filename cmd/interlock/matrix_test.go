@@ -20,10 +20,10 @@ import (
 
 var update = flag.Bool("update", false, "write the table of certificates into docs/certificates.md")
 
-// TestMatrix sends certificates of every kind over TLS: by HTTP/1.1 and HTTP/2, each in a
-// new session and in a resumed one. The answer is the same each time, and interlock ca
-// show says the same of the file, and what to do. What came of it is a table in
-// docs/certificates.md, which -update writes.
+// TestMatrix sends certificates of every kind over TLS: with HTTP/1.1 and HTTP/2, each in a
+// new session and in a resumed one. All four answers are the same, and interlock ca show
+// gives the same verdict for the file, with a hint. docs/certificates.md contains the
+// results as tables, which -update writes.
 func TestMatrix(t *testing.T) {
 	t.Parallel()
 	m := newMatrix(t)
@@ -41,12 +41,12 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// specimen is a certificate, and what is to come of it.
+// specimen is a certificate and the expected result.
 type specimen struct {
 	name  string
 	chain tls.Certificate
 	want  string // the identity, the status and the reason, or "refused: " and the alert
-	on    *echo  // the server; nil for that of most
+	on    *echo  // the server; nil for the default one
 }
 
 type specimens struct {
@@ -54,7 +54,7 @@ type specimens struct {
 	cases []specimen
 }
 
-// try sends a certificate all four ways and shows it, and gives its line of the table.
+// try sends a certificate in all four ways and shows it, and returns its line of the table.
 func (m *matrix) try(t *testing.T, c specimen) string {
 	server := c.on
 	if server == nil {
@@ -69,8 +69,8 @@ func (m *matrix) try(t *testing.T, c specimen) string {
 	return m.shown(t, server, c, said)
 }
 
-// fourth sends a certificate by one protocol, in a new session and in a resumed one, and
-// gives the verdict and what the server has logged of a handshake that failed.
+// fourth sends a certificate with one protocol, in a new session and in a resumed one. It
+// returns the verdict and the server's log of a failed handshake.
 func (e *echo) fourth(t *testing.T, c specimen, protocol string) (verdict, logged string) {
 	cache := newSessions()
 	first := e.shake(t, e.client(c.chain, protocol, cache))
@@ -78,7 +78,7 @@ func (e *echo) fourth(t *testing.T, c specimen, protocol string) (verdict, logge
 	if first.refused {
 		require.Error(t, err, "a handshake failed and another did not")
 		if first.alert == "" && isOversized(c) {
-			first.alert = "internal error" // some of the message was unread: the connection was reset
+			first.alert = "internal error" // the server left some of the message unread, so the connection was reset
 		}
 		return "refused: " + first.alert, first.said
 	}
@@ -104,7 +104,7 @@ func isOversized(c specimen) bool {
 	return size > maxChainSize
 }
 
-// shown has the command look at the file, wants the same verdict from it, and what to do.
+// shown runs interlock ca show on the file, and requires the same verdict and a hint.
 func (m *matrix) shown(t *testing.T, server *echo, c specimen, logged string) string {
 	path := filepath.Join(m.dir, "client.crt")
 	require.NoError(t, os.WriteFile(path, chainPEM(c.chain), 0o600))
@@ -123,11 +123,11 @@ func (m *matrix) shown(t *testing.T, server *echo, c specimen, logged string) st
 	return fmt.Sprintf("| %s | %s | %s |\n", cell(c.name), cell(overTLS(c.want)), cell(stable(text)))
 }
 
-// endOf is how a refusal ends: its reason in one word, or the alert.
+// endOf returns the end of a refusal: its reason in one word, or the alert.
 func endOf(want string) string {
 	if alert, ok := strings.CutPrefix(want, "refused: "); ok {
 		if alert == decodeAlert {
-			return "is damaged" // there is no certificate to say more of
+			return "is damaged" // the certificate has no further details
 		}
 		return "(tls: " + alert + ")"
 	}
@@ -135,7 +135,7 @@ func endOf(want string) string {
 	return "(" + reason + ")"
 }
 
-// decodeAlert is what a client is told whose certificate cannot be parsed.
+// decodeAlert is the alert for a certificate that cannot be parsed.
 const decodeAlert = "error decoding message"
 
 var (
@@ -143,8 +143,8 @@ var (
 	sizes   = regexp.MustCompile(`take \d+ bytes`)
 )
 
-// stable takes out of a text what is another each time, and what stands in the column
-// before.
+// stable removes from a text the parts that differ between runs, and the text of the
+// previous column.
 func stable(text string) string {
 	text, _, _ = strings.Cut(text, ", certified by ")
 	for _, before := range []string{"no identity: ", "the handshake fails: ", "error: "} {
@@ -159,8 +159,8 @@ func stable(text string) string {
 	return sizes.ReplaceAllString(moments.ReplaceAllString(text, ""), "take … bytes")
 }
 
-// messageOf is what the server has logged of a certificate, without what is another each
-// time.
+// messageOf returns the server's log message about a certificate, without the parts that
+// differ between runs.
 func messageOf(logged string) string {
 	for _, before := range []string{"tls: failed to verify certificate: ", "tls: failed to parse client certificate: "} {
 		if text, found := strings.CutPrefix(logged, before); found {
@@ -171,7 +171,7 @@ func messageOf(logged string) string {
 	if strings.HasPrefix(logged, certs.ErrTooLarge.Error()) {
 		return logged
 	}
-	return "" // of the handshake, not of a certificate
+	return "" // about the handshake, not about a certificate
 }
 
 func lastLine(text string) string {
@@ -194,7 +194,7 @@ func cell(text string) string { return strings.ReplaceAll(shortened(text), "|", 
 
 var long = regexp.MustCompile(`[^\s"]{100,}`)
 
-// shortened keeps the beginning and the end of what would be too wide for a table.
+// shortened keeps the beginning and the end of a text that is too wide for a table.
 func shortened(text string) string {
 	return long.ReplaceAllStringFunc(text, func(word string) string { return word[:40] + "…" + word[len(word)-8:] })
 }
@@ -205,7 +205,7 @@ const (
 	docsEnd   = "\n<!-- matrix: end -->"
 )
 
-// requireDocs finds the table in the documentation, or writes it there.
+// requireDocs requires the table in the documentation, or writes it there.
 func requireDocs(t *testing.T, table string) {
 	t.Helper()
 	text, err := os.ReadFile(docs)
@@ -221,7 +221,7 @@ func requireDocs(t *testing.T, table string) {
 	require.Equal(t, table, old, "%s is stale; go test ./cmd/interlock -run TestMatrix -update writes it", docs)
 }
 
-// TestMatrixHasAnswersForNobody checks that a client without a certificate is told so.
+// TestMatrixHasAnswersForNobody checks the answer to a client without a certificate.
 func TestMatrixHasAnswersForNobody(t *testing.T) {
 	e := newMatrix(t).server
 	for _, protocol := range protocols {

@@ -48,7 +48,7 @@ func newForeign(t *testing.T, program string, alter ...func(*config.Config)) *fo
 
 func (f *foreign) file(name string) string { return filepath.Join(f.dir, name) }
 
-// write writes a client's chain and key, and gives the files.
+// write writes a client's chain and key, and returns the file names.
 func (f *foreign) write(t *testing.T, chain tls.Certificate) (cert, key string) {
 	t.Helper()
 	cert, key = f.file("client.crt"), f.file("client.key")
@@ -58,7 +58,7 @@ func (f *foreign) write(t *testing.T, chain tls.Certificate) (cert, key string) 
 	return cert, key
 }
 
-// said is the output of a command, which is given so much and then no more.
+// said runs a command with that input and returns its output.
 func said(t *testing.T, input, program string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -69,15 +69,15 @@ func said(t *testing.T, input, program string, args ...string) string {
 	stdin, err := command.StdinPipe()
 	require.NoError(t, err)
 	require.NoError(t, command.Start())
-	_, _ = io.WriteString(stdin, input) // it may have ended already
-	_ = command.Wait()                  // its status says less than its words
+	_, _ = io.WriteString(stdin, input) // the command may have exited
+	_ = command.Wait()                  // the output says more than the status
 	require.NoError(t, ctx.Err(), "%s does not end:\n%s", program, out.String())
 	return out.String()
 }
 
 const plainRequest = "GET /orders/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
-// openssl connects as openssl s_client does, and sends a request.
+// openssl connects with openssl s_client and sends a request.
 func (f *foreign) openssl(t *testing.T, input string, args ...string) string {
 	t.Helper()
 	return said(t, input, "openssl", append([]string{
@@ -85,7 +85,7 @@ func (f *foreign) openssl(t *testing.T, input string, args ...string) string {
 	}, args...)...)
 }
 
-// curl asks with the chain, nil for none, and gives the status and what came.
+// curl sends a request with the chain, nil for none, and returns the status and the body.
 func (f *foreign) curl(t *testing.T, chain *tls.Certificate, args ...string) string {
 	t.Helper()
 	args = append([]string{"-sS", "--cacert", f.file("server-ca.crt"), "-w", " %{http_code} HTTP/%{http_version}"}, args...)
@@ -174,8 +174,8 @@ func TestOpenSSLWithTLS12(t *testing.T) {
 	require.Contains(t, got, "alert protocol version")
 }
 
-// TestOpenSSLDoesNotRenegotiate asks for another handshake on a connection of TLS 1.2: by
-// it a client could change who it is.
+// TestOpenSSLDoesNotRenegotiate asks for a second handshake on a TLS 1.2 connection. A
+// client could change its identity with it.
 func TestOpenSSLDoesNotRenegotiate(t *testing.T) {
 	t.Parallel()
 	f := newForeign(t, "openssl", func(c *config.Config) { c.TLS.MinVersion = tls.VersionTLS12 })

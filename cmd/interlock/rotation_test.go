@@ -19,14 +19,14 @@ import (
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 )
 
-// spell is a time in which it is known whether a kind of client gets through; its number
-// changes when it begins to change, and when it has changed. An odd one is in between.
+// spell tells whether one kind of client is accepted now. Its number grows when a change
+// begins and when it ends, so an odd number means that a change is in progress.
 type spell struct {
 	number atomic.Int64
 	passes atomic.Bool // while the number is even
 }
 
-// change has something changed after which the kind passes, or does not.
+// change makes a change after which this kind of client is accepted or rejected.
 func (s *spell) change(passes bool, change func()) {
 	s.number.Add(1)
 	change()
@@ -34,7 +34,7 @@ func (s *spell) change(passes bool, change func()) {
 	s.number.Add(1)
 }
 
-// visitor sends requests, each of which has to pass, or must not, or may.
+// visitor sends requests. Each one must be accepted, must be rejected, or may be either.
 type visitor struct {
 	kind   string
 	spell  *spell
@@ -83,8 +83,8 @@ type rotation struct {
 	visitors []*visitor
 }
 
-// visit starts clients of a kind: on connections that they keep and on new ones, HTTP/1.1
-// and HTTP/2.
+// visit starts clients of one kind: on existing and on new connections, with HTTP/1.1 and
+// HTTP/2.
 func (r *rotation) visit(kind string, n int, leaf func() tls.Certificate, s *spell) {
 	for i := range n {
 		config := r.client(leaf())
@@ -98,20 +98,20 @@ func (r *rotation) visit(kind string, n int, leaf func() tls.Certificate, s *spe
 			}},
 		}
 		if kind != "good" {
-			v.header.Set("X-Idempotency-Key", "any") // its connection may be closed as it is used
+			v.header.Set("X-Idempotency-Key", "any") // the server may close the connection at the same time
 		}
 		r.visitors = append(r.visitors, v)
 	}
 }
 
-// used waits until the server has taken over what was changed.
+// used waits until the server has loaded the change.
 func (r *rotation) used() {
 	r.uses++
 	r.eventually(r.t, func() bool { return strings.Count(r.log.String(), "CRLs loaded") >= r.uses })
 }
 
-// TestRotationUnderLoad: certificates, CAs and CRLs change a hundred times while 64
-// clients work. No request fails that should not, and none passes that should not.
+// TestRotationUnderLoad changes certificates, CAs and CRLs a hundred times while 64 clients
+// work. No request fails that must be accepted, and no request is accepted that must fail.
 func TestRotationUnderLoad(t *testing.T) {
 	r := &rotation{t: t, partners: newRoot(t, "partners")}
 	var authorities, lists string
@@ -186,7 +186,7 @@ func TestRotationUnderLoad(t *testing.T) {
 	r.report(changes, took)
 }
 
-// replaceFile writes a file whole, as those do who exchange certificates.
+// replaceFile replaces a file at once, as operators do.
 func replaceFile(path string, text []byte) error {
 	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
 		return err

@@ -23,18 +23,19 @@ import (
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/serve"
 )
 
-// running is interlock serve in this process, with files that a test may exchange. Who has
-// a session with it is told by the decision API: everybody may ask about itself.
+// running is interlock serve in this process. Tests can replace its files. It permits every
+// caller to ask the decision API about itself, so an answer shows the identity of a
+// session.
 type running struct {
 	dir       string
-	authority *devca.CA // its own; the clients' are others
+	authority *devca.CA // of the server; clients have other CAs
 	clients   *minter
 	address   string
-	operated  string // the URL of the operators' listener
+	operated  string // the URL of the listener for operators
 	log       *sharedText
 }
 
-// newRunning starts a server whose clients come by one CA, with a CRL.
+// newRunning starts a server whose clients have certificates of one CA, with a CRL.
 func newRunning(t testing.TB, alter ...func(*config.Config)) *running {
 	t.Helper()
 	s := &running{dir: t.TempDir(), clients: newRoot(t, "clients"), log: &sharedText{}}
@@ -98,14 +99,14 @@ func (s *running) serve(t testing.TB, c *config.Config) {
 	})
 }
 
-// eventually waits for what nothing signals but the server's log, or its answers.
+// eventually waits for a condition that only the server's log or its answers show.
 func (s *running) eventually(t testing.TB, condition func() bool) {
 	t.Helper()
 	require.Eventually(t, condition, patience, time.Millisecond, "the server's log: %v", s.log)
 }
 
-// watched waits until the server looks after its files. From time to time it gives the
-// server another certificate, for one that comes before it looks is not seen.
+// watched waits until the server watches its files. It replaces the server certificate
+// repeatedly, because the server misses a change from before it watches.
 func (s *running) watched(t testing.TB) {
 	t.Helper()
 	looks, served := 0, s.servesItsFile(t)
@@ -117,7 +118,7 @@ func (s *running) watched(t testing.TB) {
 	})
 }
 
-// servesItsFile reports whether a new client sees the certificate that is in the file.
+// servesItsFile reports whether a new client gets the certificate in the file.
 func (s *running) servesItsFile(t testing.TB) func() bool {
 	return func() bool {
 		v, err := s.visit(s.client(tls.Certificate{}), alice)
@@ -125,21 +126,21 @@ func (s *running) servesItsFile(t testing.TB) func() bool {
 	}
 }
 
-// exchange changes files and waits until a client sees it.
+// exchange changes files and waits until a client sees the change.
 func (s *running) exchange(t testing.TB, change func(), seen func() bool) {
 	t.Helper()
 	change()
 	s.eventually(t, seen)
 }
 
-// exchangeServer gives the server another certificate.
+// exchangeServer replaces the server certificate.
 func (s *running) exchangeServer(t testing.TB) {
 	t.Helper()
 	s.exchange(t, func() { s.issueServer(t) }, s.servesItsFile(t))
 }
 
-// answers reports whether a client with that certificate, and without a session, gets an
-// answer of that status.
+// answers reports whether a client with that certificate and without a session gets an
+// answer with that status.
 func (s *running) answers(leaf tls.Certificate, status int) func() bool {
 	return func() bool {
 		v, err := s.visit(s.client(leaf), alice)
@@ -147,7 +148,7 @@ func (s *running) answers(leaf tls.Certificate, status int) func() bool {
 	}
 }
 
-// client is a client with that certificate. It keeps one session, none before that.
+// client returns a client with that certificate. It caches one session.
 func (s *running) client(chain tls.Certificate) *tls.Config {
 	return &tls.Config{
 		RootCAs: s.authority.Pool(), ServerName: "localhost", ClientSessionCache: newSessions(),
@@ -155,7 +156,7 @@ func (s *running) client(chain tls.Certificate) *tls.Config {
 	}
 }
 
-// visit is what came of a request on a connection of its own.
+// visit is the result of a request on a new connection.
 type visit struct {
 	status  int
 	resumed bool
@@ -178,7 +179,7 @@ func (s *running) visit(config *tls.Config, who string) (visit, error) {
 	return visit{resp.StatusCode, resp.TLS.DidResume, resp.TLS, string(body)}, err
 }
 
-// requireVisit wants an answer with that status, in a session that was resumed or not.
+// requireVisit requires an answer with that status, in a resumed session or in a new one.
 func (s *running) requireVisit(t testing.TB, config *tls.Config, status int, resumed bool) visit {
 	t.Helper()
 	v, err := s.visit(config, alice)
@@ -188,7 +189,7 @@ func (s *running) requireVisit(t testing.TB, config *tls.Config, status int, res
 	return v
 }
 
-// requireRefused wants the handshake to fail, for a reason that the server logs.
+// requireRefused requires that the handshake fails for a reason that the server logs.
 func (s *running) requireRefused(t testing.TB, config *tls.Config, reason string) {
 	t.Helper()
 	before := strings.Count(s.log.String(), reason)
@@ -255,8 +256,9 @@ func TestTLS_ASessionIsNotResumedWhenItsCAIsGone(t *testing.T) {
 	s.requireVisit(t, client, http.StatusOK, false)
 }
 
-// TestTLS_ACAThatIsGoneIsNotResumedByItsKeyEither takes the CA away
-// and keeps the key of the session tickets.
+// TestTLS_ACAThatIsGoneIsNotResumedByItsKeyEither removes the CA and keeps the key of the
+// session tickets.
+//
 // SECURITY, line 7.
 func TestTLS_ACAThatIsGoneIsNotResumedByItsKeyEither(t *testing.T) {
 	t.Parallel()
@@ -307,8 +309,9 @@ func TestTLS_AnExpiredLeafIsNotResumed(t *testing.T) {
 	s.requireRefused(t, client, "certificate has expired")
 }
 
-// TestTLS_AServersOwnCertificateTurnsKeysOver checks that what changes nothing for
-// clients begins new sessions too.
+// TestTLS_AServersOwnCertificateTurnsKeysOver checks that a new server certificate ends
+// resumption too.
+//
 // SECURITY, line 7.
 func TestTLS_AServersOwnCertificateTurnsKeysOver(t *testing.T) {
 	t.Parallel()

@@ -12,7 +12,7 @@ import (
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 )
 
-// old has a client speak no more than TLS 1.2.
+// old limits a client to TLS 1.2.
 func old(config *tls.Config) *tls.Config {
 	config.MaxVersion = tls.VersionTLS12
 	return config
@@ -32,7 +32,7 @@ func TestTLS_TLS13IsTheDefault(t *testing.T) {
 	}
 }
 
-// newOldEcho speaks TLS 1.2 too.
+// newOldEcho starts a server that also accepts TLS 1.2.
 func newOldEcho(t testing.TB) (*echo, *minter) {
 	t.Helper()
 	clients := newRoot(t, "clients")
@@ -81,7 +81,8 @@ func TestTLS_NoSuiteThatIsInsecure(t *testing.T) {
 	require.ErrorContains(t, err, "protocol version not supported")
 }
 
-// TestTLS_IdentityRulesHoldInTLS12 tries what TestMatrix tries by TLS 1.3.
+// TestTLS_IdentityRulesHoldInTLS12 repeats cases of TestMatrix with TLS 1.2.
+//
 // SECURITY, line 9.
 func TestTLS_IdentityRulesHoldInTLS12(t *testing.T) {
 	t.Parallel()
@@ -111,8 +112,9 @@ func TestTLS_TLS11IsRejected(t *testing.T) {
 	require.ErrorIs(t, err, certs.ErrMinVersion)
 }
 
-// TestTLS_TheServerSpeaksTLS12IfToldTo checks that the key of the configuration
-// reaches the listeners.
+// TestTLS_TheServerSpeaksTLS12IfToldTo checks that the configuration key reaches the
+// listeners.
+//
 // SECURITY, line 9.
 func TestTLS_TheServerSpeaksTLS12IfToldTo(t *testing.T) {
 	t.Parallel()

@@ -19,7 +19,7 @@ import (
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/serve"
 )
 
-// agent is a Workload API that gives what it is told.
+// agent is a Workload API that serves the configured SVIDs and bundles.
 type agent struct {
 	workload.UnimplementedSpiffeWorkloadAPIServer
 	address string
@@ -59,7 +59,7 @@ func (a *agent) FetchX509SVID(_ *workload.X509SVIDRequest, stream workload.Spiff
 	}
 }
 
-// answerOf gives the server an SVID of one CA, and the CA of another domain.
+// answerOf returns an SVID of one CA for the server, and the CA of another domain.
 func answerOf(own *minter, federated map[string]*minter) *workload.X509SVIDResponse {
 	svid := own.leaf(uri("spiffe://a.example/server"), extKeyUsage(x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth))
 	answer := &workload.X509SVIDResponse{
@@ -75,8 +75,8 @@ func answerOf(own *minter, federated map[string]*minter) *workload.X509SVIDRespo
 	return answer
 }
 
-// TestServeFromAWorkloadAPI: who the server is and whom it knows comes from a Workload API, and
-// changes as that does.
+// TestServeFromAWorkloadAPI checks that the server gets its certificate and its client CAs
+// from a Workload API, and follows its updates.
 func TestServeFromAWorkloadAPI(t *testing.T) {
 	own, partner := newRoot(t, "own"), newRoot(t, "partner")
 	a := newAgent(t, answerOf(own, map[string]*minter{"b.example": partner}))

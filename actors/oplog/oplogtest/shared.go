@@ -52,7 +52,7 @@ func (s *Shared) deliver(list []oplog.Outcome) {
 	}
 }
 
-// wake tells those that wait in Await to look again. The caller holds mu.
+// wake makes the goroutines in Await check again. The caller holds mu.
 func (s *Shared) wake() {
 	close(s.changed)
 	s.changed = make(chan struct{})

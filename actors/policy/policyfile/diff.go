@@ -43,7 +43,7 @@ func Diff(roles iter.Seq[*policy.Role], grants iter.Seq[policy.Grant], to *File)
 	return changes
 }
 
-// grantDiff is how grants differ from those that are wanted. For grants that do not differ it
+// grantDiff is the difference between grants and the wanted grants. For grants that do not differ it
 // keeps one bit, so that comparing two policies of a million grants does not copy them.
 type grantDiff struct {
 	wanted  []policy.Grant

@@ -341,7 +341,7 @@ func TestLinesShareTheirTexts(t *testing.T) {
 	require.Same(t, unsafe.StringData(first.Role), unsafe.StringData(last.Role))
 	require.Same(t, unsafe.StringData(first.Reason), unsafe.StringData(last.Reason))
 	require.Same(t, &first.Within[0], &last.Within[0])
-	require.Equal(t, cap(first.Within), len(first.Within), "nobody can append to what others share")
+	require.Equal(t, cap(first.Within), len(first.Within), "no caller can append to a shared slice")
 	require.Same(t, unsafe.StringData(last.Principal.String()), unsafe.StringData(f.Grants[3].Principal.String()))
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/interlock-authz/interlock/certs/devca"
 )
 
-// certificates makes an authority and certificates in the folder, in place of those that
-// are there, and configures the server with them.
+// certificates makes a CA and certificates in the folder, replaces existing ones, and
+// configures the server with them.
 func certificates(dir string) (*tls.Config, error) {
 	if err := makeCertificates(dir); err != nil {
 		return nil, err

@@ -153,7 +153,7 @@ func ProblemOf(err error) *client.Problem {
 	return p
 }
 
-// fieldFaults collects the field errors in an error and in those that it joins.
+// fieldFaults collects the field errors in an error and in the errors that it joins.
 func fieldFaults(err error, found []client.Fault) []client.Fault {
 	switch e := err.(type) {
 	case nil:

@@ -1,5 +1,6 @@
-// Package admin has the client commands of interlock: those that change the policy of a server, ask it for decisions, and
-// read its policy, log, leases and store. The commands restore and store work without a server.
+// Package admin has the client commands of interlock. They change the policy of a server,
+// ask it for decisions, and read its policy, log, leases and store. The commands restore
+// and store work without a server.
 package admin
 
 import (
