@@ -172,13 +172,19 @@ func (s *credentialSubject) list(issuer [32]byte, serial string) {
 	}
 }
 
-const credentialHistories = 400
+// credentialHistories returns the number of seeds.
+func credentialHistories() int {
+	if soak() {
+		return 10_000
+	}
+	return 150
+}
 
 // TestG2_HistoriesOfCredentials: nothing runs by a certificate that has ended when its end is
 // acknowledged, and nothing begins any more; by others everything goes on.
 func TestG2_HistoriesOfCredentials(t *testing.T) {
 	const each = 50
-	for batch := range credentialHistories / each {
+	for batch := range credentialHistories() / each {
 		t.Run(fmt.Sprintf("seeds %d-%d", batch*each, (batch+1)*each-1), func(t *testing.T) {
 			t.Parallel()
 			e := newEngine(t, actors.Options{}, roleOf(t, "all", permission(policy.Allow, "do:it", "thing")))

@@ -506,6 +506,7 @@ var modelCases = []modelCase{
 
 // TestModelOfDelivery checks that the design holds in all interleavings of all cases.
 func TestModelOfDelivery(t *testing.T) {
+	t.Parallel()
 	for _, c := range modelCases {
 		for _, activate := range []bool{false, true} {
 			c.activate = activate
@@ -516,6 +517,7 @@ func TestModelOfDelivery(t *testing.T) {
 
 // TestModelOfDeliveryFindsFlaws checks that each flaw breaks a promise in some case.
 func TestModelOfDeliveryFindsFlaws(t *testing.T) {
+	t.Parallel()
 	for f := countBeforeState; f <= sweepVisitsNothing; f++ {
 		found := ""
 		for _, c := range modelCases {

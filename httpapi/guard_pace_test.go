@@ -23,6 +23,7 @@ func impatient(t *testing.T) *guardStation {
 
 // TestAStreamOutlivesTheWriteTimeout: in Admit mode, also while it is silent for longer.
 func TestAStreamOutlivesTheWriteTimeout(t *testing.T) {
+	t.Parallel()
 	s := impatient(t)
 	s.protect("stream", httpapi.Rule{Action: "orders:read"}, func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)

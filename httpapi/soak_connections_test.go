@@ -172,7 +172,7 @@ func TestLimits_IdleConnections(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, pair.Write(s.Dir, holder(i), true))
 			}
-			count := affordableConnections(t, either(300, 10_000))
+			count := affordableConnections(t, either(150, 10_000))
 			goroutines, before, began := runtime.NumGoroutine(), memory(), time.Now()
 			leave := s.startIdlers(speaks, count, holders)
 			took := time.Since(began)

@@ -251,7 +251,7 @@ func (img *image) shorten(t *testing.T, kind, path string, removed, cut *tally) 
 	require.NoError(t, err, "%s removed", path)
 	removed.add(kind, outcome)
 	data := img.files[path]
-	for range min(len(data), either(2, 80)) {
+	for range min(len(data), either(1, 80)) {
 		length := rng.IntN(len(data))
 		outcome, err := img.with(path, data[:length:length]).assess(t, rng)
 		require.NoError(t, err, "%s cut to %d bytes of %d", path, length, len(data))

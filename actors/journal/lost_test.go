@@ -32,7 +32,7 @@ func TestG5_LostAndForeignRecordsAreFound(t *testing.T) {
 		t.Run(section, func(t *testing.T) {
 			t.Parallel()
 			rng := seeded(uint64(len(all)), len(t.Name()))
-			for range min(len(all), either(2, 60)) {
+			for range min(len(all), either(1, 60)) {
 				key, other := all[rng.IntN(len(all))], all[rng.IntN(len(all))]
 				img.found(t, d, "the loss of "+journal.Place(key), func(j *journal.Journal) bool { j.Lose(t, key); return true })
 				img.found(t, d, journal.Place(key)+" replaced by "+journal.Place(other),

@@ -25,18 +25,18 @@ func chain(t testing.TB, n int, more ...string) map[string]*policy.Role {
 }
 
 func TestALongChainOfRolesIsChecked(t *testing.T) {
-	const n = 100_000
+	const n = 20_000
 	require.NoError(t, policy.CheckRoles(chain(t, n)))
 	ordered := policy.ParentsFirst(chain(t, n))
 	require.Len(t, ordered, n)
-	require.Equal(t, "r099999", ordered[0].Name())
+	require.Equal(t, "r019999", ordered[0].Name())
 
 	err := policy.CheckRoles(chain(t, n, "r000000"))
 	var cycle *policy.CycleError
 	require.ErrorAs(t, err, &cycle)
 	require.Len(t, cycle.Roles, 100)
 	require.Equal(t, n-100, cycle.More)
-	require.ErrorContains(t, err, "r000099 → … 99900 more … → r000000")
+	require.ErrorContains(t, err, "r000099 → … 19900 more … → r000000")
 	require.ErrorIs(t, policy.CheckRoles(chain(t, n, "missing")), policy.ErrUnknownRole)
 }
 

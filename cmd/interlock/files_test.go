@@ -154,8 +154,12 @@ func TestFiles_AKilledIssueLeavesNoPartialFile(t *testing.T) {
 	t.Parallel()
 	dir := newIssued(t)
 	before := len(must(os.ReadDir(dir)))
+	kills := 8
+	if os.Getenv("INTERLOCK_SOAK") != "" {
+		kills = 200
+	}
 	killed, states := 0, map[int]int{}
-	for range 20 {
+	for range kills {
 		issue := exec.Command("interlock", "ca", "issue", "client", "bob", "--dir", dir)
 		key, value := clitest.QuickRace()
 		issue.Env = append(os.Environ(), key+"="+value)
@@ -171,7 +175,7 @@ func TestFiles_AKilledIssueLeavesNoPartialFile(t *testing.T) {
 		states[requireComplete(t, dir, "bob")]++
 	}
 	require.NotZero(t, killed)
-	t.Logf("%d of 20 were killed before their end; runs by number of files: %v", killed, states)
+	t.Logf("%d of %d were killed before their end; runs by number of files: %v", killed, kills, states)
 }
 
 // requireComplete requires a key and its certificate, or a key alone, or no file. It removes them and the temporary files,

@@ -277,10 +277,6 @@ func (w *shortWriter) Write(p []byte) (int, error) {
 }
 
 func TestLinesBeyondALimit(t *testing.T) {
-	var roles strings.Builder
-	for i := range policyfile.MaxLineRoles + 1 {
-		fmt.Fprintf(&roles, "{\"role\":{\"name\":\"r%d\"}}\n", i)
-	}
 	type beyond struct {
 		r    io.Reader
 		line int
@@ -288,9 +284,13 @@ func TestLinesBeyondALimit(t *testing.T) {
 	limits := map[string]beyond{
 		"a line that goes on": {io.MultiReader(strings.NewReader(lineA+"\n{\"role\":\""), endless("x")), 2},
 		"depth":               {strings.NewReader(strings.Repeat("[", 1000)), 1},
-		"roles":               {strings.NewReader(roles.String()), policyfile.MaxLineRoles + 1},
 	}
 	if os.Getenv("INTERLOCK_SOAK") != "" {
+		var roles strings.Builder
+		for i := range policyfile.MaxLineRoles + 1 {
+			fmt.Fprintf(&roles, "{\"role\":{\"name\":\"r%d\"}}\n", i)
+		}
+		limits["roles"] = beyond{strings.NewReader(roles.String()), policyfile.MaxLineRoles + 1}
 		limits["a line"] = beyond{strings.NewReader(lineA + "\n" + strings.Repeat(" ", policyfile.MaxLine+1) + "\n"), 2}
 		limits["brackets"] = beyond{endless("["), 1}
 	}

@@ -34,7 +34,7 @@ type raceTest struct {
 	dir     string
 	html    string
 	json    string
-	watch   func(race.Progress) // for tests: called with each progress
+	watch   func(target string, p race.Progress) // for tests: called with each progress
 }
 
 func raceCommand() *cobra.Command {
@@ -102,7 +102,7 @@ func (c *raceTest) test(cmd *cobra.Command, t *race.Target, otherwise time.Durat
 	defer line.Close()
 	o.Progress = func(p race.Progress) {
 		if c.watch != nil {
-			c.watch(p)
+			c.watch(t.Name, p)
 		}
 		line.Show(fmt.Sprintf("%s: %v of %v, %d calls, %d changes", t.Name,
 			p.Elapsed.Round(100*time.Millisecond), p.Duration, p.Calls, p.Changes))
