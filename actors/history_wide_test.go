@@ -211,7 +211,7 @@ func wideHistories() int {
 	if soak() {
 		return 10_000
 	}
-	return 300
+	return 1000
 }
 
 // TestG1G2G4_WideHistories records and checks wide histories of one engine.
