@@ -11,7 +11,7 @@ import (
 
 // activate makes the mailbox of a principal, or returns one that another caller has made
 // meanwhile. A principal without any grant is denied without one, so that it costs no memory.
-func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*principal, error) {
+func (e *Engine) activate(ctx context.Context, req *Request) (*principal, error) {
 	if e.shared.closing.Load() {
 		return nil, ErrClosed
 	}
@@ -34,7 +34,7 @@ func (e *Engine) activate(ctx context.Context, req *Request, hash uint64) (*prin
 		d := policy.Denied(why, who, table.Revision(), at.now)
 		return nil, &DeniedError{Decision: d, Principal: who, Action: req.Action, Resource: req.Resource}
 	}
-	p := &principal{engine: e, hash: hash, holder: holder{who: who, clock: time.Now}}
+	p := &principal{engine: e, holder: holder{who: who, clock: time.Now}}
 	p.state.Store(running)
 	p.spins.Store(mostSpins)
 	if other, inserted := e.directory.insert(p); !inserted {

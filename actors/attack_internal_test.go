@@ -71,7 +71,7 @@ func TestAttackRevokedCertificateMeetsAnOlderMoment(t *testing.T) {
 	req.Credential = c
 	l, err := e.Admit(t.Context(), req)
 	require.NoError(t, err)
-	p := e.directory.get(eve, e.directory.hash(eve))
+	p := e.directory.get(eve)
 	until(t, p.acquire)
 	var at moment
 	e.now(&at)
@@ -117,7 +117,7 @@ func TestAttackChangeOfARoleDuringAnActivation(t *testing.T) {
 		if reads++; reads != 2 { // the first is about strangers
 			return
 		}
-		p := e.directory.get(eve, e.directory.hash(eve))
+		p := e.directory.get(eve)
 		p.control.push(&node{message: &inspect{done: func() {}, look: func(*principal, moment) {
 			update(policy.PutRole(attackRole(t, "b", "do:b"), "")) // it inherits nothing now
 		}}})

@@ -100,7 +100,7 @@ func (e *Engine) carryOut(o *oplog.Outcome) {
 	}
 	earlier := e.sweeper.unsweptRevisions()
 	for who, record := range o.Records {
-		p := e.directory.get(who, e.directory.hash(who))
+		p := e.directory.get(who)
 		if p == nil {
 			continue
 		}

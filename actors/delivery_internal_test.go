@@ -45,7 +45,7 @@ func change(t testing.TB, e *Engine, changes ...policy.Change) Receipt {
 }
 
 func lookup(e *Engine, who policy.Principal) *principal {
-	return e.directory.get(who, e.directory.hash(who))
+	return e.directory.get(who)
 }
 
 // blockSweeper keeps the sweeper from sweeping until release is called.

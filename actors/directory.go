@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"hash/maphash"
 	"sync"
 	"sync/atomic"
 
@@ -13,7 +12,6 @@ import (
 // lock their shard. A read of a table that is being replaced can miss a new entry, and insert
 // then looks again under the lock. It can also find a removed entry, whose mailbox is closed.
 type directory struct {
-	seed   maphash.Seed
 	shards [directoryShards]directoryShard
 }
 
@@ -31,7 +29,7 @@ type directoryShard struct {
 var gone = &principal{}
 
 func newDirectory() *directory {
-	d := &directory{seed: maphash.MakeSeed()}
+	d := &directory{}
 	for i := range d.shards {
 		places := make([]atomic.Pointer[principal], 8)
 		d.shards[i].places.Store(&places)
@@ -39,24 +37,20 @@ func newDirectory() *directory {
 	return d
 }
 
-func (d *directory) hash(who policy.Principal) uint64 {
-	return maphash.String(d.seed, who.String())
-}
-
-func (d *directory) shard(hash uint64) *directoryShard {
-	return &d.shards[hash>>57]
+func (d *directory) shard(who policy.Principal) *directoryShard {
+	return &d.shards[who.Hash()>>57]
 }
 
 // get returns the principal's mailbox, or nil.
-func (d *directory) get(who policy.Principal, hash uint64) *principal {
-	places := *d.shard(hash).places.Load()
+func (d *directory) get(who policy.Principal) *principal {
+	places := *d.shard(who).places.Load()
 	mask := uint64(len(places) - 1)
-	for i := hash & mask; ; i = (i + 1) & mask {
+	for i := who.Hash() & mask; ; i = (i + 1) & mask {
 		p := places[i].Load()
 		if p == nil {
 			return nil
 		}
-		if p.hash == hash && p.who == who {
+		if p.who == who && p != gone {
 			return p
 		}
 	}
@@ -64,10 +58,10 @@ func (d *directory) get(who policy.Principal, hash uint64) *principal {
 
 // insert adds p. If its principal has a mailbox already, insert returns that and false.
 func (d *directory) insert(p *principal) (*principal, bool) {
-	s := d.shard(p.hash)
+	s := d.shard(p.who)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if other := d.get(p.who, p.hash); other != nil {
+	if other := d.get(p.who); other != nil {
 		return other, false
 	}
 	places := *s.places.Load()
@@ -75,7 +69,7 @@ func (d *directory) insert(p *principal) (*principal, bool) {
 		places = s.rebuild()
 	}
 	mask := uint64(len(places) - 1)
-	i := p.hash & mask
+	i := p.who.Hash() & mask
 	for places[i].Load() != nil {
 		i = (i + 1) & mask
 	}
@@ -99,7 +93,7 @@ func (s *directoryShard) rebuild() []atomic.Pointer[principal] {
 		if p == nil || p == gone {
 			continue
 		}
-		i := p.hash & mask
+		i := p.who.Hash() & mask
 		for places[i].Load() != nil {
 			i = (i + 1) & mask
 		}
@@ -112,12 +106,12 @@ func (s *directoryShard) rebuild() []atomic.Pointer[principal] {
 
 // remove removes p.
 func (d *directory) remove(p *principal) {
-	s := d.shard(p.hash)
+	s := d.shard(p.who)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	places := *s.places.Load()
 	mask := uint64(len(places) - 1)
-	for i := p.hash & mask; ; i = (i + 1) & mask {
+	for i := p.who.Hash() & mask; ; i = (i + 1) & mask {
 		switch places[i].Load() {
 		case nil:
 			return

@@ -268,12 +268,11 @@ func (e *Engine) do(ctx context.Context, req *Request, op operation, decision *p
 	if err := e.admissible(ctx); err != nil {
 		return err
 	}
-	hash := e.directory.hash(req.Principal)
 	for {
-		p := e.directory.get(req.Principal, hash)
+		p := e.directory.get(req.Principal)
 		if p == nil {
 			var err error
-			if p, err = e.activate(ctx, req, hash); err != nil {
+			if p, err = e.activate(ctx, req); err != nil {
 				return err
 			}
 		}

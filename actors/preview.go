@@ -115,7 +115,7 @@ func (e *Engine) Leases(ctx context.Context, who policy.Principal) ([]LeaseInfo,
 	each := e.directory.each
 	if !who.IsZero() {
 		each = func(visit func(*principal)) {
-			if p := e.directory.get(who, e.directory.hash(who)); p != nil {
+			if p := e.directory.get(who); p != nil {
 				visit(p)
 			}
 		}

@@ -15,7 +15,6 @@ import (
 // that a request touches come first.
 type principal struct {
 	mailbox
-	hash uint64
 	holder
 	lastUsed atomic.Int64
 	engine   *Engine

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -24,7 +25,12 @@ var ErrMalformed = errors.New("malformed name")
 // Principal is a canonical identity: who acts. It is a comparable value that only
 // [ParsePrincipal] makes, so holding one other than the zero Principal means that its
 // text was checked. Two Principals are equal exactly when their texts are.
-type Principal struct{ id string }
+type Principal struct {
+	id   string
+	hash uint64 // of id
+}
+
+var principalSeed = maphash.MakeSeed()
 
 // ParsePrincipal reads an identity of the form kind:name, such as
 // "spiffe://example.org/orders" or "user:alice". The kind is one or more of
@@ -33,7 +39,8 @@ type Principal struct{ id string }
 // path. The error wraps [ErrMalformed] and says what is wrong.
 func ParsePrincipal(s string) (Principal, error) {
 	p, err := principalOf(s)
-	return Principal{id: strings.Clone(p.id)}, err
+	p.id = strings.Clone(p.id)
+	return p, err
 }
 
 // principalOf is ParsePrincipal for a text that nothing else keeps: it is not copied.
@@ -60,7 +67,7 @@ func principalOf(s string) (Principal, error) {
 			return Principal{}, malformed("principal", s, "is not a SPIFFE ID in canonical form with a path")
 		}
 	}
-	return Principal{id: s}, nil
+	return Principal{id: s, hash: maphash.String(principalSeed, s)}, nil
 }
 
 // MustPrincipal is [ParsePrincipal] for constants; it panics on an error.
@@ -74,6 +81,9 @@ func MustPrincipal(s string) Principal {
 
 // String returns the identity's text; the zero Principal has none.
 func (p Principal) String() string { return p.id }
+
+// Hash returns a hash of the identity. It differs from process to process.
+func (p Principal) Hash() uint64 { return p.hash }
 
 // IsZero reports whether p is the zero Principal, which names no identity.
 func (p Principal) IsZero() bool { return p.id == "" }
