@@ -84,10 +84,10 @@ func (p *principal) serve(ctx context.Context, req *Request, op operation, decis
 		return p.admitTurn(op.lease, at)
 	case op.batch != nil:
 		for _, it := range op.batch {
-			*it.decision = p.decideTurn(it.req, at)
+			p.decideTurn(it.req, it.decision, at)
 		}
 	default:
-		*decision = p.decideTurn(req, at)
+		p.decideTurn(req, decision, at)
 	}
 	return nil
 }
@@ -143,18 +143,19 @@ func (p *principal) judgeTurn(req *Request, at *moment) policy.Verdict {
 	return v
 }
 
-// decideTurn is judgeTurn with the whole decision. It denies if the turn fails.
-func (p *principal) decideTurn(req *Request, at *moment) (d policy.Decision) {
+// decideTurn is judgeTurn with the whole decision, which it writes to d. It denies if the turn
+// fails.
+func (p *principal) decideTurn(req *Request, d *policy.Decision, at *moment) {
 	decided := false
 	defer func() {
 		if !decided {
 			p.fault(recover())
-			d = policy.Denied(policy.ReasonFault, p.who, at.table.Revision(), at.now)
+			*d = policy.Denied(policy.ReasonFault, p.who, at.table.Revision(), at.now)
 		}
 	}()
-	d = p.decision(p.judgeTurn(req, at), at, req)
+	v := p.judgeTurn(req, at)
+	p.decision(d, v, at, req)
 	decided = true
-	return d
 }
 
 // admitTurn decides and records the lease in a turn that the caller owns. It denies if the turn
@@ -187,17 +188,15 @@ func (p *principal) admitTurn(l *Lease, at *moment) (err error) {
 //
 //go:noinline
 func (p *principal) refuse(v policy.Verdict, at *moment, req *Request) error {
-	return p.denied(p.decision(v, at, req), req)
-}
-
-func (p *principal) denied(d policy.Decision, req *Request) error {
-	switch d.Reason {
+	switch v.Reason() {
 	case policy.ReasonFault:
 		return ErrFault
 	case policy.ReasonClosed:
 		return ErrClosed
 	}
-	return &DeniedError{Decision: d, Principal: req.Principal, Action: req.Action, Resource: req.Resource}
+	e := &DeniedError{Principal: req.Principal, Action: req.Action, Resource: req.Resource}
+	p.decision(&e.Decision, v, at, req)
+	return e
 }
 
 // fault marks a principal whose turn failed: it denies, and its leases lose their authority.

@@ -60,13 +60,12 @@ func (h *holder) ask(q *policy.Query, req *Request) {
 	q.Principal, q.Action, q.Resource, q.Properties, q.Now = h.who, req.Action, req.Resource, req.Properties, h.clock
 }
 
-// decision returns the whole decision of a verdict.
-func (h *holder) decision(v policy.Verdict, at *moment, req *Request) policy.Decision {
+// decision writes the whole decision of a verdict to d.
+func (h *holder) decision(d *policy.Decision, v policy.Verdict, at *moment, req *Request) {
 	var q policy.Query
 	h.ask(&q, req)
-	d := at.table.Decision(v, &q)
+	*d = at.table.Decision(v, &q)
 	d.AttachRecord(h.record, at.now)
-	return d
 }
 
 // hold compiles what the principal holds by its record and the table.

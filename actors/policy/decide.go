@@ -93,6 +93,9 @@ func (v Verdict) Conditional() bool { return v.conditional }
 // Allowed reports whether the verdict allows.
 func (v Verdict) Allowed() bool { return v.reason == ReasonAllowed }
 
+// Reason returns why the verdict is as it is.
+func (v Verdict) Reason() Reason { return v.reason }
+
 // Refuse returns a verdict that does not depend on the policy.
 func Refuse(reason Reason) Verdict { return Verdict{reason: reason} }
 
