@@ -25,9 +25,12 @@ func (m *Metric) sample() *benchmath.Sample {
 }
 
 // Met reports whether the target is met: it is missed only if the whole interval lies
-// beyond it.
+// beyond it. Where the samples are too few for an interval, the median decides.
 func (m *Metric) Met() bool {
-	low, _, high := m.Summary()
+	low, median, high := m.Summary()
+	if math.IsInf(low, 0) || math.IsInf(high, 0) {
+		low, high = median, median
+	}
 	switch {
 	case m.Target == nil:
 		return true

@@ -58,6 +58,8 @@ func TestTargets(t *testing.T) {
 		require.Equal(t, c.met, m.Met(), "%v of %v", m, c.target)
 		require.Equal(t, !c.met, strings.Contains(m.String(), "missed"))
 	}
+	few := &Metric{Samples: []float64{1.1, 1.3, 1.4}, Target: &Target{Limit: 1.2}}
+	require.False(t, few.Met(), "without an interval, the median decides")
 }
 
 func TestCompareCallsOutWhatIsBeyondNoise(t *testing.T) {
