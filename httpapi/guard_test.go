@@ -36,9 +36,9 @@ func TestG1_GuardLetsThroughOnlyWhatIsAllowed(t *testing.T) {
 			get := func(c *http.Client, path string) servertest.Reply {
 				return s.Send(c, s.Request(http.MethodGet, path, ""))
 			}
-			nobody := get(s.Client(speaks), "/"+kind+"/1")
-			require.Equal(t, 401, nobody.StatusCode)
-			require.Equal(t, "urn:interlock:problem:no-identity", nobody.Problem(t)["type"])
+			anonymous := get(s.Client(speaks), "/"+kind+"/1")
+			require.Equal(t, 401, anonymous.StatusCode)
+			require.Equal(t, "urn:interlock:problem:no-identity", anonymous.Problem(t)["type"])
 			for _, refused := range []servertest.Reply{
 				get(s.Client(speaks, s.Issue("spiffe://interlock.test/stranger")), "/"+kind+"/1"),
 				get(s.Client(speaks, s.Issue("spiffe://interlock.test/alice")), "/"+kind+"-unknown/1"),

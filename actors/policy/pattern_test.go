@@ -107,10 +107,10 @@ func TestPatternsThatAreRefused(t *testing.T) {
 }
 
 func TestPrincipalPatterns(t *testing.T) {
-	var nobody policy.PrincipalPattern
-	require.True(t, nobody.IsZero())
-	require.False(t, nobody.Matches(policy.MustPrincipal("user:a")))
-	require.False(t, nobody.Matches(policy.Principal{}))
+	var zero policy.PrincipalPattern
+	require.True(t, zero.IsZero())
+	require.False(t, zero.Matches(policy.MustPrincipal("user:a")))
+	require.False(t, zero.Matches(policy.Principal{}))
 	for _, c := range []struct {
 		pattern, principal string
 		want               bool

@@ -120,11 +120,8 @@ func (n *trieNode[E]) changeLiteral(own *token, segment string, sep byte, f func
 	}
 }
 
-// kid returns the node that a block leads to, nil if there is none.
+// kid returns the node that a block leads to, nil if there is none. n is not nil.
 func (n *trieNode[E]) kid(b block) *trieNode[E] {
-	if n == nil {
-		return nil
-	}
 	hash := b.hash()
 	for level := 0; ; {
 		bit := uint64(1) << (hash & (1<<kidBits - 1))

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"maps"
+	"math/bits"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -65,7 +67,7 @@ func TestKidsAgainstMaps(t *testing.T) {
 			block{i, 1 << 56})
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		var n *trieNode[int]
+		n := &trieNode[int]{}
 		want := map[block]*trieNode[int]{}
 		for range rapid.IntRange(1, 4).Draw(t, "edits") {
 			own := new(token)
@@ -89,8 +91,74 @@ func TestKidsAgainstMaps(t *testing.T) {
 	})
 }
 
+// A walk finds the patterns that match, also by segments of several blocks, and the tries
+// before an edit find what they found.
+func TestTriesAgainstMatch(t *testing.T) {
+	const long = "a-segment-of-four-blocks-that-begins-like-others-do"
+	segments := []string{"", "a", long[:8], long[:14], long[:15], long[:16], long[:30], long[:31], long}
+	wild := []string{"*", "a*", long[:15] + "*", long[:31] + "*"}
+	find := func(n *trieNode[string], name string) []string {
+		var found hits[string]
+		n.walk(name, '/', &found)
+		var texts []string
+		for i := range found.n {
+			texts = append(texts, *found.at(i))
+		}
+		slices.Sort(texts)
+		return texts
+	}
+	join := func(t *rapid.T, from []string, what string) string {
+		return strings.Join(rapid.SliceOfN(rapid.SampledFrom(from), 1, 3).Draw(t, what), "/")
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		var n *trieNode[string]
+		want := map[string]bool{}
+		for range rapid.IntRange(1, 3).Draw(t, "edits") {
+			own := new(token)
+			before, wantBefore := n, maps.Clone(want)
+			for range rapid.IntRange(1, 12).Draw(t, "patterns") {
+				pattern := join(t, slices.Concat(segments, wild), "pattern")
+				if rapid.IntRange(0, 3).Draw(t, "rest") == 0 {
+					pattern += "/**"
+				}
+				kept := rapid.IntRange(0, 2).Draw(t, "kept") > 0
+				n = n.change(own, pattern, '/', func(*string) *string {
+					if kept {
+						return &pattern
+					}
+					return nil
+				})
+				if want[pattern] = true; !kept {
+					delete(want, pattern)
+				}
+			}
+			require.Equal(t, len(want) == 0, n == nil)
+			for range 10 {
+				name := join(t, segments, "name")
+				require.Equal(t, matching(want, name), find(n, name), "%q", name)
+				require.Equal(t, matching(wantBefore, name), find(before, name), "%q", name)
+			}
+		}
+	})
+}
+
+// matching returns the patterns that match a name, sorted.
+func matching(patterns map[string]bool, name string) []string {
+	var found []string
+	for pattern := range patterns {
+		if match(pattern, name, '/') {
+			found = append(found, pattern)
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
 // A decision reads a cache line of each node and each terminal.
 func TestNodesAndTerminalsFillACacheLine(t *testing.T) {
+	if bits.UintSize < 64 {
+		t.Skip("pointers are smaller")
+	}
 	require.EqualValues(t, 64, unsafe.Sizeof(trieNode[terminal]{}))
 	require.EqualValues(t, 64, unsafe.Sizeof(terminal{}))
 }

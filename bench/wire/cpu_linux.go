@@ -8,8 +8,7 @@ import (
 )
 
 // schedulerClock asks, in the number of a process's clock, for what the scheduler counts:
-// the time of all its threads, including ended ones, in user mode and in the
-// kernel.
+// the time of all its threads, including ended ones, in user mode and in the kernel.
 const schedulerClock = 2
 
 // processTime is the processor time that a process has taken since it began. It is read

@@ -70,8 +70,8 @@ type api struct {
 }
 
 // New returns the handler of /v1/changes, /v1/policy, /v1/principals, /v1/roles, /v1/leases,
-// /v1/explain and /v1/store. It can be mounted on any router that leaves the path as it is. It is safe for
-// concurrent use.
+// /v1/explain and /v1/store. It can be mounted on any router that leaves the path as it is. It
+// is safe for concurrent use.
 func New(o Options) http.Handler {
 	a := &api{
 		engine: o.Engine, callers: o.Identifier, issuers: o.Issuers, store: o.Store,

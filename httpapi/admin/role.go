@@ -47,7 +47,7 @@ type grantedRole struct {
 	grants   []policy.Grant
 }
 
-// findRole gathers immutable values without copying them, because updates may be waiting.
+// findRole leaves sorting and encoding for later, because updates may be waiting.
 func findRole(v policy.View, name string) *grantedRole {
 	g := &grantedRole{revision: v.Revision(), role: v.Role(name)}
 	add := func(grants []policy.Grant) {

@@ -43,8 +43,8 @@ func Diff(roles iter.Seq[*policy.Role], grants iter.Seq[policy.Grant], to *File)
 	return changes
 }
 
-// grantDiff is the difference between grants and the wanted grants. For grants that do not differ it
-// keeps one bit, so that comparing two policies of a million grants does not copy them.
+// grantDiff is the difference between grants and the wanted grants. For grants that do not
+// differ it keeps one bit, so that comparing two policies of a million grants does not copy them.
 type grantDiff struct {
 	wanted  []policy.Grant
 	gone    []policy.Grant          // what is not wanted
