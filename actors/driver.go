@@ -178,14 +178,14 @@ func (p *principal) runCall(c *call, at *moment) (on bool) {
 			go p.drain()
 		}
 	}()
-	err = p.serve(c.ctx, &c.req, c.operation, &c.decision, at)
+	err = p.serve(c.ctx, &c.req, &c.operation, &c.decision, at)
 	return true
 }
 
 // queue posts a request and waits for its answer.
-func (p *principal) queue(ctx context.Context, req *Request, op operation, decision *policy.Decision) error {
+func (p *principal) queue(ctx context.Context, req *Request, op *operation, decision *policy.Decision) error {
 	c := p.engine.calls.get(ctx, req)
-	c.operation = op
+	c.operation = *op
 	c.since = monotonic()
 	if !p.requests.push(c, p.engine.most) {
 		p.engine.calls.put(c)

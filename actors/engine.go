@@ -185,7 +185,16 @@ func (e *Engine) Execute(ctx context.Context, req Request, fn Func) error {
 	if fn == nil {
 		return fmt.Errorf("%w: Execute without a function", policy.ErrInvalid)
 	}
-	return e.do(ctx, &req, operation{fn: fn}, nil)
+	return e.do(ctx, &req, &operation{fn: fn}, nil)
+}
+
+// Do is [Engine.Execute] for a function without a context, and costs less. fn must not wait
+// for an engine call about the same principal, which would wait for fn.
+func (e *Engine) Do(ctx context.Context, req Request, fn func() error) error {
+	if fn == nil {
+		return fmt.Errorf("%w: Do without a function", policy.ErrInvalid)
+	}
+	return e.do(ctx, &req, &operation{short: fn}, nil)
 }
 
 // Admit decides and, if the request is allowed, records a lease in the same turn. The
@@ -205,7 +214,7 @@ func (e *Engine) AdmitDetached(ctx context.Context, req Request) (*Lease, error)
 // admit waits under ctx for a lease whose context derives from parent.
 func (e *Engine) admit(ctx, parent context.Context, req Request) (*Lease, error) {
 	l := &Lease{parent: parent, req: req}
-	if err := e.do(ctx, &l.req, operation{lease: l}, nil); err != nil {
+	if err := e.do(ctx, &l.req, &operation{lease: l}, nil); err != nil {
 		return nil, err
 	}
 	return l, nil
@@ -216,7 +225,7 @@ func (e *Engine) admit(ctx, parent context.Context, req Request) (*Lease, error)
 // those of [Engine.Execute] for requests that were not decided.
 func (e *Engine) Decide(ctx context.Context, req Request) (policy.Decision, error) {
 	var d policy.Decision
-	if err := e.do(ctx, &req, operation{}, &d); err != nil {
+	if err := e.do(ctx, &req, &operation{}, &d); err != nil {
 		return denialOf(err)
 	}
 	return d, nil
@@ -248,7 +257,7 @@ func (e *Engine) DecideAll(ctx context.Context, reqs []Request) ([]policy.Decisi
 }
 
 func (e *Engine) decideFor(ctx context.Context, items []*item) error {
-	err := e.do(ctx, items[0].req, operation{batch: items}, nil)
+	err := e.do(ctx, items[0].req, &operation{batch: items}, nil)
 	if err == nil {
 		return nil
 	}
@@ -264,7 +273,7 @@ func (e *Engine) decideFor(ctx context.Context, items []*item) error {
 
 // do finds or activates the request's principal and serves the request in a turn of it. A
 // principal that leaves memory meanwhile is looked up again.
-func (e *Engine) do(ctx context.Context, req *Request, op operation, decision *policy.Decision) error {
+func (e *Engine) do(ctx context.Context, req *Request, op *operation, decision *policy.Decision) error {
 	if err := e.admissible(ctx); err != nil {
 		return err
 	}

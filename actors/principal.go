@@ -48,10 +48,11 @@ func (p *principal) compile(at *moment) {
 	p.watchTime()
 }
 
-// operation is what a request asks the turn to do: run fn, admit lease, decide batch, or, if
-// it is zero, decide the request itself.
+// operation is what a request asks the turn to do: run fn or short, admit lease, decide batch,
+// or, if it is zero, decide the request itself.
 type operation struct {
 	fn    Func
+	short func() error
 	lease *Lease
 	batch []*item
 }
@@ -65,7 +66,7 @@ type item struct {
 // do serves a request in a turn: on the caller's goroutine if the mailbox is idle, otherwise
 // through the queue. decision is set for an operation that is zero. errMoved means that the
 // mailbox has closed.
-func (p *principal) do(ctx context.Context, req *Request, op operation, decision *policy.Decision) error {
+func (p *principal) do(ctx context.Context, req *Request, op *operation, decision *policy.Decision) error {
 	if !p.acquire() && !p.spin() {
 		return p.queue(ctx, req, op, decision)
 	}
@@ -76,8 +77,10 @@ func (p *principal) do(ctx context.Context, req *Request, op operation, decision
 }
 
 // serve runs an operation in a turn that the caller owns.
-func (p *principal) serve(ctx context.Context, req *Request, op operation, decision *policy.Decision, at *moment) error {
+func (p *principal) serve(ctx context.Context, req *Request, op *operation, decision *policy.Decision, at *moment) error {
 	switch {
+	case op.short != nil:
+		return p.runShort(req, op.short, at)
 	case op.fn != nil:
 		return p.run(ctx, req, op.fn, at)
 	case op.lease != nil:
@@ -100,7 +103,10 @@ func (p *principal) run(ctx context.Context, req *Request, fn Func, at *moment) 
 	)
 	defer func() {
 		if !over {
-			err = p.cut(recover(), t)
+			if t != nil {
+				t.end()
+			}
+			err = p.cut(recover(), t != nil)
 		}
 	}()
 	v := p.judgeTurn(req, at)
@@ -115,14 +121,32 @@ func (p *principal) run(ctx context.Context, req *Request, fn Func, at *moment) 
 	return err
 }
 
-// cut ends a turn whose function panicked or ended its goroutine. Without a turn context
-// the turn itself failed.
-func (p *principal) cut(v any, t *turnContext) error {
-	if t == nil {
+// runShort is run for a function without a context.
+func (p *principal) runShort(req *Request, fn func() error, at *moment) (err error) {
+	decided, over := false, false
+	defer func() {
+		if !over {
+			err = p.cut(recover(), decided)
+		}
+	}()
+	v := p.judgeTurn(req, at)
+	if !v.Allowed() {
+		over = true
+		return p.refuse(v, at, req)
+	}
+	decided = true
+	err = fn()
+	over = true
+	return err
+}
+
+// cut returns the error of a turn whose function panicked or ended its goroutine. If it was
+// not decided, the turn itself failed.
+func (p *principal) cut(v any, decided bool) error {
+	if !decided {
 		p.fault(v)
 		return ErrFault
 	}
-	t.end()
 	if v == nil {
 		return ErrGoexit
 	}
@@ -135,12 +159,13 @@ func (p *principal) judgeTurn(req *Request, at *moment) policy.Verdict {
 		p.lastUsed.Store(at.now)
 		p.recent = 0
 	}
-	v, fx := p.judge(at, req)
-	if fx != nil {
-		p.perform(fx, 0, nil)
-		p.watchTime()
+	if p.hasExpired(at) {
+		if fx := p.expire(at); fx != nil {
+			p.perform(fx, 0, nil)
+			p.watchTime()
+		}
 	}
-	return v
+	return p.judge(at, req)
 }
 
 // decideTurn is judgeTurn with the whole decision, which it writes to d. It denies if the turn

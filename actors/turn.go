@@ -33,27 +33,38 @@ type effects struct {
 	canceled []*Lease // of these, the ones whose grace the message sets or shortens
 }
 
-// judge decides a request. If a grant has expired, which can revoke leases, the effects are
-// not nil.
-func (h *holder) judge(at *moment, req *Request) (v policy.Verdict, fx *effects) {
-	if h.expires != 0 && at.now >= h.expires {
-		fx = h.expire(at)
-	}
+// judge decides a request.
+func (h *holder) judge(at *moment, req *Request) policy.Verdict {
 	if h.shut != policy.ReasonUnset {
-		return policy.Refuse(h.shut), fx
+		return policy.Refuse(h.shut)
 	}
 	if c := req.Credential; c != nil {
 		if why := c.check(at); why != policy.ReasonAllowed {
-			return policy.Refuse(why), fx
+			return policy.Refuse(why)
 		}
 	}
 	if !h.known {
-		return policy.Refuse(policy.ReasonUnknownPrincipal), fx
+		return policy.Refuse(policy.ReasonUnknownPrincipal)
 	}
+	v, plain := at.table.JudgePlain(h.held, req.Action, req.Resource)
+	if !plain {
+		v = h.judgeConditions(at, req)
+	}
+	return v
+}
+
+// judgeConditions is judge for a request that conditions decide. It is not inlined, because a
+// query enlarges the stack frame.
+//
+//go:noinline
+func (h *holder) judgeConditions(at *moment, req *Request) policy.Verdict {
 	var q policy.Query
 	h.ask(&q, req)
-	return at.table.Judge(h.held, &q), fx
+	return at.table.Judge(h.held, &q)
 }
+
+// hasExpired reports whether a grant has expired since the holder was compiled.
+func (h *holder) hasExpired(at *moment) bool { return h.expires != 0 && at.now >= h.expires }
 
 // ask fills in a query in place. A copy costs as much as the rest of the turn's own work.
 func (h *holder) ask(q *policy.Query, req *Request) {

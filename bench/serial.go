@@ -65,6 +65,23 @@ func executeOn(e *actors.Engine, name string, w *world) side {
 	}, func() { _ = e.Close(ctx) }}
 }
 
+func doSide(name string, w *world) side {
+	e := w.engine()
+	drawn := order(w)
+	ctx := context.Background()
+	for i := range drawn { // everybody is active
+		mustDecide(e.Do(ctx, drawn[i], nothingShort))
+	}
+	return side{name, func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			mustDecide(e.Do(ctx, drawn[i&(1<<14-1)], nothingShort))
+		}
+	}, func() { _ = e.Close(ctx) }}
+}
+
+func nothingShort() error { return nil }
+
 // certifiedSide is executeSide for callers with a certificate each, in an engine that knows
 // of as many others which are revoked: each turn looks at dates and revocation.
 func certifiedSide(name string, w *world, revoked int) side {

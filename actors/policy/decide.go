@@ -122,32 +122,45 @@ func (t *Table) Decision(v Verdict, q *Query) Decision {
 // Judge answers the query for the holder of e. It allocates nothing unless a condition has
 // to be evaluated or more than eight pairs of patterns match.
 func (t *Table) Judge(e *Effective, q *Query) Verdict {
-	if len(q.Action) == 0 || len(q.Resource) == 0 || len(q.Action) > MaxAction || len(q.Resource) > MaxResource {
+	var found hits[terminal]
+	v := t.match(e, q.Action, q.Resource, &found)
+	if v.conditional {
+		v = t.decideConditions(e, q, &found, v)
+		v.conditional = true
+	}
+	return v
+}
+
+// JudgePlain is [Table.Judge] for an action and a resource. If a condition has to be
+// evaluated, it returns false, and only Judge can answer.
+func (t *Table) JudgePlain(e *Effective, action, resource string) (v Verdict, plain bool) {
+	var found hits[terminal]
+	v = t.match(e, action, resource, &found)
+	return v, !v.conditional
+}
+
+// match fills in found, and returns the verdict of the permissions without a condition. The
+// verdict is conditional if it is not final.
+func (t *Table) match(e *Effective, action, resource string, found *hits[terminal]) Verdict {
+	if len(action) == 0 || len(resource) == 0 || len(action) > MaxAction || len(resource) > MaxResource {
 		return Verdict{reason: ReasonMalformed}
 	}
-	var found hits[terminal]
-	if !t.index.find(e.any, q.Action, q.Resource, &found) {
+	if !t.index.find(e.any, action, resource, found) {
 		return Verdict{reason: ReasonUnknownAction}
 	}
-	allow := Verdict{reason: ReasonNoPermission}
-	conditions := false
+	v := Verdict{reason: ReasonNoPermission}
 	for i := range found.n {
 		at := found.at(i)
 		if role := at.deny.common(e.any); role >= 0 {
 			return Verdict{reason: ReasonDeniedByRule, role: role, effect: Deny}
 		}
-		if allow.reason != ReasonAllowed {
-			if role := e.allowing(&at.allow, q.Resource); role >= 0 {
-				allow = Verdict{reason: ReasonAllowed, role: role}
+		if v.reason != ReasonAllowed {
+			if role := e.allowing(&at.allow, resource); role >= 0 {
+				v.reason, v.role = ReasonAllowed, role
 			}
 		}
-		conditions = conditions || at.conditions != nil
+		v.conditional = v.conditional || at.conditions != nil
 	}
-	if !conditions {
-		return allow
-	}
-	v := t.decideConditions(e, q, &found, allow)
-	v.conditional = true
 	return v
 }
 
