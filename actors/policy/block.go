@@ -16,7 +16,7 @@ const (
 var branch = block{^uint64(0), ^uint64(0)}
 
 const (
-	kidBits = 6                            // of a block's path choose a kid
+	kidBits = 3                            // of a block's path choose a kid
 	levels  = (64 + kidBits - 1) / kidBits // are in 64 bits of a path
 )
 

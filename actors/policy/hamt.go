@@ -4,12 +4,17 @@ import (
 	"iter"
 	"math/bits"
 	"slices"
+	"sync/atomic"
 )
 
 // token identifies one edit of persistent structures. Nodes that an edit made carry its
-// token, and only that edit may change them. Other edits copy them first. It has a byte,
-// because variables without bytes may share one address.
-type token struct{ _ byte }
+// token, or its number, and only that edit may change them. Other edits copy them first.
+type token struct{ number uint64 }
+
+var edits atomic.Uint64
+
+// newToken returns the token of a new edit. Numbers start at 1 and have less than 48 bits.
+func newToken() *token { return &token{edits.Add(1)} }
 
 // hamtKey is a key of a hamt. The low bits of its hash choose the place.
 type hamtKey interface {

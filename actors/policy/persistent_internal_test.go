@@ -21,7 +21,7 @@ func TestPersistentMapsAgainstMaps(t *testing.T) {
 		var m hamt[alike, int]
 		want := map[alike]int{}
 		for range rapid.IntRange(1, 4).Draw(t, "edits") {
-			own := new(token)
+			own := newToken()
 			before, wantBefore := m, maps.Clone(want)
 			for i, k := range rapid.SliceOf(rapid.IntRange(0, 20)).Draw(t, "keys") {
 				if key := alike(k); rapid.Bool().Draw(t, "set") {
@@ -52,7 +52,7 @@ func TestRoleTreesAgainstMaps(t *testing.T) {
 		want := map[int32]bool{}
 		gen := rapid.SliceOf(rapid.SampledFrom([]int32{0, 1, 63, 64, 65, 130, 200, 300, 1000})) // seven blocks
 		for range rapid.IntRange(1, 4).Draw(t, "edits") {
-			own := new(token)
+			own := newToken()
 			before, wantBefore := m, maps.Clone(want)
 			for _, role := range gen.Draw(t, "roles") {
 				if rapid.Bool().Draw(t, "add") {

@@ -53,12 +53,12 @@ func (t *Table) Next(revision uint64, roles map[string]*Role, patterns *[]Grant)
 	next := *t
 	next.revision = revision
 	if len(roles) > 0 {
-		next.replaceRoles(new(token), roles)
+		next.replaceRoles(newToken(), roles)
 	}
 	if patterns != nil {
 		next.reshape()
 		next.patterns = slices.Clone(*patterns)
-		next.matcher.replace(new(token), t.patterns, next.patterns)
+		next.matcher.replace(newToken(), t.patterns, next.patterns)
 	}
 	return &next
 }

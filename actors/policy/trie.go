@@ -8,29 +8,42 @@ import (
 
 // trieNode is a node of a persistent trie that matches names against many patterns at once.
 // A literal segment leads to another node by its blocks, of which most segments have one. '*'
-// and prefixes lead there through wild. E is what the caller keeps for a pattern. A nil node
-// is an empty trie. A node that holds nothing is dropped. A node fills a cache line.
+// and prefixes lead there through others. E is what the caller keeps for a pattern. A nil node
+// is an empty trie.
+//
+// A node is one cache line, and lies in the list of its parent: a walk reads one line for a
+// block. So an edit that changes a node copies the lists that lead to it. Blocks that share
+// the bits of a level share a kid, whose own kids the bits of the next level tell apart.
 type trieNode[E any] struct {
-	rest  *E        // of patterns that end here with '**'
-	exact *E        // of patterns that end here
-	set   uint64    // bit i: there is a kid whose hash has these six bits
-	kids  []kid[E]  // one for each bit, in order
-	wild  *wilds[E] // nil if there are none
-	own   *token
+	block  block      // leads here; branch for a kid that blocks share, undefined for a root
+	kidSet kidSet     // which kids there are, and which edit made the list
+	rest   *E         // of patterns that end here with '**'
+	others *others[E] // nil if there are none
+	kids   []trieNode[E]
 }
 
-// kid is the node that a block leads to. Blocks that share six bits share a kid with the
-// block branch, whose node tells them apart by the next six bits.
-type kid[E any] struct {
-	block block
-	node  *trieNode[E]
-}
-
-// wilds are the nodes that wildcard segments of one node lead to. They do not change.
-type wilds[E any] struct {
+// others is what few nodes have. It does not change.
+type others[E any] struct {
+	exact  *E // of patterns that end here
 	star   *trieNode[E]
 	prefix *prefixes[E]
 }
+
+// kidSet has a bit for each kid of a node, in the order of the kids, and above them the number
+// of the edit that made the list of kids. Only that edit may change the list.
+type kidSet uint64
+
+const kidMask = 1<<(1<<kidBits) - 1
+
+func (s kidSet) has(bit kidSet) bool { return s&bit != 0 }
+
+// before returns how many kids come before that of a bit.
+func (s kidSet) before(bit kidSet) int { return bits.OnesCount64(uint64(s & (bit - 1))) }
+
+func (s kidSet) madeBy(own *token) bool { return uint64(s>>(1<<kidBits)) == own.number }
+
+// kidBit returns the bit of the kid that the path of a block leads to.
+func kidBit(path uint64) kidSet { return 1 << (path & (1<<kidBits - 1)) }
 
 // prefixes are the nodes that segments with a prefix wildcard lead to. They do not change.
 type prefixes[E any] struct {
@@ -41,140 +54,149 @@ type prefixes[E any] struct {
 // prefixLength counts the prefixes of one length.
 type prefixLength struct{ length, count int }
 
-// kept returns the node, or nil if it holds nothing.
-func (n *trieNode[E]) kept() *trieNode[E] {
-	if n.exact == nil && n.rest == nil && n.wild == nil && n.set == 0 {
+func (n *trieNode[E]) empty() bool {
+	return n.rest == nil && n.others == nil && len(n.kids) == 0
+}
+
+// own makes the list of kids one that this edit may change.
+func (n *trieNode[E]) own(own *token) {
+	if !n.kidSet.madeBy(own) {
+		n.setKids(own, n.kidSet, slices.Clone(n.kids))
+	}
+}
+
+// setKids sets the list of kids to one that this edit made.
+func (n *trieNode[E]) setKids(own *token, set kidSet, kids []trieNode[E]) {
+	n.kidSet, n.kids = set&kidMask|kidSet(own.number<<(1<<kidBits)), kids
+}
+
+// change returns a trie in which what is kept for the pattern is replaced by what f returns,
+// nil to remove it. f is given what is kept, nil if there is nothing. n is a root.
+func (n *trieNode[E]) change(own *token, pattern string, sep byte, f func(*E) *E) *trieNode[E] {
+	return n.edited(own, func(n *trieNode[E]) { n.changeBelow(own, pattern, sep, f) })
+}
+
+// edited returns a root after edit has changed it, nil if nothing is left. It changes a copy,
+// unless this edit made the root.
+func (n *trieNode[E]) edited(own *token, edit func(*trieNode[E])) *trieNode[E] {
+	switch {
+	case n == nil:
+		n = &trieNode[E]{}
+	case !n.kidSet.madeBy(own):
+		c := *n
+		n = &c
+	}
+	edit(n)
+	if n.empty() {
 		return nil
 	}
 	return n
 }
 
-// owned returns the node if this edit made it, or a copy that it may change.
-func (n *trieNode[E]) owned(own *token) *trieNode[E] {
-	if n == nil {
-		return &trieNode[E]{own: own}
-	}
-	if n.own == own {
-		return n
-	}
-	c := *n
-	c.own, c.kids = own, slices.Clone(n.kids)
-	return &c
-}
-
-// change replaces what is kept for the pattern below n by what f returns, nil to remove it.
-// f is given what is kept, nil if there is nothing.
-func (n *trieNode[E]) change(own *token, pattern string, sep byte, f func(*E) *E) *trieNode[E] {
-	return n.changeBelow(own, pattern, true, sep, f)
-}
-
-func (n *trieNode[E]) changeBelow(own *token, pattern string, more bool, sep byte, f func(*E) *E) *trieNode[E] {
-	n = n.owned(own)
-	if !more {
-		n.exact = f(n.exact)
-		return n.kept()
-	}
+func (n *trieNode[E]) changeBelow(own *token, pattern string, sep byte, f func(*E) *E) {
 	segment, pattern, more := cutSegment(pattern, sep)
+	below := func(n *trieNode[E]) {
+		if more {
+			n.changeBelow(own, pattern, sep, f)
+		} else {
+			n.changeOthers(func(o *others[E]) { o.exact = f(o.exact) })
+		}
+	}
 	switch {
 	case segment == wildRest:
 		n.rest = f(n.rest)
 	case strings.HasSuffix(segment, wildOne):
-		n.changeWild(own, segment[:len(segment)-1], func(next *trieNode[E]) *trieNode[E] {
-			return next.changeBelow(own, pattern, more, sep, f)
-		})
+		n.changeOthers(func(o *others[E]) { o.changeWild(own, segment[:len(segment)-1], below) })
 	default:
-		n.changeLiteral(own, segment, sep, func(next *trieNode[E]) *trieNode[E] {
-			return next.changeBelow(own, pattern, more, sep, f)
-		})
+		n.changeLiteral(own, segment, sep, below)
 	}
-	return n.kept()
+}
+
+func (n *trieNode[E]) changeOthers(f func(*others[E])) {
+	next := others[E]{}
+	if n.others != nil {
+		next = *n.others
+	}
+	f(&next)
+	if n.others = nil; next != (others[E]{}) {
+		n.others = &next
+	}
 }
 
 // changeWild changes the node of a prefix, "" for '*'.
-func (n *trieNode[E]) changeWild(own *token, prefix string, f func(*trieNode[E]) *trieNode[E]) {
-	next := &wilds[E]{}
-	if n.wild != nil {
-		*next = *n.wild
-	}
+func (o *others[E]) changeWild(own *token, prefix string, edit func(*trieNode[E])) {
 	if prefix == "" {
-		next.star = f(next.star)
+		o.star = o.star.edited(own, edit)
 	} else {
-		next.prefix = next.prefix.with(own, prefix, f(next.prefix.at(prefix)))
-	}
-	n.wild = next
-	if next.star == nil && next.prefix == nil {
-		n.wild = nil
+		o.prefix = o.prefix.with(own, prefix, o.prefix.at(prefix).edited(own, edit))
 	}
 }
 
 // changeLiteral changes the node of a literal segment, and those of its first blocks.
-func (n *trieNode[E]) changeLiteral(own *token, segment string, sep byte, f func(*trieNode[E]) *trieNode[E]) {
+func (n *trieNode[E]) changeLiteral(own *token, segment string, sep byte, edit func(*trieNode[E])) {
 	b, segment, more := cutBlock(segment, sep)
-	before := n.kid(b)
-	if more {
-		next := before.owned(own)
-		next.changeLiteral(own, segment, sep, f)
-		n.setKid(own, b, 0, next.kept())
-	} else {
-		n.setKid(own, b, 0, f(before))
-	}
+	n.changeKid(own, b, 0, func(kid *trieNode[E]) {
+		if more {
+			kid.changeLiteral(own, segment, sep, edit)
+		} else {
+			edit(kid)
+		}
+	})
 }
 
 // kid returns the node that a block leads to, nil if there is none. n is not nil.
 func (n *trieNode[E]) kid(b block) *trieNode[E] {
-	hash := b.hash()
+	path := b.hash()
 	for level := 0; ; {
-		bit := uint64(1) << (hash & (1<<kidBits - 1))
-		if n.set&bit == 0 {
+		bit := kidBit(path)
+		if !n.kidSet.has(bit) {
 			return nil
 		}
-		k := &n.kids[bits.OnesCount64(n.set&(bit-1))]
-		if k.block == b {
-			return k.node
+		n = &n.kids[n.kidSet.before(bit)]
+		if n.block == b {
+			return n
 		}
-		if k.block != branch {
+		if n.block != branch {
 			return nil
 		}
-		n = k.node
 		level++
-		hash = b.next(hash, level)
+		path = b.next(path, level)
 	}
 }
 
-// setKid replaces the node that a block leads to, nil to remove it. This edit owns n, to
-// which level blocks of bits led.
-func (n *trieNode[E]) setKid(own *token, b block, level int, node *trieNode[E]) {
-	bit := uint64(1) << (b.path(level) & (1<<kidBits - 1))
-	i := bits.OnesCount64(n.set & (bit - 1))
-	if n.set&bit == 0 {
-		if node != nil {
-			n.set |= bit
-			n.kids = inserted(n.kids, i, kid[E]{b, node})
+// changeKid changes the node that a block leads to, which it makes if there is none and
+// removes if nothing is left. Blocks share the bits of the levels before.
+func (n *trieNode[E]) changeKid(own *token, b block, level int, edit func(*trieNode[E])) {
+	bit := kidBit(b.path(level))
+	i := n.kidSet.before(bit)
+	if !n.kidSet.has(bit) {
+		kid := trieNode[E]{block: b}
+		if edit(&kid); !kid.empty() {
+			n.setKids(own, n.kidSet|bit, inserted(n.kids, i, kid))
 		}
 		return
 	}
+	n.own(own)
 	switch k := &n.kids[i]; k.block {
 	case b:
-		if node != nil {
-			k.node = node
-			return
+		if edit(k); k.empty() {
+			n.kidSet &^= bit
+			n.kids = slices.Delete(n.kids, i, i+1)
 		}
-		n.set &^= bit
-		n.kids = slices.Delete(n.kids, i, i+1)
 	case branch:
-		k.node = k.node.owned(own)
-		k.node.setKid(own, b, level+1, node)
-		if last := k.node.kids; len(last) == 1 && last[0].block != branch {
-			*k = last[0]
+		k.changeKid(own, b, level+1, edit)
+		if len(k.kids) == 1 && k.kids[0].block != branch {
+			*k = k.kids[0]
 		}
 	default:
-		if node == nil {
-			return
+		kid := trieNode[E]{block: b}
+		if edit(&kid); !kid.empty() {
+			both := trieNode[E]{block: branch}
+			for _, kid := range []trieNode[E]{*k, kid} {
+				both.changeKid(own, kid.block, level+1, func(n *trieNode[E]) { *n = kid })
+			}
+			*k = both
 		}
-		both := &trieNode[E]{own: own}
-		both.setKid(own, k.block, level+1, k.node)
-		both.setKid(own, b, level+1, node)
-		*k = kid[E]{branch, both}
 	}
 }
 
@@ -270,14 +292,10 @@ func (h *hits[E]) at(i int) *E {
 func (n *trieNode[E]) walk(name string, sep byte, out *hits[E]) {
 	for more := true; n != nil; {
 		out.add(n.rest)
-		if !more {
-			out.add(n.exact)
-			return
+		if n.others != nil {
+			n.others.walk(name, more, sep, out)
 		}
-		if n.wild != nil {
-			n.wild.walk(name, sep, out)
-		}
-		if n.set == 0 {
+		if !more || len(n.kids) == 0 {
 			return
 		}
 		var b block
@@ -286,14 +304,19 @@ func (n *trieNode[E]) walk(name string, sep byte, out *hits[E]) {
 	}
 }
 
-// walk continues a walk at each wildcard that matches the first segment of the name.
-func (w *wilds[E]) walk(name string, sep byte, out *hits[E]) {
-	segment, name, more := cutSegment(name, sep)
-	if w.star != nil {
-		w.star.below(name, more, sep, out)
+// walk adds what is kept for patterns that end here and, if more of the name is left,
+// continues a walk at each wildcard that matches its first segment.
+func (o *others[E]) walk(name string, more bool, sep byte, out *hits[E]) {
+	if !more {
+		out.add(o.exact)
+		return
 	}
-	if w.prefix != nil {
-		w.prefix.walk(segment, name, more, sep, out)
+	segment, name, more := cutSegment(name, sep)
+	if o.star != nil {
+		o.star.below(name, more, sep, out)
+	}
+	if o.prefix != nil {
+		o.prefix.walk(segment, name, more, sep, out)
 	}
 }
 
@@ -304,7 +327,9 @@ func (n *trieNode[E]) below(name string, more bool, sep byte, out *hits[E]) {
 		return
 	}
 	out.add(n.rest)
-	out.add(n.exact)
+	if n.others != nil {
+		out.add(n.others.exact)
+	}
 }
 
 // walk continues a walk at each prefix of the segment. It costs one look-up for each length

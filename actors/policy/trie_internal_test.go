@@ -67,28 +67,41 @@ func TestKidsAgainstMaps(t *testing.T) {
 			block{i, 1 << 56})
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		n := &trieNode[int]{}
-		want := map[block]*trieNode[int]{}
+		var n *trieNode[int]
+		want := map[block]*int{}
 		for range rapid.IntRange(1, 4).Draw(t, "edits") {
-			own := new(token)
+			own := newToken()
 			before, wantBefore := n, maps.Clone(want)
-			n = n.owned(own)
 			for _, i := range rapid.SliceOf(rapid.IntRange(0, len(choice)-1)).Draw(t, "blocks") {
 				b := choice[i]
 				if rapid.Bool().Draw(t, "set") {
-					want[b] = &trieNode[int]{}
+					want[b] = new(int)
 				} else {
 					delete(want, b)
 				}
-				n.setKid(own, b, 0, want[b])
+				n = n.edited(own, func(n *trieNode[int]) {
+					n.changeKid(own, b, 0, func(kid *trieNode[int]) { kid.rest = want[b] })
+				})
 			}
 			for _, b := range choice {
-				require.Same(t, want[b], n.kid(b))
-				require.Same(t, wantBefore[b], before.kid(b))
+				require.Same(t, want[b], restOf(n, b))
+				require.Same(t, wantBefore[b], restOf(before, b))
 			}
-			require.Equal(t, len(want) == 0, n.kept() == nil)
+			require.Equal(t, len(want) == 0, n == nil)
 		}
 	})
+}
+
+// restOf returns what is kept for the kid that a block leads to.
+func restOf(n *trieNode[int], b block) *int {
+	if n == nil {
+		return nil
+	}
+	kid := n.kid(b)
+	if kid == nil {
+		return nil
+	}
+	return kid.rest
 }
 
 // A walk finds the patterns that match, also by segments of several blocks, and the tries
@@ -114,7 +127,7 @@ func TestTriesAgainstMatch(t *testing.T) {
 		var n *trieNode[string]
 		want := map[string]bool{}
 		for range rapid.IntRange(1, 3).Draw(t, "edits") {
-			own := new(token)
+			own := newToken()
 			before, wantBefore := n, maps.Clone(want)
 			for range rapid.IntRange(1, 12).Draw(t, "patterns") {
 				pattern := join(t, slices.Concat(segments, wild), "pattern")
