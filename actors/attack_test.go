@@ -252,6 +252,7 @@ func TestAttackHostileProperties(t *testing.T) {
 				Resource: map[string]any{"x": hostile{end: end}}}}
 			for kind, ask := range map[string]func(context.Context) error{
 				"Execute":   func(ctx context.Context) error { return e.Execute(ctx, req, nothing) },
+				"Do":        func(ctx context.Context) error { return e.Do(ctx, req, func() error { return nil }) },
 				"Admit":     func(ctx context.Context) error { _, err := e.Admit(ctx, req); return err },
 				"Decide":    func(ctx context.Context) error { _, err := e.Decide(ctx, req); return err },
 				"DecideAll": func(ctx context.Context) error { _, err := e.DecideAll(ctx, []actors.Request{req}); return err },

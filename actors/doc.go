@@ -2,9 +2,9 @@
 // permissions. Requests and updates of a principal queue in one mailbox, so each request is
 // entirely before or after each update, and no update takes effect between check and use.
 //
-// [Engine.Execute] decides and runs a short function in the same turn. [Engine.Admit]
-// decides and records a [Lease]; the operation runs outside the turn, under the lease's
-// context. [Engine.Decide] only answers, and the answer can be stale when it is read.
+// [Engine.Execute] decides and runs a short function in the same turn. [Engine.Do] does so
+// for a function without a context, at a lower cost. [Engine.Admit] decides and records a
+// [Lease]; the operation runs outside the turn, under the lease's context. [Engine.Decide] only answers, and the answer can be stale when it is read.
 // [Engine.Update] changes the policy.
 //
 // # Promises

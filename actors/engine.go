@@ -188,13 +188,14 @@ func (e *Engine) Execute(ctx context.Context, req Request, fn Func) error {
 	return e.do(ctx, &req, &operation{fn: fn}, nil)
 }
 
-// Do is [Engine.Execute] for a function without a context, and costs less. fn must not wait
-// for an engine call about the same principal, which would wait for fn.
+// Do is [Engine.Execute] for a function that takes no context, and allocates nothing. ctx only
+// bounds the wait for the turn. The engine cannot recognize a call of itself from fn: one about
+// the same principal waits for fn, until its context is done.
 func (e *Engine) Do(ctx context.Context, req Request, fn func() error) error {
 	if fn == nil {
 		return fmt.Errorf("%w: Do without a function", policy.ErrInvalid)
 	}
-	return e.do(ctx, &req, &operation{short: fn}, nil)
+	return e.do(ctx, &req, &operation{do: fn}, nil)
 }
 
 // Admit decides and, if the request is allowed, records a lease in the same turn. The

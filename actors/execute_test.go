@@ -60,9 +60,45 @@ func nothing(context.Context) error { return nil }
 
 func TestExecuteReturnsWhatTheFunctionReturns(t *testing.T) {
 	e := ordersEngine(t, actors.Options{})
-	require.NoError(t, e.Execute(t.Context(), writeAs(alice), nothing))
 	mine := errors.New("mine")
-	require.Equal(t, mine, e.Execute(t.Context(), writeAs(alice), func(context.Context) error { return mine }))
+	for name, run := range runs(t, e) {
+		require.NoError(t, run(func() error { return nil }), name)
+		require.Equal(t, mine, run(func() error { return mine }), name)
+	}
+}
+
+func TestDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := ordersEngine(t, actors.Options{})
+		ran := false
+		do := func(ctx context.Context, who policy.Principal) error {
+			return e.Do(ctx, writeAs(who), func() error { ran = true; return nil })
+		}
+		require.ErrorIs(t, e.Do(t.Context(), writeAs(alice), nil), policy.ErrInvalid)
+		require.ErrorIs(t, do(t.Context(), policy.MustPrincipal("user:nobody")), actors.ErrDenied)
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		// A call about the same principal waits for the function that makes it.
+		require.ErrorIs(t, e.Do(t.Context(), writeAs(alice), func() error { return do(ctx, alice) }), context.DeadlineExceeded)
+		require.False(t, ran)
+		require.NoError(t, e.Do(t.Context(), writeAs(alice), func() error { return do(t.Context(), bob) }))
+		require.True(t, ran)
+
+		ran = false
+		require.Equal(t, actors.ErrNested, e.Execute(t.Context(), writeAs(alice), func(ctx context.Context) error { return do(ctx, bob) }))
+		require.NoError(t, e.Close(t.Context()))
+		require.ErrorIs(t, do(t.Context(), alice), actors.ErrClosed)
+		require.False(t, ran)
+	})
+}
+
+// A call of Do that is allowed allocates nothing.
+func TestDoAllocatesNothing(t *testing.T) {
+	e := ordersEngine(t, actors.Options{})
+	req, ctx := writeAs(alice), context.Background()
+	f := func() error { return nil }
+	require.Zero(t, testing.AllocsPerRun(1000, func() { _ = e.Do(ctx, req, f) }))
 }
 
 func TestG3_ContextEndsBeforeTheTurn(t *testing.T) {
@@ -286,15 +322,17 @@ func TestG6_PanicIsTheCallersError(t *testing.T) {
 	for _, queued := range []bool{false, true} {
 		t.Run(fmt.Sprintf("queued=%v", queued), func(t *testing.T) {
 			e := ordersEngine(t, actors.Options{})
-			inTurn(t, e, queued, func() {
-				cause := errors.New("cause")
-				err := e.Execute(t.Context(), writeAs(alice), func(context.Context) error { panic(cause) })
-				var p *actors.PanicError
-				require.ErrorAs(t, err, &p)
-				require.ErrorIs(t, err, cause)
-				require.ErrorIs(t, err, actors.ErrPanicked)
-				require.Contains(t, string(p.Stack), "TestG6_PanicIsTheCallersError")
-			})
+			for name, run := range runs(t, e) {
+				inTurn(t, e, queued, func() {
+					cause := errors.New("cause")
+					err := run(func() error { panic(cause) })
+					var p *actors.PanicError
+					require.ErrorAs(t, err, &p, name)
+					require.ErrorIs(t, err, cause)
+					require.ErrorIs(t, err, actors.ErrPanicked)
+					require.Contains(t, string(p.Stack), "TestG6_PanicIsTheCallersError")
+				})
+			}
 			require.NoError(t, e.Execute(t.Context(), writeAs(alice), nothing), "the principal is as it was")
 		})
 	}
@@ -303,23 +341,36 @@ func TestG6_PanicIsTheCallersError(t *testing.T) {
 func TestG6_GoexitIsTheCallersError(t *testing.T) {
 	t.Run("on the caller's goroutine", func(t *testing.T) {
 		e := ordersEngine(t, actors.Options{})
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			_ = e.Execute(context.Background(), writeAs(alice), func(context.Context) error { runtime.Goexit(); return nil })
-			t.Error("the goroutine went on")
-		}()
-		<-done
+		for name, run := range runs(t, e) {
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_ = run(func() error { runtime.Goexit(); return nil })
+				t.Errorf("%s: the goroutine went on", name)
+			}()
+			<-done
+		}
 		require.NoError(t, e.Execute(t.Context(), writeAs(alice), nothing), "the mailbox goes on")
 	})
 	t.Run("queued", func(t *testing.T) {
 		e := ordersEngine(t, actors.Options{})
-		inTurn(t, e, true, func() {
-			err := e.Execute(t.Context(), writeAs(alice), func(context.Context) error { runtime.Goexit(); return nil })
-			require.ErrorIs(t, err, actors.ErrGoexit)
-		})
+		for name, run := range runs(t, e) {
+			inTurn(t, e, true, func() {
+				require.ErrorIs(t, run(func() error { runtime.Goexit(); return nil }), actors.ErrGoexit, name)
+			})
+		}
 		require.NoError(t, e.Execute(t.Context(), writeAs(alice), nothing), "the queue goes on")
 	})
+}
+
+// runs are the ways to run a function of alice in her turn.
+func runs(t *testing.T, e *actors.Engine) map[string]func(func() error) error {
+	return map[string]func(func() error) error{
+		"Execute": func(f func() error) error {
+			return e.Execute(t.Context(), writeAs(alice), func(context.Context) error { return f() })
+		},
+		"Do": func(f func() error) error { return e.Do(t.Context(), writeAs(alice), f) },
+	}
 }
 
 // inTurn runs f, whose requests of alice queue behind another turn if so asked.

@@ -48,11 +48,11 @@ func (p *principal) compile(at *moment) {
 	p.watchTime()
 }
 
-// operation is what a request asks the turn to do: run fn or short, admit lease, decide batch,
-// or, if it is zero, decide the request itself.
+// operation is what a request asks the turn to do: run fn or do, admit lease, decide batch, or,
+// if it is zero, decide the request itself.
 type operation struct {
 	fn    Func
-	short func() error
+	do    func() error
 	lease *Lease
 	batch []*item
 }
@@ -79,10 +79,8 @@ func (p *principal) do(ctx context.Context, req *Request, op *operation, decisio
 // serve runs an operation in a turn that the caller owns.
 func (p *principal) serve(ctx context.Context, req *Request, op *operation, decision *policy.Decision, at *moment) error {
 	switch {
-	case op.short != nil:
-		return p.runShort(req, op.short, at)
-	case op.fn != nil:
-		return p.run(ctx, req, op.fn, at)
+	case op.fn != nil || op.do != nil:
+		return p.run(ctx, req, op, at)
 	case op.lease != nil:
 		return p.admitTurn(op.lease, at)
 	case op.batch != nil:
@@ -95,47 +93,33 @@ func (p *principal) serve(ctx context.Context, req *Request, op *operation, deci
 	return nil
 }
 
-// run decides and runs fn. It handles what fn does to its goroutine, a panic or Goexit.
-func (p *principal) run(ctx context.Context, req *Request, fn Func, at *moment) (err error) {
+// run decides and runs the function of op. It handles what the function does to its goroutine,
+// a panic or Goexit.
+func (p *principal) run(ctx context.Context, req *Request, op *operation, at *moment) (err error) {
 	var (
-		t    *turnContext
-		over bool
+		t             *turnContext
+		decided, over bool
 	)
 	defer func() {
 		if !over {
 			if t != nil {
 				t.end()
 			}
-			err = p.cut(recover(), t != nil)
-		}
-	}()
-	v := p.judgeTurn(req, at)
-	if !v.Allowed() {
-		over = true
-		return p.refuse(v, at, req)
-	}
-	t = p.turnContext(ctx, at)
-	err = fn(t)
-	t.end()
-	over = true
-	return err
-}
-
-// runShort is run for a function without a context.
-func (p *principal) runShort(req *Request, fn func() error, at *moment) (err error) {
-	decided, over := false, false
-	defer func() {
-		if !over {
 			err = p.cut(recover(), decided)
 		}
 	}()
 	v := p.judgeTurn(req, at)
-	if !v.Allowed() {
-		over = true
-		return p.refuse(v, at, req)
-	}
 	decided = true
-	err = fn()
+	switch {
+	case !v.Allowed():
+		err = p.refuse(v, at, req)
+	case op.do != nil:
+		err = op.do()
+	default:
+		t = p.turnContext(ctx, at)
+		err = op.fn(t)
+		t.end()
+	}
 	over = true
 	return err
 }

@@ -13,11 +13,11 @@ func benchmark(b *testing.B, s side) {
 }
 
 func BenchmarkExecuteHot(b *testing.B)       { benchmark(b, executeSide("", eightPermissions(1))) }
-func BenchmarkDoHot(b *testing.B)       { benchmark(b, doSide("", eightPermissions(1))) }
-func BenchmarkDo1000(b *testing.B)       { benchmark(b, doSide("", eightPermissions(1000))) }
-func BenchmarkDo10000(b *testing.B)       { benchmark(b, doSide("", eightPermissions(10000))) }
+func BenchmarkDoHot(b *testing.B)            { benchmark(b, doSide("", eightPermissions(1))) }
+func BenchmarkDo1000(b *testing.B)           { benchmark(b, doSide("", eightPermissions(1000))) }
+func BenchmarkDo10000(b *testing.B)          { benchmark(b, doSide("", eightPermissions(10000))) }
 func BenchmarkDoBaseline(b *testing.B)       { benchmark(b, doSide("", random(1000, 50, 20, 3))) }
-func BenchmarkDoHundredRoles(b *testing.B)       { benchmark(b, doSide("", random(1000, 100, 1000, 100))) }
+func BenchmarkDoHundredRoles(b *testing.B)   { benchmark(b, doSide("", random(1000, 100, 1000, 100))) }
 func BenchmarkRequestFutureHot(b *testing.B) { benchmark(b, futureSide("", eightPermissions(1))) }
 func BenchmarkRWMutexHot(b *testing.B)       { benchmark(b, rwMutexSide("", eightPermissions(1))) }
 func BenchmarkExecute1000(b *testing.B)      { benchmark(b, executeSide("", eightPermissions(1000))) }

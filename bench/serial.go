@@ -70,17 +70,17 @@ func doSide(name string, w *world) side {
 	drawn := order(w)
 	ctx := context.Background()
 	for i := range drawn { // everybody is active
-		mustDecide(e.Do(ctx, drawn[i], nothingShort))
+		mustDecide(e.Do(ctx, drawn[i], nothingToDo))
 	}
 	return side{name, func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			mustDecide(e.Do(ctx, drawn[i&(1<<14-1)], nothingShort))
+			mustDecide(e.Do(ctx, drawn[i&(1<<14-1)], nothingToDo))
 		}
 	}, func() { _ = e.Close(ctx) }}
 }
 
-func nothingShort() error { return nil }
+func nothingToDo() error { return nil }
 
 // certifiedSide is executeSide for callers with a certificate each, in an engine that knows
 // of as many others which are revoked: each turn looks at dates and revocation.

@@ -165,38 +165,31 @@ func (n *trieNode[E]) kid(b block) *trieNode[E] {
 }
 
 // changeKid changes the node that a block leads to, which it makes if there is none and
-// removes if nothing is left. Blocks share the bits of the levels before.
+// removes if nothing is left. It ignores the bits of the levels before.
 func (n *trieNode[E]) changeKid(own *token, b block, level int, edit func(*trieNode[E])) {
 	bit := kidBit(b.path(level))
 	i := n.kidSet.before(bit)
-	if !n.kidSet.has(bit) {
-		kid := trieNode[E]{block: b}
-		if edit(&kid); !kid.empty() {
-			n.setKids(own, n.kidSet|bit, inserted(n.kids, i, kid))
-		}
-		return
+	if n.kidSet.has(bit) {
+		n.own(own)
+	} else {
+		n.setKids(own, n.kidSet|bit, inserted(n.kids, i, trieNode[E]{block: b}))
 	}
-	n.own(own)
-	switch k := &n.kids[i]; k.block {
-	case b:
+	k := &n.kids[i]
+	if k.block == b {
 		if edit(k); k.empty() {
 			n.kidSet &^= bit
 			n.kids = slices.Delete(n.kids, i, i+1)
 		}
-	case branch:
-		k.changeKid(own, b, level+1, edit)
-		if len(k.kids) == 1 && k.kids[0].block != branch {
-			*k = k.kids[0]
-		}
-	default:
-		kid := trieNode[E]{block: b}
-		if edit(&kid); !kid.empty() {
-			both := trieNode[E]{block: branch}
-			for _, kid := range []trieNode[E]{*k, kid} {
-				both.changeKid(own, kid.block, level+1, func(n *trieNode[E]) { *n = kid })
-			}
-			*k = both
-		}
+		return
+	}
+	if k.block != branch {
+		shared := trieNode[E]{block: branch}
+		shared.setKids(own, kidBit(k.block.path(level+1)), []trieNode[E]{*k})
+		*k = shared
+	}
+	k.changeKid(own, b, level+1, edit)
+	if len(k.kids) == 1 && k.kids[0].block != branch {
+		*k = k.kids[0]
 	}
 }
 
