@@ -89,8 +89,8 @@ type contention struct {
 func contentions() []contention {
 	return []contention{
 		{"empty operations, no updates", 0, 0, nothing},
-		{"empty operations, 1 % updates", 1.5, 0.01, nothing},
-		{"empty operations, 10 % updates", 1.5, 0.1, nothing},
+		{"empty operations, 1 % updates", 1.2, 0.01, nothing},
+		{"empty operations, 10 % updates", 1.2, 0.1, nothing},
 		{"operations of 10 µs, no updates", 1, 0, spin},
 	}
 }

@@ -56,6 +56,15 @@ func eightPermissions(n int) *world {
 	return w
 }
 
+// denied is eightPermissions with requests that no permission allows.
+func denied(n int) *world {
+	w := eightPermissions(n)
+	for i := range w.queries {
+		w.queries[i].Resource = "orders/area-4/42"
+	}
+	return w
+}
+
 // random is a policy of prefix patterns, one to three segments of names of four: n
 // principals with a number of roles each, of so many permissions, of which one in twenty
 // denies; and queries of which about half are allowed.

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"time"
@@ -62,6 +63,21 @@ func measureScale(ctx context.Context, n int) (s scale, err error) {
 	s.active = (heap() - idle) / int64(n)
 	runtime.KeepAlive(grants)
 	return s, nil
+}
+
+// measureRoles returns the bytes that the compiled form of n roles takes.
+func measureRoles(n int) int64 {
+	roles := make([]*policy.Role, n)
+	for i := range roles {
+		roles[i] = must(policy.NewRole(fmt.Sprintf("role-%d", i), nil,
+			[]policy.Permission{permissionOf(fmt.Sprintf("api:do%d", i%100), fmt.Sprintf("orders/area-%d/**", i))}))
+	}
+	before := heap()
+	table := must(policy.NewTable(1, roles, nil))
+	after := heap()
+	runtime.KeepAlive(table)
+	runtime.KeepAlive(roles)
+	return after - before
 }
 
 // heap returns the bytes that are in use after a collection.

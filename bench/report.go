@@ -174,9 +174,21 @@ func Scale(ctx context.Context, o Options, d *results.Document) error {
 		if err != nil {
 			return err
 		}
+		active := once("active, each more", "B", float64(m.active))
+		if n == 1_000_000 { // what does not depend on the number is spread over many
+			atMost(600, active)
+		}
 		s.Add(name).Add(
-			once("idle, each", "B", float64(m.idle)), once("active, each more", "B", float64(m.active)),
+			once("idle, each", "B", float64(m.idle)), active,
 			once("start to first decision", "s", m.first.Seconds()), once("activations/s", "1/s", m.activations))
+	}
+	const roles = 100_000
+	if name := fmt.Sprintf("%d roles of one permission", roles); o.wants(name) {
+		bytes, err := unlessDone(ctx, memoryGrace, func() int64 { return measureRoles(roles) })
+		if err != nil {
+			return err
+		}
+		d.Add("Many roles").Add(name).Add(atMost(64<<20, once("compiled", "B", float64(bytes))))
 	}
 	return nil
 }

@@ -52,35 +52,37 @@ func mustDecide(err error) {
 func executeSide(name string, w *world) side { return executeOn(w.engine(), name, w) }
 
 func executeOn(e *actors.Engine, name string, w *world) side {
-	drawn := order(w)
-	ctx := context.Background()
-	for i := range drawn { // everybody is active
-		mustDecide(e.Execute(ctx, drawn[i], nothing))
-	}
+	drawn := activate(e, w)
 	return side{name, func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			mustDecide(e.Execute(ctx, drawn[i&(1<<14-1)], nothing))
+			mustDecide(e.Execute(background, drawn[i&(1<<14-1)], nothing))
 		}
-	}, func() { _ = e.Close(ctx) }}
+	}, func() { _ = e.Close(background) }}
 }
 
+// doSide runs empty operations through Do.
 func doSide(name string, w *world) side {
 	e := w.engine()
-	drawn := order(w)
-	ctx := context.Background()
-	for i := range drawn { // everybody is active
-		mustDecide(e.Do(ctx, drawn[i], nothingToDo))
-	}
+	drawn := activate(e, w)
 	return side{name, func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			mustDecide(e.Do(ctx, drawn[i&(1<<14-1)], nothingToDo))
+			mustDecide(e.Do(background, drawn[i&(1<<14-1)], nothingToDo))
 		}
-	}, func() { _ = e.Close(ctx) }}
+	}, func() { _ = e.Close(background) }}
 }
 
 func nothingToDo() error { return nil }
+
+// activate draws the queries of a run, and makes each once.
+func activate(e *actors.Engine, w *world) []actors.Request {
+	drawn := order(w)
+	for i := range drawn {
+		mustDecide(e.Execute(background, drawn[i], nothing))
+	}
+	return drawn
+}
 
 // certifiedSide is executeSide for callers with a certificate each, in an engine that knows
 // of as many others which are revoked: each turn looks at dates and revocation.

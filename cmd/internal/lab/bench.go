@@ -26,6 +26,7 @@ const (
 	partRatios     = "ratios"
 	partContention = "contention"
 	partWire       = "wire"
+	partUpdates    = "updates"
 	partDisk       = "disk"
 	partScale      = "scale"
 )
@@ -58,6 +59,7 @@ func benchCommand() *cobra.Command {
   contention  strategies to keep check and use together, under updates, with the
               violations that each shows in the run that is timed
   wire        a server behind mutual TLS: bare, with gorilla/mux, behind Guard, deciding
+  updates     updates in memory, and what they cost others meanwhile
   disk        updates on disk, starts, a role that many hold
   scale       many principals
 
@@ -87,11 +89,11 @@ func (b *benchmark) run(cmd *cobra.Command) error {
 	}
 	parts := []string{partRatios, partContention, partWire}
 	if b.all {
-		parts = append(parts, partDisk, partScale)
+		parts = append(parts, partUpdates, partDisk, partScale)
 	}
 	if len(b.parts) > 0 {
 		for _, p := range b.parts {
-			if !slices.Contains([]string{partRatios, partContention, partWire, partDisk, partScale}, p) {
+			if !slices.Contains([]string{partRatios, partContention, partWire, partUpdates, partDisk, partScale}, p) {
 				return cli.Hint(fmt.Errorf("--part %q: unknown", p), "interlock-lab bench --help lists them")
 			}
 		}
@@ -159,6 +161,8 @@ func (b *benchmark) measure(ctx context.Context, part string, o bench.Options, d
 		return nil, bench.Ratios(ctx, o, d)
 	case partContention:
 		return bench.Contention(ctx, o, d)
+	case partUpdates:
+		return nil, bench.Updates(ctx, o, d)
 	case partDisk:
 		return nil, bench.Disk(ctx, o, d)
 	case partScale:
