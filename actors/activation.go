@@ -71,7 +71,10 @@ func withoutGrants(t *policy.Table, who policy.Principal, r *policy.Record) bool
 	if r != nil && (len(r.Grants) > 0 || r.Revision > t.Revision()) {
 		return false
 	}
-	return !t.HasPatternGrant(who)
+	for range t.Patterns().Matching(who) {
+		return false
+	}
+	return true
 }
 
 // openUp completes an activation whose turn the caller owns. The mailbox is registered, so it

@@ -154,7 +154,9 @@ func stillGranted(t *policy.Table, o *oplog.Outcome) []policy.Grant {
 				look(&r.Grants[j])
 			}
 		}
-		t.PatternGrants(c.Grant.Principal, look)
+		for g := range t.Patterns().Matching(c.Grant.Principal) {
+			look(g)
+		}
 	}
 	return still
 }
@@ -176,5 +178,5 @@ func unchanged(before *policy.Table, o *oplog.Outcome) bool {
 			return false
 		}
 	}
-	return o.Patterns == nil || len(*o.Patterns) == len(before.Patterns())
+	return len(o.Patterns) == 0
 }

@@ -44,7 +44,7 @@ func (e *Engine) Preview(ctx context.Context, u Update) (Preview, error) {
 	}
 	would := &hypothesis{
 		records: d.Records,
-		table:   e.Table().Next(d.Revision(), d.RolesPut, d.PatternsPut),
+		table:   e.Table().Next(d.Revision(), d.RolesPut, d.PatternEdits),
 		revoked: e.shared.revoked.Load().supposing(d.Certificates),
 	}
 	ended, err := e.ask(ctx, e.directory.each, would.ends)

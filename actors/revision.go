@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"slices"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors/oplog"
@@ -30,7 +31,8 @@ type revision struct {
 // newRevision describes an outcome that is applied to the table before.
 func newRevision(o *oplog.Outcome, before *policy.Table) *revision {
 	r := &revision{number: o.Revision, tracker: newTracker(o.Revision), shape: before.Shape()}
-	if len(o.Records) > 0 || len(o.Roles) > 0 || o.Patterns != nil || o.Change == nil {
+	// A change without effect has a table too: it waits for what an earlier one forbids.
+	if len(o.Records) > 0 || len(o.Roles) > 0 || namesPattern(o.Change) || o.Change == nil {
 		r.table = before.Next(o.Revision, o.Roles, o.Patterns)
 	}
 	if len(o.Roles) > 0 {
@@ -57,6 +59,11 @@ func newRevision(o *oplog.Outcome, before *policy.Table) *revision {
 		}
 	}
 	return r
+}
+
+// namesPattern reports whether a change is of a pattern grant.
+func namesPattern(c *oplog.Change) bool {
+	return c != nil && slices.ContainsFunc(c.Changes, func(c policy.Change) bool { return !c.Grant.Principals.IsZero() })
 }
 
 func (r *revision) revokes(id policy.CertificateID) {

@@ -167,9 +167,15 @@ func matchesAction(p policy.Permission, action string) bool {
 
 // checkPatterns refuses a grant to a pattern of a role that administers.
 func (r *reach) checkPatterns() error {
-	for _, g := range r.view.Patterns() {
-		if by := r.of(g.Role).administers; by != "" {
-			return fmt.Errorf("%w: role %q for %s has permissions of role %q", ErrExactOnly, g.Role, g.Principals, by)
+	for role := range r.view.Patterns().Roles() {
+		by := r.of(role).administers
+		if by == "" {
+			continue
+		}
+		for g := range r.view.Patterns().All() {
+			if g.Role == role {
+				return fmt.Errorf("%w: role %q for %s has permissions of role %q", ErrExactOnly, g.Role, g.Principals, by)
+			}
 		}
 	}
 	return nil

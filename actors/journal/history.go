@@ -106,7 +106,7 @@ type past struct {
 	revision uint64
 	digests  *digests // the digests it has to have
 	roles    map[string]*policy.Role
-	patterns []policy.Grant
+	patterns *policy.PatternGrants
 	holders  map[string][]policy.Principal // nil until needed
 	err      error
 }
@@ -136,15 +136,17 @@ func (p *past) load() (err error) {
 	if err != nil {
 		return err
 	}
+	var patterns []policy.Grant
 	err = p.section(sectionPattern, func(key, value []byte) error {
 		sum.add(key, value)
 		g, err := decodePattern(key, value)
-		p.patterns = append(p.patterns, g)
+		patterns = append(patterns, g)
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	p.patterns = policy.NewPatternGrants(patterns)
 	err = p.section(sectionCertificate, func(key, value []byte) error {
 		sum.add(key, value)
 		return nil
@@ -261,7 +263,7 @@ func (p *past) Record(who policy.Principal) *policy.Record {
 }
 
 // Patterns implements [policy.View].
-func (p *past) Patterns() []policy.Grant { return p.patterns }
+func (p *past) Patterns() *policy.PatternGrants { return p.patterns }
 
 // Holders implements [policy.View]. The first call reads all principals.
 func (p *past) Holders(role string) iter.Seq[policy.Principal] {

@@ -22,7 +22,10 @@ func state(v policy.View) string {
 	for r := range v.Roles() {
 		roles = append(roles, r)
 	}
-	grants := slices.Clone(v.Patterns())
+	var grants []policy.Grant
+	for g := range v.Patterns().All() {
+		grants = append(grants, *g)
+	}
 	seen := map[policy.Principal]bool{}
 	for _, r := range roles {
 		for who := range v.Holders(r.Name()) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -98,11 +99,7 @@ func (j *Journal) Open(events oplog.Events) (oplog.InitialState, error) {
 		return oplog.InitialState{}, fmt.Errorf("%w: opened before", oplog.ErrUnavailable)
 	}
 	tip := j.tip.Load()
-	roles := make([]*policy.Role, 0, len(tip.roles))
-	for _, r := range tip.roles {
-		roles = append(roles, r)
-	}
-	table, err := policy.NewTable(tip.revision, roles, tip.patterns)
+	table, err := policy.NewTable(tip.revision, slices.Collect(tip.roles.All()), tip.patterns)
 	if err != nil {
 		return oplog.InitialState{}, damaged("roles", err)
 	}

@@ -185,7 +185,7 @@ func lastRevision(reader pebble.Reader) (uint64, error) {
 // certificates, with their digest, because a missing one could have denied something.
 func loadPolicy(reader pebble.Reader, s *small) error {
 	var sum digest
-	s.roles = map[string]*policy.Role{}
+	roles := map[string]*policy.Role{}
 	var failed error
 	load := func(section byte, take func(key, value []byte) error) error {
 		err := scan(reader, []byte{section}, nil, func(key, value []byte) bool {
@@ -198,20 +198,23 @@ func loadPolicy(reader pebble.Reader, s *small) error {
 	err := load(sectionRole, func(key, value []byte) error {
 		r, err := decodeRole(key, value)
 		if err == nil {
-			s.roles[r.Name()] = r
+			roles[r.Name()] = r
 		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	var patterns []policy.Grant
 	if err := load(sectionPattern, func(key, value []byte) error {
 		g, err := decodePattern(key, value)
-		s.patterns = append(s.patterns, g)
+		patterns = append(patterns, g)
 		return err
 	}); err != nil {
 		return err
 	}
+	s.roles.Update(roles)
+	s.patterns = policy.NewPatternGrants(patterns)
 	if err := load(sectionCertificate, func(key, _ []byte) error {
 		_, err := parseCertificateKey(key)
 		return err

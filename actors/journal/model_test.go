@@ -47,9 +47,7 @@ func (m *model) then(changes []policy.Change) (*model, error) {
 			next.records[p] = r
 		}
 	}
-	if d.PatternsPut != nil {
-		next.patterns = slices.Clone(*d.PatternsPut)
-	}
+	next.patterns = m.patternsThen(changes)
 	for _, id := range d.Certificates {
 		next.revoked[id] = true
 	}
@@ -76,7 +74,25 @@ func (m *model) Roles() iter.Seq[*policy.Role] { return maps.Values(m.roles) }
 func (m *model) Record(p policy.Principal) *policy.Record { return m.records[p] }
 
 // Patterns implements [policy.View].
-func (m *model) Patterns() []policy.Grant { return m.patterns }
+func (m *model) Patterns() *policy.PatternGrants { return policy.NewPatternGrants(m.patterns) }
+
+// patternsThen returns the grants to patterns after an update, in the plainest way.
+func (m *model) patternsThen(changes []policy.Change) []policy.Grant {
+	grants := slices.Clone(m.patterns)
+	for i := range changes {
+		g := &changes[i].Grant
+		if g.Principals.IsZero() {
+			continue
+		}
+		grants = slices.DeleteFunc(grants, func(h policy.Grant) bool {
+			return h.Holding() == g.Holding() && (h.Same(g) || changes[i].Op == policy.OpRevoke && len(g.Within) == 0)
+		})
+		if changes[i].Op == policy.OpGrant {
+			grants = append(grants, *g)
+		}
+	}
+	return grants
+}
 
 // Holders implements [policy.View].
 func (m *model) Holders(role string) iter.Seq[policy.Principal] {
@@ -100,8 +116,8 @@ func (m *model) differs(v policy.View) error {
 	if err := m.differsInRoles(v); err != nil {
 		return err
 	}
-	if !sameGrants(v.Patterns(), m.patterns) {
-		return fmt.Errorf("grants to patterns are %v, not %v", v.Patterns(), m.patterns)
+	if got := v.Patterns().Sorted(); !sameGrants(got, m.patterns) {
+		return fmt.Errorf("grants to patterns are %v, not %v", got, m.patterns)
 	}
 	for _, p := range theCast.everybody {
 		if err := sameRecord(v.Record(p), m.records[p]); err != nil {
@@ -149,8 +165,8 @@ func holders(v policy.View, role string) (names []string) {
 }
 
 // sameGrants compares grants to patterns, whose order means nothing.
-func sameGrants(a, b []policy.Grant) bool {
-	return len(a) == len(b) && !slices.ContainsFunc(a, func(g policy.Grant) bool {
+func sameGrants(a []*policy.Grant, b []policy.Grant) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(g *policy.Grant) bool {
 		return !slices.ContainsFunc(b, func(h policy.Grant) bool { return g.Equal(&h) })
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"iter"
-	"maps"
 	"slices"
 	"time"
 
@@ -151,42 +150,38 @@ func (t *tip) apply(p *oplog.Proposal) oplog.Outcome {
 }
 
 func (t *tip) changePolicy(d *policy.Draft) {
-	if len(d.RolesPut) > 0 {
-		t.roles = maps.Clone(t.roles)
-	}
+	t.roles.Update(d.RolesPut)
 	for name, r := range d.RolesPut {
-		if r == nil {
-			delete(t.roles, name)
-			t.change(roleKey(name), nil)
-			continue
+		var value []byte
+		if r != nil {
+			value = encode(policy.SpecOfRole(r))
 		}
-		t.roles[name] = r
-		t.change(roleKey(name), encode(policy.SpecOfRole(r)))
+		t.change(roleKey(name), value)
 	}
-	if d.PatternsPut != nil {
-		t.changePatterns(*d.PatternsPut)
-	}
+	t.changePatterns(d)
 	for _, id := range d.Certificates {
 		t.change(certificateKey(id), binary.AppendUvarint(nil, t.revision))
 	}
 }
 
-func (t *tip) changePatterns(put []policy.Grant) {
-	stays := make(map[string]bool, len(put))
-	for i := range put {
-		key := patternKey(&put[i])
-		stays[string(key)] = true
-		value := encode(policy.SpecOfGrant(&put[i]))
-		if !bytes.Equal(t.get(key), value) {
-			t.change(key, value)
+func (t *tip) changePatterns(d *policy.Draft) {
+	last := map[string]*policy.Grant{} // the grant that a key has after all edits, nil for none
+	for _, e := range d.PatternEdits {
+		last[string(patternKey(e.Grant))] = e.Grant
+		if e.Removed {
+			last[string(patternKey(e.Grant))] = nil
 		}
 	}
-	for i := range t.patterns {
-		if key := patternKey(&t.patterns[i]); !stays[string(key)] {
-			t.change(key, nil)
+	for key, g := range last {
+		var value []byte
+		if g != nil {
+			value = encode(policy.SpecOfGrant(g))
+		}
+		if !bytes.Equal(t.get([]byte(key)), value) {
+			t.change([]byte(key), value)
 		}
 	}
-	t.patterns = put
+	t.patterns = d.Patterns()
 }
 
 func (t *tip) changeRecords(d *policy.Draft) {

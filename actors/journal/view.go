@@ -3,7 +3,6 @@ package journal
 import (
 	"errors"
 	"iter"
-	"maps"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -15,8 +14,8 @@ import (
 type small struct {
 	revision uint64
 	head     hash // of the last entry
-	roles    map[string]*policy.Role
-	patterns []policy.Grant
+	roles    policy.Roles
+	patterns *policy.PatternGrants
 	digests  digests
 	repeats  int // number of idempotency keys
 }
@@ -89,13 +88,13 @@ func scan(reader pebble.Reader, prefix, start []byte, yield func(key, value []by
 func (v *view) Revision() uint64 { return v.revision }
 
 // Role implements [policy.View].
-func (v *view) Role(name string) *policy.Role { return v.roles[name] }
+func (v *view) Role(name string) *policy.Role { return v.roles.Get(name) }
 
 // Roles implements [policy.View].
-func (v *view) Roles() iter.Seq[*policy.Role] { return maps.Values(v.roles) }
+func (v *view) Roles() iter.Seq[*policy.Role] { return v.roles.All() }
 
 // Patterns implements [policy.View].
-func (v *view) Patterns() []policy.Grant { return v.patterns }
+func (v *view) Patterns() *policy.PatternGrants { return v.patterns }
 
 // Record implements [policy.View].
 func (v *view) Record(p policy.Principal) *policy.Record {

@@ -65,7 +65,7 @@ func (m *Memory) Open(events Events) (InitialState, error) {
 	for _, r := range m.state.roles {
 		roles = append(roles, r)
 	}
-	table, err := policy.NewTable(m.state.revision, roles, m.state.patterns)
+	table, err := policy.NewTable(m.state.revision, roles, &m.state.patterns)
 	if err != nil {
 		return InitialState{}, err
 	}
@@ -114,7 +114,7 @@ func (m *Memory) Close() error {
 type memoryState struct {
 	revision uint64
 	roles    map[string]*policy.Role
-	patterns []policy.Grant
+	patterns policy.PatternGrants
 	records  sync.Map // policy.Principal → *policy.Record
 	holders  map[string]map[policy.Principal]struct{}
 	revoked  map[policy.CertificateID]struct{}
@@ -155,9 +155,7 @@ func (s *memoryState) commit(d *policy.Draft) {
 		s.index(p, s.Record(p), r)
 		s.records.Store(p, r)
 	}
-	if d.PatternsPut != nil {
-		s.patterns = *d.PatternsPut
-	}
+	s.patterns.Update(d.PatternEdits)
 	for _, id := range d.Certificates {
 		s.revoked[id] = struct{}{}
 	}
@@ -202,7 +200,7 @@ func (s *memoryState) Record(p policy.Principal) *policy.Record {
 }
 
 // Patterns implements [policy.View].
-func (s *memoryState) Patterns() []policy.Grant { return s.patterns }
+func (s *memoryState) Patterns() *policy.PatternGrants { return &s.patterns }
 
 // Holders implements [policy.View].
 func (s *memoryState) Holders(role string) iter.Seq[policy.Principal] {

@@ -29,8 +29,8 @@ type Outcome struct {
 	// Records holds the records of all principals that the change names. Where nothing
 	// changed, the record has an earlier revision, or is nil.
 	Records map[policy.Principal]*policy.Record
-	// Patterns, if not nil, replaces all pattern grants.
-	Patterns *[]policy.Grant
+	// Patterns are the edits of the pattern grants, in their order.
+	Patterns []policy.PatternEdit
 	// Certificates lists the certificates that the change revoked.
 	Certificates []policy.CertificateID
 }

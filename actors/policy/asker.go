@@ -23,20 +23,18 @@ type Asker struct {
 func NewAsker(v View, who Principal, now int64) *Asker {
 	record := v.Record(who)
 	roles := map[string]*Role{}
-	var patterns []Grant
+	var patterns []PatternEdit
 	reach := func(g *Grant) { Reach(v, g.Role, roles) }
 	if record != nil {
 		for i := range record.Grants {
 			reach(&record.Grants[i])
 		}
 	}
-	for _, g := range v.Patterns() {
-		if g.Principals.Matches(who) {
-			patterns = append(patterns, g)
-			reach(&g)
-		}
+	for g := range v.Patterns().Matching(who) {
+		patterns = append(patterns, PatternEdit{Grant: g})
+		reach(g)
 	}
-	t := new(Table).Next(v.Revision(), roles, &patterns)
+	t := new(Table).Next(v.Revision(), roles, patterns)
 	return &Asker{who: who, record: record, now: now, table: t, held: t.Compile(t.Hold(who, record, now))}
 }
 

@@ -105,16 +105,19 @@ func (d *derivation) step(t *rapid.T, revision uint64) {
 			delete(d.roles, name)
 		}
 	}
-	var patterns *[]policy.Grant
+	var patterns []policy.PatternEdit
 	if d.rng.IntN(2) == 0 {
 		if len(d.patterns) > 0 && d.rng.IntN(2) == 0 {
 			i := d.rng.IntN(len(d.patterns))
+			patterns = append(patterns, policy.PatternEdit{Grant: &d.patterns[i], Removed: true})
 			d.patterns = slices.Concat(d.patterns[:i], d.patterns[i+1:])
 		} else if name := fmt.Sprintf("r%d", d.rng.IntN(12)); d.roles[name] != nil {
 			g := grantOf(t, policy.GrantSpec{Principals: d.pick("user:*", "user:**", "user:a/*", "spiffe://td/**"), Role: name})
-			d.patterns = append(slices.Clip(d.patterns), g)
+			patterns = append(patterns, policy.PatternEdit{Grant: &g})
+			if !slices.ContainsFunc(d.patterns, func(h policy.Grant) bool { return h.Same(&g) }) {
+				d.patterns = append(slices.Clip(d.patterns), g)
+			}
 		}
-		patterns = &d.patterns
 	}
 	d.table = d.table.Next(revision, changed, patterns)
 }
@@ -140,7 +143,7 @@ func (d *derivation) compare(t *rapid.T) {
 	for _, r := range d.roles {
 		all = append(all, r)
 	}
-	fresh, err := policy.NewTable(1, all, d.patterns)
+	fresh, err := policy.NewTable(1, all, policy.NewPatternGrants(d.patterns))
 	require.NoError(t, err)
 	name := func(sep string) string {
 		var segs []string

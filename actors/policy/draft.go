@@ -16,8 +16,8 @@ type View interface {
 	Roles() iter.Seq[*Role]
 	// Record returns the record of a principal, nil if it never had a grant.
 	Record(p Principal) *Record
-	// Patterns returns all pattern grants.
-	Patterns() []Grant
+	// Patterns returns the pattern grants.
+	Patterns() *PatternGrants
 	// Holders yields the principals with an exact grant of the role.
 	Holders(role string) iter.Seq[Principal]
 	// Revoked reports whether the certificate was revoked.
@@ -37,12 +37,13 @@ type Draft struct {
 	// Records holds the records of the principals that the changes name. An unchanged
 	// record is the earlier one, nil if there was none.
 	Records map[Principal]*Record
-	// PatternsPut, if not nil, replaces all pattern grants.
-	PatternsPut *[]Grant
+	// PatternEdits are the edits of the pattern grants.
+	PatternEdits []PatternEdit
 	// Certificates lists newly revoked certificates.
 	Certificates []CertificateID
 
-	patterns *patternSet     // what PatternsPut points into
+	patterns *PatternGrants  // after PatternEdits; nil if there are none
+	own      *token          // of the edits of patterns
 	named    map[string]bool // which roles Records name; nil when they have to be gathered
 	heirs    map[string]int  // how many roles inherit one; nil when it has to be counted
 }
@@ -89,7 +90,7 @@ func (d *Draft) grant(g Grant) error {
 		return &FieldError{Field: "role", Err: fmt.Errorf("%w %q", ErrUnknownRole, g.Role)}
 	}
 	if !g.Exact() {
-		d.ownPatterns().put(&g)
+		d.putPattern(&g)
 		return nil
 	}
 	before := d.Record(g.Principal)
@@ -115,7 +116,7 @@ func (d *Draft) revoke(g Grant) error {
 		return &FieldError{Field: "role", Err: fmt.Errorf("%w %q", ErrUnknownRole, g.Role)}
 	}
 	if !g.Exact() {
-		d.ownPatterns().take(&g)
+		d.takePatterns(&g)
 		return nil
 	}
 	before := d.Record(g.Principal)
@@ -151,12 +152,28 @@ func (d *Draft) ownRecord(p Principal, before *Record) *Record {
 func (d *Draft) setRecord(p Principal, r *Record) { d.Records[p], d.named = r, nil }
 
 // ownPatterns returns pattern grants that the draft may change.
-func (d *Draft) ownPatterns() *patternSet {
+func (d *Draft) ownPatterns() *PatternGrants {
 	if d.patterns == nil {
-		d.patterns = newPatternSet(d.base.Patterns())
-		d.PatternsPut = &d.patterns.grants
+		patterns := *d.base.Patterns()
+		d.patterns, d.own = &patterns, newToken()
 	}
 	return d.patterns
+}
+
+func (d *Draft) putPattern(g *Grant) {
+	if d.ownPatterns().put(d.own, g) {
+		d.PatternEdits = append(d.PatternEdits, PatternEdit{Grant: g})
+	}
+}
+
+// takePatterns removes what the revocation revokes.
+func (d *Draft) takePatterns(revocation *Grant) {
+	for _, g := range slices.Clone(d.Patterns().With(revocation)) {
+		if revocation.revokes(*g) {
+			d.ownPatterns().remove(d.own, g)
+			d.PatternEdits = append(d.PatternEdits, PatternEdit{Grant: g, Removed: true})
+		}
+	}
 }
 
 // find returns the index of the grant that is the same as g, -1 if there is none.
@@ -271,16 +288,16 @@ func (d *Draft) Record(p Principal) *Record {
 }
 
 // Patterns implements [View].
-func (d *Draft) Patterns() []Grant {
-	if d.PatternsPut != nil {
-		return *d.PatternsPut
+func (d *Draft) Patterns() *PatternGrants {
+	if d.patterns != nil {
+		return d.patterns
 	}
 	return d.base.Patterns()
 }
 
 // granted reports whether any grant, exact or to a pattern, names the role.
 func (d *Draft) granted(role string) bool {
-	if slices.ContainsFunc(d.Patterns(), func(g Grant) bool { return g.Role == role }) {
+	if d.Patterns().Give(role) {
 		return true
 	}
 	if d.holdsNewly(role) {

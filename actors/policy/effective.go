@@ -61,7 +61,9 @@ func (t *Table) Hold(p Principal, record *Record, now int64) Held {
 			take(&record.Grants[i])
 		}
 	}
-	t.matcher.match(p, take)
+	for g := range t.patterns.Matching(p) {
+		take(g)
+	}
 	h.seal()
 	return h
 }

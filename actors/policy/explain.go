@@ -149,7 +149,9 @@ func (d *Decision) grant() *Grant {
 			look(&d.record.Grants[i])
 		}
 	}
-	d.table.matcher.match(d.who, look)
+	for g := range d.table.patterns.Matching(d.who) {
+		look(g)
+	}
 	return best
 }
 

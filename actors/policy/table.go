@@ -21,13 +21,12 @@ type Table struct {
 	freed    *numberSet // numbers of roles that were deleted at the current shape
 	reusable *numberSet // numbers of roles that were deleted at earlier shapes
 	index    index
-	patterns []Grant
-	matcher  patternMatcher
+	patterns PatternGrants
 }
 
-// NewTable compiles roles and pattern grants at a revision. It rejects grants of unknown
-// roles and what [CheckRoles] rejects.
-func NewTable(revision uint64, roles []*Role, patterns []Grant) (*Table, error) {
+// NewTable compiles roles and pattern grants, nil for none, at a revision. It rejects grants of
+// unknown roles and what [CheckRoles] rejects.
+func NewTable(revision uint64, roles []*Role, patterns *PatternGrants) (*Table, error) {
 	changed := make(map[string]*Role, len(roles))
 	for _, r := range roles {
 		changed[r.name] = r
@@ -35,30 +34,31 @@ func NewTable(revision uint64, roles []*Role, patterns []Grant) (*Table, error) 
 	if err := CheckRoles(changed); err != nil {
 		return nil, err
 	}
-	t := new(Table).Next(revision, changed, &patterns)
-	for i := range patterns {
-		if t.Role(patterns[i].Role) == nil {
-			return nil, fmt.Errorf("grant to %s: %w %q", patterns[i].Subject(), ErrUnknownRole, patterns[i].Role)
+	t := new(Table).Next(revision, changed, nil)
+	if patterns != nil {
+		t.patterns = *patterns
+	}
+	for g := range t.patterns.All() {
+		if t.Role(g.Role) == nil {
+			return nil, fmt.Errorf("grant to %s: %w %q", g.Subject(), ErrUnknownRole, g.Role)
 		}
 	}
 	return t, nil
 }
 
 // Next returns the table of a later revision. roles has the changed roles, nil for a
-// deleted one. patterns, if not nil, replaces all pattern grants. The caller has checked
-// both. Time and memory are proportional to the rules that differ, times the logarithm of
-// their number in the table. Next copies and compares all pattern grants, but compiles only
-// different ones.
-func (t *Table) Next(revision uint64, roles map[string]*Role, patterns *[]Grant) *Table {
+// deleted one. patterns are the edits of the pattern grants. The caller has checked both. Time
+// and memory are proportional to the rules and grants that differ, times the logarithm of
+// their number in the table.
+func (t *Table) Next(revision uint64, roles map[string]*Role, patterns []PatternEdit) *Table {
 	next := *t
 	next.revision = revision
 	if len(roles) > 0 {
 		next.replaceRoles(newToken(), roles)
 	}
-	if patterns != nil {
+	if len(patterns) > 0 {
 		next.reshape()
-		next.patterns = slices.Clone(*patterns)
-		next.matcher.replace(newToken(), t.patterns, next.patterns)
+		next.patterns.Update(patterns)
 	}
 	return &next
 }
@@ -225,18 +225,8 @@ func (t *Table) Roles() iter.Seq[*Role] {
 	}
 }
 
-// Patterns returns all pattern grants. The caller must not change them.
-func (t *Table) Patterns() []Grant { return t.patterns }
-
-// PatternGrants calls yield for each grant whose pattern matches the principal.
-func (t *Table) PatternGrants(p Principal, yield func(*Grant)) { t.matcher.match(p, yield) }
-
-// HasPatternGrant reports whether any grant's pattern matches the principal.
-func (t *Table) HasPatternGrant(p Principal) bool {
-	found := false
-	t.matcher.match(p, func(*Grant) { found = true })
-	return found
-}
+// Patterns returns the pattern grants. The caller must not change them.
+func (t *Table) Patterns() *PatternGrants { return &t.patterns }
 
 // Reaches reports whether the role named from is, or inherits, the role named to.
 func (t *Table) Reaches(from, to string) bool {

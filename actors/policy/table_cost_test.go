@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/actors/policy/internal/policytest"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 )
 
 // allocated returns how many bytes f allocates.
@@ -155,4 +157,53 @@ func BenchmarkNext(b *testing.B) {
 			}
 		})
 	}
+}
+
+// A grant to a pattern allocates for itself, whatever the number of other grants: in the draft,
+// and in the table.
+func TestAPatternGrantAllocatesForWhatItChanges(t *testing.T) {
+	for _, grants := range []int{100, 50_000} {
+		all := make([]policy.Grant, grants)
+		for i := range all {
+			all[i] = policytest.MustGrant(t, policy.GrantSpec{Principals: fmt.Sprintf("user:team-%d/*", i), Role: "reader"})
+		}
+		f := &policyfile.File{Roles: map[string]*policy.Role{"reader": policytest.MustRole(t, "reader", policy.RoleSpec{})}, Grants: all}
+		table, err := f.Table(1)
+		require.NoError(t, err)
+		view := policytest.NewView(f)
+		const updates = 100
+		n := allocated(func() {
+			for i := range updates {
+				d := policy.NewDraft(view, uint64(i)+2)
+				require.NoError(t, d.Apply(policy.RevokeRole(all[i])))
+				all[i].Reason = "another"
+				require.NoError(t, d.Apply(policy.GrantRole(all[i])))
+				table = table.Next(d.Revision(), nil, d.PatternEdits)
+			}
+		})
+		require.LessOrEqual(t, n/updates, uint64(32<<10), "%d grants", grants)
+	}
+}
+
+func TestPatternGrants(t *testing.T) {
+	grant := func(s policy.GrantSpec) *policy.Grant {
+		g := policytest.MustGrant(t, s)
+		return &g
+	}
+	reader := grant(policy.GrantSpec{Principals: "user:*", Role: "reader"})
+	limited := grant(policy.GrantSpec{Principals: "user:*", Role: "reader", Within: []string{"a/**"}})
+	writer := grant(policy.GrantSpec{Principals: "user:a/**", Role: "writer"})
+	s := policy.NewPatternGrants([]policy.Grant{*reader, *limited, *writer, *reader})
+	require.Equal(t, []*policy.Grant{reader, limited, writer}, s.Sorted())
+	require.ElementsMatch(t, []*policy.Grant{reader, limited}, s.With(reader))
+	require.Empty(t, s.With(grant(policy.GrantSpec{Principals: "user:*/x", Role: "reader"})))
+	require.Equal(t, []*policy.Grant{writer}, slices.Collect(s.Matching(policy.MustPrincipal("user:a/b"))))
+	require.ElementsMatch(t, []string{"reader", "writer"}, slices.Collect(s.Roles()))
+
+	copied := *s
+	copied.Update([]policy.PatternEdit{{Grant: reader, Removed: true}, {Grant: limited, Removed: true}, {Grant: limited, Removed: true}})
+	require.False(t, copied.Give("reader"))
+	require.Equal(t, []*policy.Grant{writer}, copied.Sorted())
+	require.True(t, s.Give("reader"), "a copy is a set of its own")
+	require.Len(t, s.Sorted(), 3)
 }

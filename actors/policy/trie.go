@@ -164,6 +164,75 @@ func (n *trieNode[E]) kid(b block) *trieNode[E] {
 	}
 }
 
+// find returns what is kept for the pattern itself, nil if there is nothing. n is a root.
+func (n *trieNode[E]) find(pattern string, sep byte) *E {
+	for more := true; n != nil && more; {
+		var segment string
+		segment, pattern, more = cutSegment(pattern, sep)
+		switch {
+		case segment == wildRest:
+			return n.rest
+		case strings.HasSuffix(segment, wildOne):
+			n = n.others.wild(segment[:len(segment)-1])
+		default:
+			for again := true; n != nil && again; {
+				var b block
+				b, segment, again = cutBlock(segment, sep)
+				n = n.kid(b)
+			}
+		}
+	}
+	if n == nil || n.others == nil {
+		return nil
+	}
+	return n.others.exact
+}
+
+// wild returns the node of a prefix, "" for '*'; nil if there is none.
+func (o *others[E]) wild(prefix string) *trieNode[E] {
+	switch {
+	case o == nil:
+		return nil
+	case prefix == "":
+		return o.star
+	}
+	return o.prefix.at(prefix)
+}
+
+// all calls yield with all that is kept, in undefined order, until it returns false.
+func (n *trieNode[E]) all(yield func(*E) bool) bool {
+	if n == nil {
+		return true
+	}
+	if n.rest != nil && !yield(n.rest) || !n.others.all(yield) {
+		return false
+	}
+	for i := range n.kids {
+		if !n.kids[i].all(yield) {
+			return false
+		}
+	}
+	return true
+}
+
+func (o *others[E]) all(yield func(*E) bool) bool {
+	if o == nil {
+		return true
+	}
+	if o.exact != nil && !yield(o.exact) || !o.star.all(yield) {
+		return false
+	}
+	if o.prefix == nil {
+		return true
+	}
+	for _, n := range o.prefix.nodes.all() {
+		if !n.all(yield) {
+			return false
+		}
+	}
+	return true
+}
+
 // changeKid changes the node that a block leads to, which it makes if there is none and
 // removes if nothing is left. It ignores the bits of the levels before.
 func (n *trieNode[E]) changeKid(own *token, b block, level int, edit func(*trieNode[E])) {

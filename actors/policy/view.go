@@ -7,10 +7,8 @@ func GrantsOf(v View, who Principal) []Grant {
 	if r := v.Record(who); r != nil {
 		grants = append(grants, r.Grants...)
 	}
-	for _, g := range v.Patterns() {
-		if g.Principals.Matches(who) {
-			grants = append(grants, g)
-		}
+	for g := range v.Patterns().Matching(who) {
+		grants = append(grants, *g)
 	}
 	return grants
 }

@@ -25,15 +25,15 @@ import (
 type wholePolicy struct {
 	revision uint64
 	roles    []*policy.Role
-	patterns []policy.Grant
+	patterns policy.PatternGrants
 	records  []*policy.Record
 }
 
 // grants yields the grants to patterns, then those of each principal.
 func (p *wholePolicy) grants() iter.Seq[policy.Grant] {
 	return func(yield func(policy.Grant) bool) {
-		for i := range p.patterns {
-			if !yield(p.patterns[i]) {
+		for _, g := range p.patterns.Sorted() {
+			if !yield(*g) {
 				return
 			}
 		}
@@ -70,7 +70,7 @@ func (a *api) requestedPolicy(r *http.Request) (p *wholePolicy, err error) {
 
 // collect gathers immutable values without copying them, because updates may be waiting.
 func collect(v policy.View) *wholePolicy {
-	p := &wholePolicy{revision: v.Revision(), roles: slices.Collect(v.Roles()), patterns: v.Patterns()}
+	p := &wholePolicy{revision: v.Revision(), roles: slices.Collect(v.Roles()), patterns: *v.Patterns()}
 	slices.SortFunc(p.roles, func(a, b *policy.Role) int { return strings.Compare(a.Name(), b.Name()) })
 	again := map[policy.Principal]bool{} // holders of another role, which come again
 	for _, role := range p.roles {

@@ -62,7 +62,11 @@ func findRole(v policy.View, name string) *grantedRole {
 			add(r.Grants)
 		}
 	}
-	add(v.Patterns())
+	for given := range v.Patterns().All() {
+		if given.Role == name {
+			g.grants = append(g.grants, *given)
+		}
+	}
 	return g
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -180,11 +181,11 @@ func sameRoles(a, b map[string]*policy.Role) bool {
 	return true
 }
 
-func samePatterns(a, b *[]policy.Grant) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return sameGrantSet(*a, *b)
+// samePatterns compares edits, whose order means nothing unless they are of one grant.
+func samePatterns(a, b []policy.PatternEdit) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(e policy.PatternEdit) bool {
+		return !slices.ContainsFunc(b, func(f policy.PatternEdit) bool { return e.Removed == f.Removed && e.Grant.Equal(f.Grant) })
+	})
 }
 
 func sameGrants(a, b *policy.Record) bool {
@@ -283,7 +284,7 @@ func sameView(a, b policy.View) bool {
 		}
 		return all
 	}
-	if !sameRoles(roles(a), roles(b)) || !sameGrantSet(a.Patterns(), b.Patterns()) {
+	if !sameRoles(roles(a), roles(b)) || !slices.EqualFunc(a.Patterns().Sorted(), b.Patterns().Sorted(), (*policy.Grant).Equal) {
 		return false
 	}
 	for name := range roles(a) {

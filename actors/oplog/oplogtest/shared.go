@@ -106,7 +106,7 @@ func (m *Member) open(v policy.View, events oplog.Events) (initial oplog.Initial
 		return initial, fmt.Errorf("%w: opened before, or closed", oplog.ErrUnavailable)
 	}
 	initial = oplog.InitialState{StoreID: s.storeID, Revoked: slices.Clone(s.revoked)}
-	initial.Table, err = policy.NewTable(v.Revision(), slices.Collect(v.Roles()), slices.Clone(v.Patterns()))
+	initial.Table, err = policy.NewTable(v.Revision(), slices.Collect(v.Roles()), v.Patterns())
 	if err != nil {
 		return initial, err
 	}

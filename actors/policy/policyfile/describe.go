@@ -142,16 +142,19 @@ func (d *describer) revoke(g *policy.Grant) {
 
 // held returns the grants of g's holder for which match is true.
 func (d *describer) held(g *policy.Grant, match func(g, h *policy.Grant) bool) (held []policy.Grant) {
-	all := d.draft.Patterns()
-	if g.Exact() {
-		all = nil
-		if r := d.draft.Record(g.Principal); r != nil {
-			all = r.Grants
+	if !g.Exact() {
+		for _, h := range d.draft.Patterns().With(g) {
+			if match(g, h) {
+				held = append(held, *h)
+			}
 		}
+		return held
 	}
-	for i := range all {
-		if match(g, &all[i]) {
-			held = append(held, all[i])
+	if r := d.draft.Record(g.Principal); r != nil {
+		for i := range r.Grants {
+			if match(g, &r.Grants[i]) {
+				held = append(held, r.Grants[i])
+			}
 		}
 	}
 	return held

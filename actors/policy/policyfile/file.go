@@ -62,7 +62,7 @@ func (f *File) Table(revision uint64) (*policy.Table, error) {
 			patterns = append(patterns, f.Grants[i])
 		}
 	}
-	return policy.NewTable(revision, slices.Collect(f.AllRoles()), patterns)
+	return policy.NewTable(revision, slices.Collect(f.AllRoles()), policy.NewPatternGrants(patterns))
 }
 
 // AllRoles yields the roles, by name.

@@ -14,10 +14,11 @@ import (
 // concurrent use.
 func (f *File) View(revision uint64) policy.View {
 	v := &view{file: f, revision: revision, records: map[policy.Principal]*policy.Record{}, holders: map[string][]policy.Principal{}}
+	var patterns []policy.Grant
 	for i := range f.Grants {
 		g := &f.Grants[i]
 		if !g.Exact() {
-			v.patterns = append(v.patterns, *g)
+			patterns = append(patterns, *g)
 			continue
 		}
 		r := v.records[g.Principal]
@@ -30,6 +31,7 @@ func (f *File) View(revision uint64) policy.View {
 		}
 		r.Grants = append(r.Grants, *g)
 	}
+	v.patterns = policy.NewPatternGrants(patterns)
 	return v
 }
 
@@ -38,7 +40,7 @@ type view struct {
 	file     *File
 	revision uint64
 	records  map[policy.Principal]*policy.Record
-	patterns []policy.Grant
+	patterns *policy.PatternGrants
 	holders  map[string][]policy.Principal // by role
 }
 
@@ -46,7 +48,7 @@ func (v *view) Revision() uint64                           { return v.revision }
 func (v *view) Role(name string) *policy.Role              { return v.file.Roles[name] }
 func (v *view) Roles() iter.Seq[*policy.Role]              { return maps.Values(v.file.Roles) }
 func (v *view) Record(who policy.Principal) *policy.Record { return v.records[who] }
-func (v *view) Patterns() []policy.Grant                   { return v.patterns }
+func (v *view) Patterns() *policy.PatternGrants            { return v.patterns }
 func (v *view) Revoked(policy.CertificateID) bool          { return false }
 func (v *view) Holders(role string) iter.Seq[policy.Principal] {
 	return slices.Values(v.holders[role])

@@ -19,7 +19,7 @@ type View struct {
 	revision uint64
 	roles    map[string]*policy.Role
 	records  map[policy.Principal]*policy.Record
-	patterns []policy.Grant
+	patterns *policy.PatternGrants
 	revoked  map[policy.CertificateID]bool
 }
 
@@ -29,9 +29,10 @@ func NewView(f *policyfile.File) *View {
 		revision: 1, roles: maps.Clone(f.Roles),
 		records: map[policy.Principal]*policy.Record{}, revoked: map[policy.CertificateID]bool{},
 	}
+	var patterns []policy.Grant
 	for _, g := range f.Grants {
 		if !g.Exact() {
-			v.patterns = append(v.patterns, g)
+			patterns = append(patterns, g)
 			continue
 		}
 		r := v.records[g.Principal]
@@ -41,6 +42,7 @@ func NewView(f *policyfile.File) *View {
 		}
 		r.Grants = append(r.Grants, g)
 	}
+	v.patterns = policy.NewPatternGrants(patterns)
 	return v
 }
 
@@ -57,7 +59,7 @@ func (v *View) Roles() iter.Seq[*policy.Role] { return maps.Values(v.roles) }
 func (v *View) Record(p policy.Principal) *policy.Record { return v.records[p] }
 
 // Patterns implements [policy.View].
-func (v *View) Patterns() []policy.Grant { return v.patterns }
+func (v *View) Patterns() *policy.PatternGrants { return v.patterns }
 
 // Revoked implements [policy.View].
 func (v *View) Revoked(id policy.CertificateID) bool { return v.revoked[id] }
@@ -75,7 +77,10 @@ func (v *View) Holders(role string) iter.Seq[policy.Principal] {
 
 // Grants returns all grants.
 func (v *View) Grants() []policy.Grant {
-	all := slices.Clone(v.patterns)
+	var all []policy.Grant
+	for g := range v.patterns.All() {
+		all = append(all, *g)
+	}
 	for _, r := range v.records {
 		all = append(all, r.Grants...)
 	}
@@ -86,7 +91,7 @@ func (v *View) Grants() []policy.Grant {
 func (v *View) Commit(d *policy.Draft) *View {
 	next := &View{
 		revision: d.Revision(), roles: maps.Clone(v.roles), records: maps.Clone(v.records),
-		patterns: slices.Clone(d.Patterns()), revoked: maps.Clone(v.revoked),
+		patterns: d.Patterns(), revoked: maps.Clone(v.revoked),
 	}
 	for name, r := range d.RolesPut {
 		if r == nil {
