@@ -86,7 +86,7 @@ func (m *matrix) groups(t testing.TB) []specimens {
 		{"DNS names and mail addresses", m.names()},
 		{"Common names", m.commonNames()},
 		{"Other names", m.otherNames()},
-		{"Who has issued it", m.issuers(t)},
+		{"Issuer", m.issuers(t)},
 		{"Name constraints", m.constraints(t)},
 		{"Bound CAs", m.bindings()},
 		{"Revocation", m.revocation(t)},
@@ -103,7 +103,7 @@ func (m *matrix) validity() []specimen {
 		{name: "ends in this second", chain: m.any.leaf(valid(-time.Hour, -time.Second)), want: refusedDate},
 		{name: "begins in an hour", chain: m.any.leaf(valid(time.Hour, 2*time.Hour)), want: refusedDate},
 		{name: "ends before it begins", chain: m.any.leaf(valid(time.Hour, -time.Hour)), want: refusedDate},
-		{name: "valid until the end of 9999, for ever", chain: m.any.leaf(func(c *x509.Certificate) {
+		{name: "valid until the end of 9999", chain: m.any.leaf(func(c *x509.Certificate) {
 			c.NotAfter = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 		}), want: alice},
 	}
@@ -328,11 +328,11 @@ func (m *matrix) bindings() []specimen {
 func (m *matrix) revocation(t testing.TB) []specimen {
 	between := m.any.under(t, "revoked", serial(m.revoked))
 	return []specimen{
-		{name: "revoked by the CA's list", chain: m.any.leaf(serial(m.revoked)), want: "401 credential-revoked"},
-		{name: "its intermediate CA is revoked by the CA's list", chain: with(between.leaf(), between), want: "401 credential-revoked"},
+		{name: "revoked by the CA's CRL", chain: m.any.leaf(serial(m.revoked)), want: "401 credential-revoked"},
+		{name: "its intermediate CA is revoked by the CA's CRL", chain: with(between.leaf(), between), want: "401 credential-revoked"},
 		{name: "the same serial number from another CA", chain: m.flat.leaf(serial(m.revoked)), want: alice},
-		{name: "the CA's list is stale", chain: m.stale.leaf(), want: "401 credential-revoked"},
-		{name: "the CA's list is stale, and `stale-crls` is `accept`", chain: m.stale.leaf(), on: m.accepting, want: alice},
+		{name: "the CA's CRL is stale", chain: m.stale.leaf(), want: "401 credential-revoked"},
+		{name: "the CA's CRL is stale, and `stale-crls` is `accept`", chain: m.stale.leaf(), on: m.accepting, want: alice},
 	}
 }
 
