@@ -15,7 +15,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-func TestStrangersCostNoMemory(t *testing.T) {
+func TestDeniedPrincipalsStayInactive(t *testing.T) {
 	e := ordersEngine(t, actors.Options{})
 	for i := range 100 {
 		err := e.Execute(t.Context(), writeAs(policy.MustPrincipal(fmt.Sprintf("user:stranger-%d", i))), nothing)
@@ -136,8 +136,8 @@ func TestActivationNeverMixesRevisions(t *testing.T) {
 	readers.Wait()
 }
 
-// Many principals come and go while others do: none is lost, and none is there twice.
-func TestComingsAndGoings(t *testing.T) {
+// Principals are activated and passivated concurrently: none is lost or active twice.
+func TestConcurrentActivationAndPassivation(t *testing.T) {
 	const principals = 300
 	e := newEngine(t, actors.Options{}, writerRole(t))
 	who := make([]policy.Principal, principals)

@@ -62,9 +62,9 @@ func until(t testing.TB, holds func() bool) {
 	}
 }
 
-// A turn reads its moment; then a certificate is revoked, and the turn takes in the
-// message of it: it has to judge by the set that the message is about.
-func TestAttackRevokedCertificateMeetsAnOlderMoment(t *testing.T) {
+// A turn reads the time and state. Then a certificate is revoked, and the turn processes the
+// message about it. The turn must use the set of revoked certificates of that message.
+func TestAttackRevokedCertificateWithAnEarlierTime(t *testing.T) {
 	e := attackEngine(t, nil)
 	c := NewCredential([32]byte{1}, [32]byte{2}, "3", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	req := doing("do:a")

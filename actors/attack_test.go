@@ -106,8 +106,8 @@ func TestAttackPreconditionsThatDoNotReturn(t *testing.T) {
 	require.NoError(t, err, "the authority died of a precondition")
 }
 
-// What a context said once it says for ever, and Err is nil as long as Done is open.
-func TestAttackTurnContextKeepsItsWord(t *testing.T) {
+// A context never changes an answer, and Err is nil as long as Done is open.
+func TestAttackTurnContextIsConsistent(t *testing.T) {
 	e := ordersEngine(t, actors.Options{})
 	for _, ask := range []bool{false, true} {
 		ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(200*time.Millisecond))
@@ -350,7 +350,7 @@ func (h *recordHook) Record(p policy.Principal) (*policy.Record, error) {
 
 // A mailbox that is opening holds no lease: an update need not wait until it is open,
 // which may take until the log has kept a later update.
-func TestAttackOpeningMailboxesHoldUpNobody(t *testing.T) {
+func TestAttackUpdateDoesNotWaitForOpeningMailboxes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &recordHook{gatedLog: newGatedLog(t, writerRole(t))}
 		e := newEngine(t, actors.Options{Log: log})
@@ -420,7 +420,7 @@ func TestAttackCloseDuringAnActivation(t *testing.T) {
 
 // Callers without deadlines, long turns and short ones, functions that end their
 // goroutine, leases released from other turns: no caller waits forever.
-func TestAttackNobodyIsForgotten(t *testing.T) {
+func TestAttackNoCallerWaitsForever(t *testing.T) {
 	const callers, rounds = 8, 3000
 	e := ordersEngine(t, actors.Options{})
 	background := context.Background()

@@ -392,7 +392,7 @@ func inTurn(t *testing.T, e *actors.Engine, queued bool, f func()) {
 	<-behind
 }
 
-func TestG7_OneSlowPrincipalDelaysNobody(t *testing.T) {
+func TestG7_ASlowPrincipalDelaysNoOther(t *testing.T) {
 	e := ordersEngine(t, actors.Options{})
 	stranger := policy.MustPrincipal("spiffe://interlock.test/carol")
 	free := occupy(t, e, alice)

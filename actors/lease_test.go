@@ -89,7 +89,7 @@ func TestG2_RevocationCancelsAndWaits(t *testing.T) {
 	require.ErrorIs(t, err, actors.ErrUnknownRevision)
 }
 
-func TestG2_WhatIsStillAllowedGoesOn(t *testing.T) {
+func TestG2_OperationsThatAreStillAllowedContinue(t *testing.T) {
 	e := ordersEngine(t, actors.Options{})
 	_, err := e.Update(t.Context(), actors.Update{Changes: []policy.Change{
 		policy.PutRole(roleOf(t, "second", permission(policy.Allow, "orders:*", "orders/1")), ""),

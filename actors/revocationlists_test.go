@@ -113,8 +113,8 @@ func TestCredentials_ACRLBetweenArrivalAndTurn(t *testing.T) {
 	})
 }
 
-// TestListsAndUpdatesAddUp: neither undoes what the other revoked.
-func TestListsAndUpdatesAddUp(t *testing.T) {
+// TestCRLsAndUpdatesBothRevoke: a CRL does not undo an update's revocation, nor the reverse.
+func TestCRLsAndUpdatesBothRevoke(t *testing.T) {
 	who := policy.MustPrincipal("user:alice")
 	e := newEngine(t, actors.Options{}, roleOf(t, "reader", permission(policy.Allow, "orders:read", "orders/*")))
 	grant(t, e, who, "reader")

@@ -111,9 +111,9 @@ func TestWrongBindings(t *testing.T) {
 	}
 }
 
-// TestMappedNamesAreTheOperators: no CA need be bound to them, but one must have issued
-// the certificate.
-func TestMappedNamesAreTheOperators(t *testing.T) {
+// TestMappedFingerprintsNeedNoBinding: the CA need not be bound to the mapped name, but a
+// trust anchor must have issued the certificate.
+func TestMappedFingerprintsNeedNoBinding(t *testing.T) {
 	authority, dir := newAuthority(t)
 	authorities, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(dir, devca.CertFile), TrustDomains: []string{"a.example"}})
 	require.NoError(t, err)

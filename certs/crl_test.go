@@ -248,8 +248,8 @@ func inUse() uint64 {
 	return m.HeapAlloc
 }
 
-// TestAListThatStandsIsTakenOver: as it was read, stale or not is another question.
-func TestAListThatStandsIsTakenOver(t *testing.T) {
+// TestAnUnchangedCRLIsReused: whether it is stale does not matter.
+func TestAnUnchangedCRLIsReused(t *testing.T) {
 	s := newListStage(t)
 	s.write(1, 1, 2)
 	lists, err := s.load(nil)

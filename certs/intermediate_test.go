@@ -61,9 +61,9 @@ func encode(c *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 }
 
-// TestIntermediateAuthoritysList: the CRL of an intermediate CA is verified by the
+// TestCRLOfAnIntermediateCA: the CRL of an intermediate CA is verified by the
 // certificates next to it.
-func TestIntermediateAuthoritysList(t *testing.T) {
+func TestCRLOfAnIntermediateCA(t *testing.T) {
 	root, rootDir := newAuthority(t)
 	middle, _ := under(t, root)
 	chain := parseAll(t, issueClient(t, middle, devca.ClientOptions{SPIFFEID: alice, Lifetime: time.Hour}))
@@ -150,8 +150,8 @@ func TestFoldersOfFiles(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// TestListsBesideWhichStandsAnother: only CAs, under one of clients, vouch for a list.
-func TestListsBesideWhichStandsAnother(t *testing.T) {
+// TestCRLWithACertificateThatCannotSignIt: LoadCRLs accepts only CA certificates, issued by a trust anchor, after a CRL.
+func TestCRLWithACertificateThatCannotSignIt(t *testing.T) {
 	root, rootDir := newAuthority(t)
 	authorities, err := certs.LoadTrustAnchors(certs.Binding{File: filepath.Join(rootDir, devca.CertFile)})
 	require.NoError(t, err)

@@ -208,8 +208,8 @@ func TestJoin(t *testing.T) {
 	require.Equal(t, pair.CertPEM, encode(m.Certificate.Leaf), "that of the first")
 }
 
-// TestAFolderThatIsMadeAnewIsWatched removes a folder and makes it again between two looks.
-func TestAFolderThatIsMadeAnewIsWatched(t *testing.T) {
+// TestARecreatedFolderIsWatched removes and recreates a folder between two checks.
+func TestARecreatedFolderIsWatched(t *testing.T) {
 	dir := t.TempDir()
 	in := filepath.Join(dir, "above", "in")
 	path := filepath.Join(in, "ca.crt")
@@ -241,8 +241,8 @@ func drain(changes <-chan struct{}) {
 	}
 }
 
-// TestWhatALinkLeadsToIsWatched, also if it is rewritten where it is.
-func TestWhatALinkLeadsToIsWatched(t *testing.T) {
+// TestTargetsOfLinksAreWatched overwrites the target of a symbolic link in place.
+func TestTargetsOfLinksAreWatched(t *testing.T) {
 	_, from := newAuthority(t)
 	target, link := filepath.Join(t.TempDir(), "real.crt"), filepath.Join(t.TempDir(), "ca.crt")
 	writeFile(t, target, readFile(t, filepath.Join(from, devca.CertFile)), 0o644)

@@ -79,7 +79,7 @@ func TestCallerIsNeverReadFromHeaders(t *testing.T) {
 	require.Contains(t, alice.Text, "spiffe://interlock.test/alice ")
 }
 
-func TestCallerThatWasNotVerifiedIsNobody(t *testing.T) {
+func TestCallerWithoutAVerifiedChainHasNoIdentity(t *testing.T) {
 	s := newStation(t, authzenPolicy)
 	r := s.RequestWith(s.Issue("spiffe://interlock.test/alice"))
 	r.TLS = &tls.ConnectionState{PeerCertificates: r.TLS.VerifiedChains[0]}

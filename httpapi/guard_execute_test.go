@@ -176,8 +176,8 @@ func TestG1_ExecuteIsSerializedPerPrincipal(t *testing.T) {
 	all.Wait()
 }
 
-// TestG7_ExecuteHoldsUpNobodyElse has one principal's turn wait for another principal's.
-func TestG7_ExecuteHoldsUpNobodyElse(t *testing.T) {
+// TestG7_ExecuteDelaysNoOtherPrincipal has one principal's turn wait for another principal's.
+func TestG7_ExecuteDelaysNoOtherPrincipal(t *testing.T) {
 	s := newGuardStation(t)
 	inside := make(chan struct{})
 	s.protect("execute", httpapi.Rule{Action: "orders:read", Mode: httpapi.Execute}, func(_ http.ResponseWriter, r *http.Request) {

@@ -153,9 +153,9 @@ func TestG2_RevocationEndsAStreamAndWaitsForIt(t *testing.T) {
 	}
 }
 
-// TestG2_AHandlerThatJustReturnsIsBrokenOffToo is about handlers that are faster than the
+// TestG2_RevocationAbortsTheResponseOfAReturningHandler is about handlers that are faster than the
 // guard's own reaction to the revocation.
-func TestG2_AHandlerThatJustReturnsIsBrokenOffToo(t *testing.T) {
+func TestG2_RevocationAbortsTheResponseOfAReturningHandler(t *testing.T) {
 	for _, speaks := range servertest.Wires {
 		s := newGuardStation(t)
 		began := make(chan struct{})

@@ -177,7 +177,7 @@ func TestG6_GuardGivesConditionsTheirProperties(t *testing.T) {
 	}
 }
 
-func TestGuardAsksPropertiesOfNobodyUnknown(t *testing.T) {
+func TestGuardReadsNoPropertiesWithoutACaller(t *testing.T) {
 	asked := false
 	guard := httpapi.NewGuard(nil, nil, nil)
 	h := guard.Protect(httpapi.Rule{Action: "a:b", Resource: "c", Properties: func(*http.Request) (map[string]any, error) {

@@ -138,7 +138,7 @@ func TestALargeUpdateIsInChunks(t *testing.T) {
 	require.Equal(t, 2500, v.Principals)
 }
 
-func TestOldEntriesGo(t *testing.T) {
+func TestOldEntriesAreTrimmed(t *testing.T) {
 	files := vfs.NewMem()
 	s := open(t, files, journal.Options{Keep: journal.Keep{Count: 4}})
 	states := history(t, s)

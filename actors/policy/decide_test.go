@@ -351,7 +351,7 @@ func TestDeepNamesAndManyMatches(t *testing.T) {
 	}
 }
 
-func TestTablesTellWhatRolesReach(t *testing.T) {
+func TestTableReachesInheritedRoles(t *testing.T) {
 	f := policytest.ParseYAML(t, "roles: {a: {inherits: [b]}, b: {inherits: [c]}, c: {}, d: {}}")
 	table, err := f.Table(4)
 	require.NoError(t, err)

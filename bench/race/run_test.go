@@ -68,9 +68,9 @@ func TestG2_VulnerableFormsAreFoundWrong(t *testing.T) {
 	}
 }
 
-// TestEvidenceOfLessTalkativeTargets takes away what the example offers: what is left is
-// enough, or the report says that it is not much.
-func TestEvidenceOfLessTalkativeTargets(t *testing.T) {
+// TestTargetsWithLittleEvidence removes kinds of evidence from the example. The rest is
+// sufficient, or the report says that the evidence is limited.
+func TestTargetsWithLittleEvidence(t *testing.T) {
 	t.Run("counter", func(t *testing.T) {
 		target := start(t, demo.RWMutex).Target()
 		target.Call.Use, target.Echo = nil, nil
@@ -157,7 +157,7 @@ func TestPermissionIsLeftGranted(t *testing.T) {
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 }
 
-func TestRunThatShowsNothing(t *testing.T) {
+func TestInconclusiveRun(t *testing.T) {
 	_, err := race.Run(t.Context(), start(t, demo.Guarded).Target(), race.Options{Duration: time.Hour, Calls: 1})
 	require.ErrorIs(t, err, race.ErrInconclusive)
 }

@@ -62,7 +62,7 @@ func TestTargets(t *testing.T) {
 	require.False(t, few.Met(), "without an interval, the median decides")
 }
 
-func TestCompareCallsOutWhatIsBeyondNoise(t *testing.T) {
+func TestCompareMarksChangesBeyondNoise(t *testing.T) {
 	find := func(old, now *Document) map[string]*Change {
 		changes, missing := Compare(old, now)
 		require.Empty(t, missing)
@@ -101,7 +101,7 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-func TestPlotLeavesOutWhatIsNotThere(t *testing.T) {
+func TestPlotOmitsMissingValues(t *testing.T) {
 	p := &Plot{Title: "title", X: "x", Y: "y", Ticks: []string{"1", "2"}, Lines: []Line{
 		{Name: "whole", Values: []float64{1, 1000}}, {Name: "half", Values: []float64{math.NaN(), 3}}, {Name: "none", Values: []float64{0, math.NaN()}},
 	}}

@@ -130,7 +130,7 @@ func must[T any](v T, err error) T {
 }
 
 // The caller is the one that the ingress names. The server ignores such headers from other clients.
-func TestProxiedServerBelievesTheIngressAlone(t *testing.T) {
+func TestProxiedServerTrustsOnlyTheIngress(t *testing.T) {
 	at := newTestSite(t, 1)
 	c := start(t, at, proxied)
 	q := readOrder(principal(0))

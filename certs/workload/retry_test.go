@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPatienceGrowsAndHasAnEnd(t *testing.T) {
+func TestBackoffGrowsToItsLimit(t *testing.T) {
 	p := retrying{}.NewBackoff()
 	for range 2 {
 		var total time.Duration

@@ -71,8 +71,8 @@ func identify(t *testing.T, m certs.Material, chain ...*x509.Certificate) (certs
 	return id.Under(m.TrustAnchors).Identify(chain)
 }
 
-// TestABundleThatIsTakenAwayIsNotUsed: by the standard's 4.4 what is not given any more, or empty, is redacted.
-func TestABundleThatIsTakenAwayIsNotUsed(t *testing.T) {
+// TestARemovedBundleIsNotUsed: by section 4.4 of the standard, a missing or empty bundle is withdrawn.
+func TestARemovedBundleIsNotUsed(t *testing.T) {
 	home, partner := newDomain(t, "example.org"), newDomain(t, "partner.example")
 	bob := []*x509.Certificate{partner.issue("spiffe://partner.example/bob", good).Certificates[0], partner.cert}
 	empty := home.answer()
@@ -169,8 +169,8 @@ func TestAnAnswerThatIsNotWholeIsAFault(t *testing.T) {
 	}
 }
 
-// TestNewWaitsForWhatCanBeUsed: for a Workload API that is not there, does not know us, and answers badly.
-func TestNewWaitsForWhatCanBeUsed(t *testing.T) {
+// TestNewWaitsForAUsableAnswer: the Workload API is not running, does not know the workload, or sends an invalid answer.
+func TestNewWaitsForAUsableAnswer(t *testing.T) {
 	home := newDomain(t, "example.org")
 	a := newAPI(t)
 	made := make(chan *source.Source, 1)
@@ -222,7 +222,7 @@ func TestNewEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestNobodyToAsk(t *testing.T) {
+func TestNewRejectsOptions(t *testing.T) {
 	t.Setenv("SPIFFE_ENDPOINT_SOCKET", "")
 	const socket = "unix:///run/spire/agent.sock"
 	for _, o := range []source.Options{
@@ -237,8 +237,8 @@ func TestNobodyToAsk(t *testing.T) {
 	}
 }
 
-// TestWhatCameLastStaysWhileTheAPIIsAway: and what comes after is used; the log says it once.
-func TestWhatCameLastStaysWhileTheAPIIsAway(t *testing.T) {
+// TestTheLastAnswerIsUsedWhileTheAPIIsUnavailable: it then uses the next answer, and logs the interruption once.
+func TestTheLastAnswerIsUsedWhileTheAPIIsUnavailable(t *testing.T) {
 	home := newDomain(t, "example.org")
 	first, second := home.answer(), home.answer()
 	a := serve(t, first)
@@ -280,7 +280,7 @@ func TestAStreamThatEndsIsBegunAgain(t *testing.T) {
 	}
 }
 
-func TestAWorkloadThatIsNotRegisteredAnyMoreHasNothing(t *testing.T) {
+func TestAWorkloadWithoutAnEntryHasNoSVID(t *testing.T) {
 	home := newDomain(t, "example.org")
 	a := serve(t, home.answer())
 	s := a.follow(source.Options{})
@@ -302,7 +302,7 @@ func TestAWorkloadThatIsNotRegisteredAnyMoreHasNothing(t *testing.T) {
 	until(t, s, changed, usable)
 }
 
-func TestWhoDoesNotTakeTheQuestionIsNotAskedAgain(t *testing.T) {
+func TestInvalidArgumentIsNotRetried(t *testing.T) {
 	a := newAPI(t)
 	a.refuse(codes.InvalidArgument)
 	a.start()
@@ -329,7 +329,7 @@ func TestAnSVIDEnds(t *testing.T) {
 	require.Equal(t, x509.Expired, invalid.Reason)
 }
 
-func TestWatchersAreMany(t *testing.T) {
+func TestSeveralWatchers(t *testing.T) {
 	home := newDomain(t, "example.org")
 	a := serve(t, home.answer())
 	s := a.follow(source.Options{})

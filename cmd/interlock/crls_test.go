@@ -63,11 +63,11 @@ func TestCRLs_ABrokenFileKeepsTheOldAndSaysSo(t *testing.T) {
 	}
 }
 
-// TestCRLs_NothingIsGoodAgain tries to undo a revocation: with an older CRL, without the
+// TestCRLs_ARevocationCannotBeUndone tries to undo a revocation: with an older CRL, without the
 // CRL, and with a CRL of another CA with the same name.
 //
 // SECURITY, line 8.
-func TestCRLs_NothingIsGoodAgain(t *testing.T) {
+func TestCRLs_ARevocationCannotBeUndone(t *testing.T) {
 	t.Parallel()
 	s := newRunning(t)
 	revoked := s.clients.leaf()

@@ -134,11 +134,11 @@ func TestIdentity_TheSubjectIsNotRead(t *testing.T) {
 	e.requireIs(t, "dns:alice.a.example", all.leaf(host("alice.a.example"), named), nil)
 }
 
-// TestIdentity_ACertificateBesideTheChainIsNotRead sends another client's certificate with
+// TestIdentity_OnlyTheLeafIsRead sends another client's certificate with
 // the chain.
 //
 // SECURITY, line 1.
-func TestIdentity_ACertificateBesideTheChainIsNotRead(t *testing.T) {
+func TestIdentity_OnlyTheLeafIsRead(t *testing.T) {
 	t.Parallel()
 	e, all, _ := newIdentityEcho(t)
 	chain := all.leaf()
@@ -146,11 +146,11 @@ func TestIdentity_ACertificateBesideTheChainIsNotRead(t *testing.T) {
 	e.requireIs(t, alice, chain, nil)
 }
 
-// TestIdentity_ACertificateWithoutItsKeyIsNobodys presents a public certificate without its
+// TestIdentity_ACertificateNeedsItsKey presents a public certificate without its
 // private key.
 //
 // SECURITY, line 1.
-func TestIdentity_ACertificateWithoutItsKeyIsNobodys(t *testing.T) {
+func TestIdentity_ACertificateNeedsItsKey(t *testing.T) {
 	t.Parallel()
 	e, all, _ := newIdentityEcho(t)
 	stolen := withKey(all.leaf(), must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)))

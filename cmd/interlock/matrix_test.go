@@ -221,8 +221,8 @@ func requireDocs(t *testing.T, table string) {
 	require.Equal(t, table, old, "%s is stale; go test ./cmd/interlock -run TestMatrix -update writes it", docs)
 }
 
-// TestMatrixHasAnswersForNobody checks the answer to a client without a certificate.
-func TestMatrixHasAnswersForNobody(t *testing.T) {
+// TestMatrixWithoutCertificate checks the answer to a client without a certificate.
+func TestMatrixWithoutCertificate(t *testing.T) {
 	e := newMatrix(t).server
 	for _, protocol := range protocols {
 		got, err := e.get(e.client(tls.Certificate{}, protocol, newSessions()), nil)

@@ -168,7 +168,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 	s.change("admin", "?dry-run=false", grant("bob", "reader")).receipt(t, 200)
 }
 
-func TestIfMatchHoldsUpWhatIsStale(t *testing.T) {
+func TestIfMatchRejectsStaleTags(t *testing.T) {
 	s := newAdminStation(t)
 	post := func(tags ...string) reply {
 		r := s.Request(http.MethodPost, "/v1/changes", `{"changes":[`+grant("bob", "reader")+`]}`)

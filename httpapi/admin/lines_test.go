@@ -119,7 +119,7 @@ func TestG2_AnExportEndsWithTheRightToIt(t *testing.T) {
 	}
 }
 
-func TestAReaderThatTakesNothingOnIsDropped(t *testing.T) {
+func TestAStalledReaderIsDropped(t *testing.T) {
 	for _, speaks := range servertest.Wires {
 		s := wideStation(t, func(o *admin.Options) { o.Idle = 200 * time.Millisecond })
 		got := s.export(s.Client(speaks, s.Issue("spiffe://interlock.test/auditor")))

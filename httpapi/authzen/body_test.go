@@ -72,7 +72,7 @@ func TestBodyIsReadStrictly(t *testing.T) {
 	}
 }
 
-func TestBodyOfNothingAtAll(t *testing.T) {
+func TestBodyEmpty(t *testing.T) {
 	s := newDecisionStation(t)
 	for _, speaks := range servertest.Wires {
 		got := s.Post(s.Client(speaks, s.Issue("spiffe://interlock.test/pep")), evaluation, "")
