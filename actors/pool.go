@@ -21,7 +21,7 @@ func (c *controlPool) run(p *principal) {
 	c.mu.Unlock()
 }
 
-// startWorker starts a worker if there is something to do for one more. The caller holds mu.
+// startWorker starts a worker if a principal is waiting for one. The caller holds mu.
 func (c *controlPool) startWorker() {
 	if len(c.queue) > 0 && c.workers < c.most {
 		c.workers++
@@ -29,8 +29,8 @@ func (c *controlPool) startWorker() {
 	}
 }
 
-// next returns the next principal, and nil if there is none. Then the worker has left the
-// pool.
+// next returns the next principal. It returns nil if none is waiting: then the worker has
+// left the pool.
 func (c *controlPool) next() *principal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,7 +64,7 @@ func (w *controlWorker) work() {
 	}
 }
 
-// leave makes room for another worker.
+// leave lets another worker start.
 func (w *controlWorker) leave() {
 	if w.left {
 		return

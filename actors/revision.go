@@ -8,8 +8,8 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// revision is one delivered update, or a publication of CRLs, as principals see it. They share
-// it, and it does not change after it was published.
+// revision is one delivered update, or a publication of CRLs, as principals see it. All
+// principals share it. It is immutable after it is published.
 type revision struct {
 	number  uint64
 	table   *policy.Table // of this revision; nil if only credentials can have ended
@@ -20,15 +20,15 @@ type revision struct {
 	explicit bool
 
 	// The following fields tell which principals a change of shared state concerns.
-	shape        uint64  // of the table before
+	shape        uint64  // of the previous table
 	roles        []int32 // the numbers of the changed roles
 	patterns     []policy.PrincipalPattern
 	certificates map[policy.CertificateID]struct{}
 	lists        RevocationLists // nil unless it is a publication of CRLs
-	unknown      bool            // its changes are not known: it may concern all
+	unknown      bool            // its changes are unknown: it may concern every principal
 }
 
-// newRevision describes an outcome that is applied to the table before.
+// newRevision describes an outcome that is applied to the previous table.
 func newRevision(o *oplog.Outcome, before *policy.Table) *revision {
 	r := &revision{number: o.Revision, tracker: newTracker(o.Revision), shape: before.Shape()}
 	// A change without effect has a table too: it waits for what an earlier one forbids.
@@ -73,15 +73,15 @@ func (r *revision) revokes(id policy.CertificateID) {
 	r.certificates[id] = struct{}{}
 }
 
-// shared reports whether the revision changed shared state, so that a sweep has to look for
-// the principals that it concerns.
+// shared reports whether the revision changed shared state. Then a sweep must find the
+// principals that it concerns.
 func (r *revision) shared() bool {
 	return len(r.roles) > 0 || len(r.patterns) > 0 || r.certificates != nil || r.lists != nil || r.unknown
 }
 
 // concerns reports whether the revision may have changed what a principal holds, or ended a
-// credential of one of its leases. It judges by what the principal shows; in doubt it returns
-// true: see [principal.show].
+// credential of one of its leases. It reads what the principal published with
+// [principal.show], and returns true if that is not conclusive.
 func (r *revision) concerns(p *principal) bool {
 	if r.certificates != nil || r.lists != nil || r.unknown {
 		return true
@@ -117,9 +117,9 @@ func (r *revision) endsCredential(c *Credential) bool {
 	return false
 }
 
-// repeats reports whether the revision takes what an earlier one has already taken from a
-// lease, so that its grace counts too: it revokes a role that allowed the operation, or it
-// puts a role and names a grace.
+// repeats reports whether the revision revokes again what an earlier revision revoked from a
+// lease. Then its grace counts too. It revokes a role that allowed the operation, or it puts
+// a role and sets a grace.
 func (r *revision) repeats(who policy.Principal, l *Lease) bool {
 	for i := range r.changes {
 		c := &r.changes[i]

@@ -16,7 +16,7 @@ var ErrHalfPair = errors.New("certs: a certificate and its key are needed togeth
 // [io/fs.ErrNotExist], an empty path [ErrHalfPair]. It does not check dates.
 func LoadKeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	if certFile == "" || keyFile == "" {
-		return tls.Certificate{}, fmt.Errorf("%w: name the file of each", ErrHalfPair)
+		return tls.Certificate{}, fmt.Errorf("%w: set the paths of both files", ErrHalfPair)
 	}
 	certPEM, err := readFile(certFile)
 	if err != nil {
@@ -51,7 +51,7 @@ func parsePair(
 	}
 	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	if !ok || !public.Equal(parsed[0].PublicKey) {
-		return nil, nil, damaged(keyPath, "is not the key of %s; give the two that were made together", certPath)
+		return nil, nil, damaged(keyPath, "is not the key of %s; use the key that belongs to the certificate", certPath)
 	}
 	return parsed, key, nil
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TrustState is what a [Trust] has loaded. It is immutable and safe for concurrent use.
+// TrustState is the credentials, trust anchors and CRLs that a [Trust] has loaded. It is immutable and safe for concurrent use.
 type TrustState struct {
 	tls        *tls.Config
 	anchors    *TrustAnchors
@@ -44,13 +44,13 @@ func (s *TrustState) Issuers() []string {
 	return append(s.anchors.Issuers(), s.crls.Issuers()...)
 }
 
-// Revoked reports whether a certificate is revoked, by a CRL or because its issuer was a trust anchor and is none any more.
+// Revoked reports whether a certificate is revoked, by a CRL or because its issuer is no longer a trust anchor.
 // The arguments are those of [CRLs.Revoked].
 func (s *TrustState) Revoked(issuer, serial string) bool {
 	return s.withdrawn[issuer] != nil || s.crls.Revoked(issuer, serial)
 }
 
-// withdraw notes the CAs that an earlier state trusted, or had withdrawn, and that this state does not trust.
+// withdraw records the CAs that an earlier state trusted or had withdrawn, and that this state does not trust.
 func (s *TrustState) withdraw(last *TrustState) {
 	s.withdrawn = map[string]*x509.Certificate{}
 	issuers := s.anchors.Issuers()

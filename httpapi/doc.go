@@ -7,8 +7,8 @@
 //   - [WriteProblem] answers errors with RFC 9457 problem documents.
 //
 // Sub-packages: admin is the admin API, authzen the decision API, client the Go client of both,
-// guardtest helps to test guarded handlers.
+// and guardtest supports tests of guarded handlers.
 //
-// Text from outside is logged as a value, never as part of a message. No body and no key is
-// logged.
+// The package logs external text as a value, never as part of a message. It logs no bodies and
+// no keys.
 package httpapi

@@ -2,8 +2,8 @@
 // plane are ordinary permissions of the policy, on the actions and resources that this
 // package names.
 //
-// Everything here is a function of a [policy.View]: it takes no lock, reads no clock and
-// knows no transport. The HTTP admin API, a gRPC admin API, a cluster node and a program
+// Every check is a function of a [policy.View]. The package takes no lock, reads no clock and
+// does not depend on a transport. The HTTP admin API, a gRPC admin API, a cluster node and a program
 // that embeds the engine use the same checks.
 //
 // # Rules
@@ -65,7 +65,7 @@ var (
 	// ErrExactOnly is wrapped when an administrative role is granted to a pattern.
 	ErrExactOnly = errors.New("administrative roles cannot be granted to patterns")
 	// ErrLastAdministrator is returned when no principal would keep full rights.
-	ErrLastAdministrator = errors.New("at least one principal has to keep full rights")
+	ErrLastAdministrator = errors.New("at least one principal must keep full rights")
 	// ErrLosesControl is wrapped when the author would lose its own full rights, or when no
 	// principal that has connected would keep them. [Author.Force] permits it.
 	ErrLosesControl = errors.New("the update takes away full rights")

@@ -36,7 +36,7 @@ type rightsAt struct {
 	found  map[right]error
 }
 
-// checkCredential refuses a credential that has expired or is revoked. The tip can hold a
+// checkCredential rejects a credential that has expired or is revoked. The tip can contain a
 // revocation that is not delivered yet.
 func (r *rightsAt) checkCredential() error {
 	c := r.author.Credential
@@ -96,10 +96,10 @@ func (r *rightsAt) decide(action, resource string) error {
 	return nil
 }
 
-// reachAt checks an author without full rights. A permission of the author has to name,
+// reachAt checks an author without full rights. A permission of the author must name,
 // without a wildcard, each role that reaches the control plane and is put, granted or
-// inherited. Removing a deny gives as much as adding an allow. So the permission also has
-// to name a role that reached the control plane before it is put, and a role with a deny
+// inherited. Removing a deny gives as much as adding an allow. So the permission must also
+// name a role that reached the control plane before it is put, and a role with a deny
 // that is revoked or no longer inherited.
 type reachAt struct {
 	author    policy.Principal

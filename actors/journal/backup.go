@@ -14,7 +14,7 @@ import (
 )
 
 // A backup is a tar archive: a header document, the files of the store, and a trailer with
-// the hashes of all. Without the trailer the backup is incomplete.
+// the hashes of all files. Without the trailer the backup is incomplete.
 const (
 	backupBegin  = "interlock-backup.json"
 	backupEnd    = "end.json"
@@ -33,8 +33,8 @@ type backupEndDoc struct {
 	Files map[string]hash `json:"files"`
 }
 
-// Backup writes a snapshot of the store, for [Restore]. Updates continue meanwhile, also
-// with a slow writer. [Restore] detects a backup that was cut off.
+// Backup writes a snapshot of the store, for [Restore]. Updates continue meanwhile, even
+// if the writer is slow. [Restore] detects a backup that was cut off.
 func (j *Journal) Backup(ctx context.Context, to io.Writer) error {
 	leave, err := j.enter()
 	if err != nil {
@@ -44,7 +44,7 @@ func (j *Journal) Backup(ctx context.Context, to io.Writer) error {
 	folder := j.path(spareFolder + "-" + rand.Text())
 	defer func() { _ = j.files.RemoveAll(folder) }() // the next start removes what remains
 	if err := j.db.Checkpoint(folder, pebble.WithFlushedWAL()); err != nil {
-		return fmt.Errorf("a copy of the store cannot be made: %w", err)
+		return fmt.Errorf("copying the store: %w", err)
 	}
 	w := &backupWriter{ctx: ctx, journal: j, folder: folder, archive: tar.NewWriter(to), sums: map[string]hash{}}
 	return w.write()
@@ -125,7 +125,7 @@ type stoppable struct {
 func (s *stoppable) Read(p []byte) (int, error) {
 	select {
 	case <-s.stopping:
-		return 0, errors.New("the store is being closed")
+		return 0, errors.New("the store is closing")
 	case <-s.ctx.Done():
 		return 0, s.ctx.Err()
 	default:

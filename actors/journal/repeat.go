@@ -6,11 +6,11 @@ import (
 	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
-// Idempotency keys are kept for repeatAge, at most maxRepeats of them.
+// The journal keeps at most maxRepeats idempotency keys, each for repeatAge.
 const (
 	repeatAge  = 24 * time.Hour
 	maxRepeats = 1_000_000
-	// forgetAtOnce bounds the old keys that a new one removes.
+	// forgetAtOnce is the maximum number of expired keys that a new key removes.
 	forgetAtOnce = 16
 )
 

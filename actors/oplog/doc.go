@@ -2,7 +2,7 @@
 //
 // An engine hands a [Proposal] to a [Log]. The log orders proposals, evaluates their
 // preconditions on its tip, keeps the resulting revisions, and delivers an [Outcome] for
-// each. What the log delivers takes effect; the return of Propose means nothing.
+// each. An update takes effect when the log delivers it, not when Propose returns.
 //
 // A proposal has two parts. Its [Change] is data, which a log can store and send to other
 // processes. Its preconditions and its claim are local to the process that proposes. Several

@@ -110,7 +110,7 @@ func (m *Memory) Close() error {
 	return nil
 }
 
-// memoryState is a [policy.View] that changes. Records can be read while it does.
+// memoryState is a [policy.View] that changes. Reading a record concurrently is safe.
 type memoryState struct {
 	revision uint64
 	roles    map[string]*policy.Role

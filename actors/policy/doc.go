@@ -1,10 +1,10 @@
 // Package policy is the model of roles and grants. It matches patterns, evaluates
 // conditions and makes decisions. Package policyfile reads and writes policies as files.
 //
-// Nothing in it starts a goroutine, takes a lock, reads a clock or touches a disk. A
+// The package starts no goroutines, takes no locks, reads no clock and does no I/O. A
 // [Table] is the immutable, compiled form of all roles and pattern grants at one
-// revision; an [Effective] is what one principal holds; [Table.Decide] puts the two
-// together with a [Query] and answers with a [Decision]. All three are safe for concurrent
+// revision; an [Effective] is what one principal holds; [Table.Decide] combines the
+// two with a [Query] and returns a [Decision]. All three are safe for concurrent
 // use.
 //
 // # Patterns
@@ -16,7 +16,7 @@
 //	pattern = segment *( ":" segment ) [ ":" "**" ] / "**"
 //	segment = literal / "*" / prefix "*"
 //
-// where literal and prefix hold no '*' and prefix is not empty. Resources have '/' instead.
+// where literal and prefix contain no '*' and prefix is not empty. Resources have '/' instead.
 // The segment '*' matches exactly one segment, whatever it is. A prefix and '*' match one
 // segment that begins with the prefix, and the prefix itself. '**' matches zero or more
 // segments. Patterns of principals have no prefixes. An action that begins with "interlock:"

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// rule is what a permission says on one pair of patterns.
+// rule is the part of a permission for one pair of patterns.
 type rule struct {
 	action, resource string
 	effect           Effect
@@ -18,8 +18,8 @@ func (r *rule) compare(s *rule) int {
 		cmp.Compare(r.effect, s.effect), strings.Compare(r.when.String(), s.when.String()))
 }
 
-// mostPairs is how many pairs of patterns a permission may have, for each of its patterns,
-// before it becomes a [product].
+// mostPairs is the maximum number of pairs of patterns, for each pattern of a permission. A
+// permission with more pairs is a [product].
 const mostPairs = 8
 
 func (p *Permission) isProduct() bool {
@@ -52,8 +52,8 @@ func rulesOf(r *Role) []rule {
 	return rules
 }
 
-// replace replaces what a role says; before and after may be nil. It touches only what
-// differs.
+// replace replaces the rules of a role. before and after may be nil. It changes only the
+// rules that differ.
 func (x *index) replace(own *token, number int32, before, after *Role) {
 	old, new := rulesOf(before), rulesOf(after)
 	if len(old) > 0 && len(new) > 0 {

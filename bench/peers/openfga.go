@@ -17,11 +17,11 @@ import (
 //go:embed models/openfga.fga
 var openFGAModel string
 
-// tuplesAWrite is how many tuples OpenFGA takes at once.
+// tuplesAWrite is the maximum number of tuples in one write.
 const tuplesAWrite = 100
 
-// openFGA is OpenFGA's server, called without network, with the caches that it has by
-// default: none for answers.
+// openFGA is OpenFGA's server, called without a network. It has its default caches, which
+// do not cache answers.
 type openFGA struct {
 	store     storage.OpenFGADatastore
 	server    *server.Server

@@ -17,12 +17,12 @@ import (
 //go:embed models/spicedb.zed
 var spiceDBModel string
 
-// updatesAWrite is how many relations SpiceDB takes at once.
+// updatesAWrite is the maximum number of relations in one write.
 const updatesAWrite = 1000
 
 // spiceDB is SpiceDB as a library, as its examples embed it: over memdb, without caches
-// of answers, called by gRPC through a buffer instead of a network. The cache of its
-// schema is left on, for without it a check takes more than twice as long.
+// of answers, called by gRPC through a buffer instead of a network. The schema
+// cache stays on, because a check without it takes more than twice as long.
 type spiceDB struct {
 	connection  *grpc.ClientConn
 	permissions v1.PermissionsServiceClient
@@ -49,7 +49,7 @@ func newSpiceDB(w *world) (engine, error) {
 	return s, nil
 }
 
-// connect returns what runs the server until its context is done.
+// connect returns a function that runs the server until its context is done.
 func (s *spiceDB) connect(ctx context.Context) (run func(context.Context) error, err error) {
 	store, err := datastore.NewDatastore(ctx,
 		datastore.DefaultDatastoreConfig().ToOption(),

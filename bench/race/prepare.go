@@ -123,7 +123,7 @@ func (r *runner) seesUse(ctx context.Context, c *client) error {
 			return nil, err
 		}
 		if r.target.hasLedger() {
-			return fmt.Errorf("%w: effects: a call was allowed from %d to %d, and no new entry lies within; stamps have to be of this host's CLOCK_MONOTONIC, in nanoseconds",
+			return fmt.Errorf("%w: effects: a call was allowed from %d to %d, and no new entry lies within; stamps must be readings of this host's CLOCK_MONOTONIC, in nanoseconds",
 				ErrTarget, made.Start, made.End), nil
 		}
 		return fmt.Errorf("%w: effects: a call was allowed, and the value is %s as before", ErrTarget, before.value), nil

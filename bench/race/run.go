@@ -58,7 +58,7 @@ func (o Options) withDefaults() Options {
 
 func (o Options) check() error {
 	if o.Callers < 1 || o.Calls < 1 || o.Duration < 0 || o.DwellMin < 0 || o.DwellMax < o.DwellMin {
-		return errors.New("race: callers, calls and times have to be positive, and the longest dwell not below the shortest")
+		return errors.New("race: callers, calls and times must be positive, and the longest dwell at least the shortest")
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ type runner struct {
 
 // ErrInconclusive is wrapped by the error of a run that proves nothing: no call was
 // allowed, no call was denied, or no revocation was completed.
-var ErrInconclusive = errors.New("race: the run shows nothing")
+var ErrInconclusive = errors.New("race: the run is inconclusive")
 
 // interruptGrace is how long requests in progress may take when the run is interrupted.
 const interruptGrace = time.Second
@@ -139,7 +139,7 @@ func Run(ctx context.Context, t *Target, o Options) (report *Report, err error) 
 	}
 	report = r.report(time.Since(began))
 	if report.ViolationCount == 0 && (report.Revocations == 0 || report.Allowed == 0 || report.Denied == 0) {
-		return nil, fmt.Errorf("%w: %d calls were allowed, %d denied and %d answered in another way, in %d revocations; the first other: %s",
+		return nil, fmt.Errorf("%w: %d calls were allowed, %d denied and %d answered in another way, in %d revocations; the first other answer: %s",
 			ErrInconclusive, report.Allowed, report.Denied, report.Other, report.Revocations, report.FirstOther)
 	}
 	return report, nil
@@ -216,7 +216,7 @@ func (r *runner) judge(a reply) (call, error) {
 		return c, fmt.Errorf("%w: use: %w", ErrTarget, err)
 	}
 	if !c.use.within(c.Span) {
-		return c, fmt.Errorf("%w: use: stamps %d to %d are not within the call, %d to %d; they have to be of this host's CLOCK_MONOTONIC, in nanoseconds",
+		return c, fmt.Errorf("%w: use: stamps %d to %d are not within the call, %d to %d; they must be readings of this host's CLOCK_MONOTONIC, in nanoseconds",
 			ErrTarget, c.use.Start, c.use.End, a.start, a.end)
 	}
 	return c, nil
@@ -365,7 +365,7 @@ func (r *runner) leave(ctx context.Context) error {
 	return nil
 }
 
-// call calls until ctx is done. A call in progress ends with whole.
+// call sends calls until ctx is done. A call in progress ends with whole.
 func (r *runner) call(ctx, whole context.Context, record *[]call) error {
 	c, err := r.target.newClient(&r.target.Call.Request)
 	if err != nil {
@@ -394,7 +394,7 @@ func (r *runner) call(ctx, whole context.Context, record *[]call) error {
 	return nil
 }
 
-// breaks keeps the first answer that is neither an allowed nor a denied call.
+// breaks records the first answer that is neither allowed nor denied.
 func (r *runner) breaks(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -503,7 +503,7 @@ func (r *runner) readEntries(doc any, seen int64) error {
 	found, err := at(doc, e.Entries)
 	list, ok := found.([]any)
 	if err == nil && !ok {
-		err = fmt.Errorf("%q is no list", e.Entries)
+		err = fmt.Errorf("%q is not a list", e.Entries)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: effects: %w", ErrTarget, err)
@@ -514,7 +514,7 @@ func (r *runner) readEntries(doc any, seen int64) error {
 			return fmt.Errorf("%w: effects: an entry: %w", ErrTarget, err)
 		}
 		if use.End > seen {
-			return fmt.Errorf("%w: effects: a use ends at %d, and the answer that lists it was read at %d; stamps have to be of this host's CLOCK_MONOTONIC, in nanoseconds",
+			return fmt.Errorf("%w: effects: a use ends at %d, and the answer that lists it was read at %d; stamps must be readings of this host's CLOCK_MONOTONIC, in nanoseconds",
 				ErrTarget, use.End, seen)
 		}
 		if !r.entries[use] {

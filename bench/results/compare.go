@@ -19,12 +19,12 @@ type Change struct {
 	// P is the probability of this difference or a greater one if nothing changed. It comes
 	// from the Mann-Whitney U test, as benchstat computes it.
 	P float64
-	// Beyond reports a difference beyond noise (P below 0.05). Worse reports that it is for
-	// the worse.
+	// Beyond reports a difference beyond noise (P below 0.05). Worse reports that the
+	// new value is worse.
 	Beyond, Worse bool
 }
 
-// Regressed reports a change for the worse beyond noise.
+// Regressed reports whether the new value is worse, beyond noise.
 func (c *Change) Regressed() bool { return c.Beyond && c.Worse }
 
 // Compare compares every metric that both runs have. missing names the metrics that only

@@ -17,7 +17,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// Plot is a diagram of lines, both axes logarithmic: X by name, so that 0 can stand first.
+// Plot is a line chart with two logarithmic axes. X has named ticks, so that 0 can come first.
 type Plot struct {
 	Title, X, Y string
 	// Ticks are the values of X, in their order.
@@ -25,11 +25,11 @@ type Plot struct {
 	Lines []Line
 }
 
-// Line is one thing's values at the ticks; NaN where there is none.
+// Line is a series of values at the ticks. NaN marks a missing value.
 type Line struct {
 	Name   string
 	Values []float64
-	// Dashed marks what gives up a promise.
+	// Dashed marks a series that does not keep every promise.
 	Dashed bool
 }
 
@@ -42,7 +42,7 @@ func (p *Plot) Save(folder, name, caption string) error {
 	return replace(filepath.Join(folder, name+".svg"), func(w io.Writer) error { _, err := canvas.WriteTo(w); return err })
 }
 
-// palette is that of Okabe and Ito, which colour-blind people tell apart, and two greys.
+// palette is that of Okabe and Ito, which color-blind readers can distinguish, and two greys.
 var palette = []color.Color{
 	color.RGBA{0xd5, 0x5e, 0x00, 0xff}, color.RGBA{0xe6, 0x9f, 0x00, 0xff}, color.RGBA{0x00, 0x72, 0xb2, 0xff},
 	color.RGBA{0x56, 0xb4, 0xe9, 0xff}, color.RGBA{0x00, 0x9e, 0x73, 0xff}, color.RGBA{0xcc, 0x79, 0xa7, 0xff},
@@ -99,7 +99,7 @@ func (p *Plot) draw(caption string) (*vgsvg.Canvas, error) {
 	return canvas, nil
 }
 
-// decades marks the powers of ten, and without words what lies between.
+// decades labels the powers of ten, and draws unlabeled ticks between them.
 type decades struct{}
 
 // Ticks implements [plot.Ticker].

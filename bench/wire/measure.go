@@ -14,11 +14,11 @@ import (
 	"github.com/interlock-authz/interlock/bench/results"
 )
 
-// ErrOptions is wrapped when something cannot be measured as it was asked for.
-var ErrOptions = errors.New("wire: cannot be measured so")
+// ErrOptions is wrapped for invalid options.
+var ErrOptions = errors.New("wire: invalid options")
 
-// mostEach bounds an interval: while the other servers have their turns, no connection may
-// be idle for as long as a server leaves it open.
+// mostEach limits an interval, so that no connection reaches its server's idle timeout while
+// the other servers are measured.
 const mostEach = 20 * time.Second
 
 // Options of [Measure]. A zero field has the default in its comment. Child is required.
@@ -27,13 +27,13 @@ type Options struct {
 	Connections []int
 	// Protocols are of HTTP1 and HTTP2: both.
 	Protocols []string
-	// Rounds are how often each server has its turn: 10.
+	// Rounds is the number of turns of each server: 10.
 	Rounds int
 	// Each is how long a turn lasts, at most 20 s: 1 s. On a busy machine, many short turns
 	// give narrower intervals than few long ones.
 	Each time.Duration
-	// Only selects servers by the names of section and row, with a comma and a space in
-	// between: all. The server that another is compared with is measured in any case.
+	// Only selects servers by the names of section and row, separated by a comma and
+	// a space: all. The server that another is compared with is measured in any case.
 	Only *regexp.Regexp
 	// Child makes the command of a process that calls [Serve] with the name, the folder and
 	// its standard output. It is ended by the end of its standard input, and killed when ctx
@@ -65,13 +65,13 @@ func (o *Options) complete() error {
 	}
 	switch {
 	case o.Child == nil:
-		return fmt.Errorf("%w: say how a server's process is started", ErrOptions)
+		return fmt.Errorf("%w: Child is not set", ErrOptions)
 	case slices.Min(o.Connections) < 1:
-		return fmt.Errorf("%w: %d connections; take one at least", ErrOptions, slices.Min(o.Connections))
+		return fmt.Errorf("%w: %d connections; use at least one", ErrOptions, slices.Min(o.Connections))
 	case o.Rounds < 1:
-		return fmt.Errorf("%w: %d rounds; take one at least", ErrOptions, o.Rounds)
+		return fmt.Errorf("%w: %d rounds; use at least one", ErrOptions, o.Rounds)
 	case o.Each < time.Millisecond || o.Each > mostEach:
-		return fmt.Errorf("%w: %v each; take 1 ms at least and %v at most", ErrOptions, o.Each, mostEach)
+		return fmt.Errorf("%w: %v each; use at least 1 ms and at most %v", ErrOptions, o.Each, mostEach)
 	}
 	return nil
 }
@@ -105,7 +105,7 @@ func Measure(ctx context.Context, o Options, d *results.Document) (err error) {
 	return nil
 }
 
-// groups lists what is measured in turn: the sections to come.
+// groups lists the sections to measure, in order.
 func (o *Options) groups() ([]*group, error) {
 	var groups []*group
 	for _, name := range o.Protocols {

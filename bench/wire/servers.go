@@ -24,28 +24,28 @@ const (
 	exchange    = "exchange"
 )
 
-// server is one of what is compared.
+// server is one of the compared servers.
 type server struct {
 	name  string
 	title string // of its row
-	// engine says that the handler needs one.
+	// engine means that the handler needs an engine.
 	engine  bool
 	handler func(parts) (http.Handler, error)
 	serve   func(httpapi.ServerOptions) *http.Server
-	// question is what the caller of that principal asks.
+	// question returns the request of that principal.
 	question func(who string) question
 	// baseline names the server that this one is compared with; empty for none.
 	baseline string
 }
 
-// parts are what a handler is made of.
+// parts are the dependencies of a handler.
 type parts struct {
 	engine      *actors.Engine
 	connections *httpapi.Connections
 	log         *slog.Logger
 }
 
-// question is what a connection asks again and again, and the only answer that counts. The
+// question is the request that a connection repeats, and the only accepted answer. The
 // header is in the form "Name: value", empty for none.
 type question struct{ method, path, header, body, answer string }
 
@@ -68,9 +68,9 @@ func serverNamed(name string) (*server, error) {
 	return nil, fmt.Errorf("%w: there is no server %.40q to measure", ErrOptions, name)
 }
 
-// answerOK is the handler that is reached in all servers but the last.
+// answerOK is the innermost handler of all servers except the decision API.
 var answerOK = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-	_, _ = io.WriteString(w, okAnswer) // who does not read the answer is the load's business
+	_, _ = io.WriteString(w, okAnswer) // the load generator checks the answer
 })
 
 const (
@@ -81,15 +81,14 @@ const (
 
 func bareHandler(parts) (http.Handler, error) { return answerOK, nil }
 
-// bareServer has the settings of [httpapi.NewServer], and the handler without anything
-// around it.
+// bareServer has the settings of [httpapi.NewServer], and no middleware.
 func bareServer(o httpapi.ServerOptions) *http.Server {
 	s := httpapi.NewServer(o)
 	s.Handler, s.ConnContext, s.ConnState = o.Handler, nil, nil
 	return s
 }
 
-// proxiedServer believes the ingress of the site.
+// proxiedServer trusts the ingress of the site.
 func proxiedServer(o httpapi.ServerOptions) *http.Server {
 	reader, err := forwarded.NewReader(forwarded.RFC9440, "")
 	if err != nil {

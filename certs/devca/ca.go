@@ -28,9 +28,9 @@ const (
 const DefaultLifetime = 365 * 24 * time.Hour
 
 var (
-	// ErrLifetime is a lifetime that cannot be certified: less than a second, too long, or longer than the CA's own.
-	ErrLifetime = errors.New("devca: lifetime not possible")
-	// ErrName is a name that is not certified because it is malformed, missing or one too many.
+	// ErrLifetime is wrapped for an invalid lifetime: less than a second, too long, or longer than the CA's own.
+	ErrLifetime = errors.New("devca: invalid lifetime")
+	// ErrName is wrapped for a name that is malformed or missing, or for too many names.
 	ErrName = errors.New("devca: name cannot be certified")
 )
 
@@ -114,7 +114,7 @@ func removeChain(dir string) error {
 // certifyCA signs an intermediate CA.
 func (ca *CA) certifyCA(template *x509.Certificate, key *ecdsa.PrivateKey) (KeyPair, error) {
 	if ca.cert.MaxPathLen == 0 {
-		return KeyPair{}, fmt.Errorf("%w: the CA %.120q may certify no other CA; use its issuer", ErrName, ca.cert.Subject.String())
+		return KeyPair{}, fmt.Errorf("%w: the CA %.120q cannot certify other CAs; use its issuer", ErrName, ca.cert.Subject.String())
 	}
 	if err := ca.checkEnd(template); err != nil {
 		return KeyPair{}, err
@@ -133,7 +133,7 @@ func Load(dir string) (*CA, error) {
 		return nil, err
 	}
 	if n := len(pair.Certificate); n != 1 {
-		return nil, damaged(certPath, "has %d certificates; keep the CA's own alone in it, and those of its issuers in %s", n, ChainFile)
+		return nil, damaged(certPath, "has %d certificates; keep only the CA's own certificate in it, and those of its issuers in %s", n, ChainFile)
 	}
 	if err := certs.CheckCA(certPath, pair.Leaf); err != nil {
 		return nil, err
@@ -172,7 +172,7 @@ func damaged(path, format string, args ...any) error {
 // Certificate returns the CA's own certificate, which the caller only reads.
 func (ca *CA) Certificate() *x509.Certificate { return ca.cert }
 
-// Pool returns a new pool that holds the CA alone.
+// Pool returns a new pool with only this CA.
 func (ca *CA) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.cert)

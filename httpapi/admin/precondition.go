@@ -9,7 +9,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// ifMatch returns the precondition of the request's If-Match, nil if it has none.
+// ifMatch returns the precondition of the request's If-Match, or nil if the request has none.
 func (a *api) ifMatch(h http.Header) (func(policy.View) error, error) {
 	values := h.Values("If-Match")
 	if len(values) == 0 {
@@ -36,7 +36,7 @@ func (a *api) ifMatch(h http.Header) (func(policy.View) error, error) {
 	}, nil
 }
 
-// isAt is the precondition that the policy is at a revision.
+// isAt requires that the policy is at a revision.
 func (a *api) isAt(revision uint64) func(policy.View) error {
 	return func(tip policy.View) error {
 		if tip.Revision() != revision {

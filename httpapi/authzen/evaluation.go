@@ -12,8 +12,8 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
-// others are the unknown members of an object. AuthZEN says to ignore them. A known name in
-// another case is rejected: a reader that ignores case would accept it and decide differently.
+// others are the unknown members of an object. AuthZEN requires servers to ignore them. A
+// known name in another case is rejected: a server that ignores case would decide differently.
 type others map[string]jsontext.Value
 
 func (o others) check(pointer string, known ...string) error {
@@ -52,7 +52,7 @@ type evaluation struct {
 	Others   others         `json:",embed"`
 }
 
-// check rejects names in another case, also in the entities.
+// check rejects names in another case, including those in the entities.
 func (e *evaluation) check(pointer string, more ...string) error {
 	if err := e.Others.check(pointer, append(more, "subject", "action", "resource", "context")...); err != nil {
 		return err

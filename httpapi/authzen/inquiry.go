@@ -19,7 +19,7 @@ type inquiry struct {
 	explain bool
 }
 
-// one answers a single evaluation, which has to be complete.
+// one answers a single evaluation, which must be complete.
 func (q *inquiry) one(e *evaluation) (client.Decision, error) {
 	req, err := e.question()
 	if err != nil {

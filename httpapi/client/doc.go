@@ -7,7 +7,7 @@
 //	}}, client.UpdateOptions{Wait: 5 * time.Second})
 //
 // The two APIs have listeners of their own, so a program that uses both makes two clients.
-// Every refusal of a server is a [*Problem].
+// If a server rejects a request, the error is a [*Problem].
 //
 // The types are encoded by github.com/go-json-experiment/json.
 package client

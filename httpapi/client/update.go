@@ -35,7 +35,7 @@ func (l *EndedLease) String() string {
 	return fmt.Sprintf("lease %d: %s %s on %s", l.Lease, l.Principal, l.Action, l.Resource)
 }
 
-// Receipt says what an update ended and what it still waits for.
+// Receipt lists the operations that an update ended and those that it still waits for.
 type Receipt struct {
 	Revision uint64 `json:"revision"`
 	// Quiesced means that no operation that the update forbids is running.
@@ -45,7 +45,7 @@ type Receipt struct {
 	EndedCount   int          `json:"endedCount"`
 	Running      []Lease      `json:"running"`
 	RunningCount int          `json:"runningCount"`
-	// Connections is how many were closed because their certificate ended.
+	// Connections is the number of connections closed because their certificate became invalid.
 	Connections int `json:"connections"`
 	// StillGrantedBy lists grants that still give a role that the update revoked.
 	StillGrantedBy []policy.GrantSpec `json:"stillGrantedBy"`

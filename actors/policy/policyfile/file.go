@@ -13,12 +13,12 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// File is what a policy file says: all roles and all grants. [Parse] and [ReadLines]
-// make one whose parts are consistent with each other.
+// File is the content of a policy file: all roles and all grants. [Parse] and [ReadLines]
+// return a consistent File.
 type File struct {
 	// Roles are the roles by their names.
 	Roles map[string]*policy.Role
-	// Grants are all grants, exact ones and those to patterns, as they stand in the file.
+	// Grants are all grants, exact ones and those to patterns, in the order of the file.
 	Grants []policy.Grant
 }
 
@@ -76,5 +76,5 @@ func (f *File) AllRoles() iter.Seq[*policy.Role] {
 	}
 }
 
-// AllGrants yields the grants as they stand in the file.
+// AllGrants yields the grants in the order of the file.
 func (f *File) AllGrants() iter.Seq[policy.Grant] { return slices.Values(f.Grants) }

@@ -35,7 +35,7 @@ func (f *File) View(revision uint64) policy.View {
 	return v
 }
 
-// view is a file by principal.
+// view indexes a file by principal.
 type view struct {
 	file     *File
 	revision uint64

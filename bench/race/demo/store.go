@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// store is form (b), the usual remedy: an RWMutex makes each reading of the permissions
-// consistent, and the request goes on with what it read.
+// store is form (b), the usual fix: an RWMutex makes each read of the permissions
+// consistent, but the request continues with the values that it read.
 type store struct {
 	mu      sync.RWMutex
 	allowed map[string]bool

@@ -26,8 +26,8 @@ func (c *change) print(cmd *cobra.Command, admin *client.Client, result *client.
 	return d, c.Write(cmd.OutOrStdout(), result.Preview, func(out io.Writer) error { return printPreview(out, result.Preview, d) })
 }
 
-// describe compares a preview with the policy at its revision. For a caller that may not read the policy, each change has
-// one line.
+// describe compares a preview with the policy at its revision. If the caller cannot read the policy, it describes each
+// change on one line.
 func (c *change) describe(cmd *cobra.Command, admin *client.Client, p *client.Preview) (difference, error) {
 	changes := make([]policy.Change, 0, len(p.Changes))
 	requested := make(difference, 0, len(p.Changes))

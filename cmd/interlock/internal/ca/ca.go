@@ -1,4 +1,4 @@
-// Package ca is the command interlock ca: a development CA, its certificates, and what a server makes of a certificate.
+// Package ca is the command interlock ca: a development CA, its certificates, and the identity that a server finds in a certificate.
 package ca
 
 import (
@@ -115,7 +115,7 @@ func issueClientCommand() *cobra.Command {
 	return cmd
 }
 
-// loadCA loads the CA in the folder.
+// loadCA loads the CA from the folder.
 func loadCA(dir string) (*devca.CA, error) {
 	authority, err := devca.Load(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -91,7 +91,7 @@ type viewer struct {
 	identifier *certs.Identifier
 	anchors    *certs.TrustAnchors
 	crls       *certs.CRLs
-	stale      []string // CAs whose certificates are refused because their CRL is stale
+	stale      []string // CAs whose certificates are rejected because their CRL is stale
 }
 
 // trustAnchors loads the CAs of clients.
@@ -282,7 +282,7 @@ func (v *viewer) whyRevoked(chain []*x509.Certificate) (string, error) {
 	return "", nil
 }
 
-// explainRevoked distinguishes a certificate that the CRL names from one that is refused because the CRL is stale.
+// explainRevoked distinguishes a certificate that the CRL names from one that is rejected because the CRL is stale.
 func (v *viewer) explainRevoked(cert *x509.Certificate, issuer string) string {
 	if n := len(cert.SerialNumber.Bytes()); n > maxSerial {
 		return fmt.Sprintf("the serial number has %d bytes of at most %d, so that no CRL can name it; "+

@@ -79,7 +79,7 @@ func (l Log) Logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// Default returns the configuration of a server that no file and no flag configures.
+// Default returns the configuration of a server without a configuration file or flags.
 func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:8443", AdminListen: "127.0.0.1:8444", OperatorListen: "127.0.0.1:8445",

@@ -36,7 +36,7 @@ type TLS struct {
 	StaleCRLs   string      `yaml:"stale-crls"`
 }
 
-// WorkloadAPI is a SPIFFE Workload API. Without an address there is none.
+// WorkloadAPI configures a SPIFFE Workload API. An empty address disables it.
 type WorkloadAPI struct {
 	Address      string   `yaml:"address"`
 	SPIFFEID     string   `yaml:"spiffe-id"`
@@ -85,7 +85,7 @@ func (c *TLS) IsZero() bool {
 	return c.Certificate == "" && c.Key == "" && len(c.TrustAnchors()) == 0 && c.WorkloadAPI.Address == ""
 }
 
-// check rejects a server without a certificate, with two, or without CAs of clients, and unknown values.
+// check rejects unknown values, and a server without a certificate, with two, or without client CAs.
 func (c *TLS) check() error {
 	if err := c.checkSources(); err != nil {
 		return err

@@ -32,7 +32,7 @@ func Open(c *config.Config, log *slog.Logger) (*Store, error) {
 	return &Store{Name: *c.Data, Log: j, Journal: j}, nil
 }
 
-// Damage returns the damage that the store has found in itself, nil if there is none.
+// Damage returns the damage that the store has detected, or nil.
 func (s *Store) Damage() error {
 	if s.Journal == nil {
 		return nil
