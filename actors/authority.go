@@ -104,8 +104,8 @@ func (e *Engine) carryOut(o *oplog.Outcome) {
 		if p == nil {
 			continue
 		}
-		m := &recordChange{acknowledgement: acknowledgement{tracker: t}, revision: r, record: record, earlier: earlier}
-		p.tellFor(&m.acknowledgement, m)
+		m := &recordChange{acknowledgment: acknowledgment{tracker: t}, revision: r, record: record, earlier: earlier}
+		p.tellFor(&m.acknowledgment, m)
 		if reply != nil { // its caller handles the messages, and then drops near
 			t.note(p)
 		}

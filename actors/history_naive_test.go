@@ -74,7 +74,7 @@ func (s *heldLock) execute(p, action int, begin, end func()) (bool, uint64) {
 }
 
 // staleCache decides by what it saw the last time for a while: what it answers after an
-// acknowledgement can be older than that.
+// acknowledgment can be older than that.
 type staleCache struct {
 	heldLock
 	cached map[[2]int]cachedDecision

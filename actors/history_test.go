@@ -61,7 +61,7 @@ type history struct {
 	clock  atomic.Int64
 	mu     sync.Mutex
 	events []porcupine.Operation
-	// decisions and acknowledgements, for the scan of G4
+	// decisions and acknowledgments, for the scan of G4
 	decided []stamped
 	acked   []stamped
 }

@@ -85,7 +85,7 @@ func (timeUp) handle(p *principal, at moment) {
 // recordChange is the message by which an update gives a principal its record. It is posted
 // before the table of its revision is published.
 type recordChange struct {
-	acknowledgement
+	acknowledgment
 	revision *revision
 	record   *policy.Record
 	// earlier are the published revisions whose sweeps may not have come by. The principal

@@ -112,22 +112,22 @@ func (t *tracker) applied() {
 	t.mu.Unlock()
 }
 
-// acknowledgement is a principal's answer to a tracker, given once: when the message is
+// acknowledgment is a principal's answer to a tracker, given once: when the message is
 // handled or dropped, or when it is posted to a mailbox that is opening. Such a mailbox
 // handles it before it records a lease.
-type acknowledgement struct {
+type acknowledgment struct {
 	tracker *tracker
 	given   atomic.Bool
 }
 
-func (a *acknowledgement) acknowledge() {
+func (a *acknowledgment) acknowledge() {
 	if a.given.CompareAndSwap(false, true) {
 		a.tracker.applied()
 	}
 }
 
 // tellFor posts a message that a tracker waits for.
-func (p *principal) tellFor(a *acknowledgement, m message) {
+func (p *principal) tellFor(a *acknowledgment, m message) {
 	a.tracker.expect()
 	p.tell(&node{message: m})
 	if !p.open.Load() {

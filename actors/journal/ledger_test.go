@@ -80,7 +80,7 @@ func (l *ledger) ask(d *deed) {
 	l.asked[d.id] = d
 }
 
-// tell notes an acknowledgement. alive says whether the process that gave it lives.
+// tell notes an acknowledgment. alive says whether the process that gave it lives.
 func (l *ledger) tell(revision uint64, d *deed, alive bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,7 +133,7 @@ func (l *ledger) idAt(revision uint64) string {
 }
 
 // learn takes in an entry of the store, in order. Entries that were removed before anybody
-// looked are known from their acknowledgements.
+// looked are known from their acknowledgments.
 func (l *ledger) learn(e *oplog.Entry) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

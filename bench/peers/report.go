@@ -73,8 +73,8 @@ func (c *comparison) reportStale(d *results.Document) {
 		).Add(began, running)
 	}
 	s.Note("A caller checks and, if allowed, works for %v; an updater revokes, waits %v, grants, and waits as long. "+
-		"A use began after if it did so between the acknowledgement of a revocation and the sending of the next grant, "+
-		"and still ran if it began before the acknowledgement and ended after it.", usesLast, dwell)
+		"A use began after if it did so between the acknowledgment of a revocation and the sending of the next grant, "+
+		"and still ran if it began before the acknowledgment and ended after it.", usesLast, dwell)
 	s.Note("interlock Execute checks and uses in one; the others check first and act on the answer, as their " +
 		"documentation shows it.")
 }

@@ -16,15 +16,15 @@ const (
 	dwell = 2 * time.Millisecond
 )
 
-// interval is a stretch of time; for a revocation from its acknowledgement to the sending
+// interval is a stretch of time; for a revocation from its acknowledgment to the sending
 // of the next grant, for a use from its first to its last instant.
 type interval struct{ from, to time.Time }
 
 // stale are the uses that ran after a revocation was acknowledged.
 type stale struct {
 	revocations int
-	began       int // after the acknowledgement, before the next grant was sent
-	running     int // begun before, and not ended at the acknowledgement
+	began       int // after the acknowledgment, before the next grant was sent
+	running     int // begun before, and not ended at the acknowledgment
 }
 
 func (s *stale) add(other stale) {

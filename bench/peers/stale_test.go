@@ -25,8 +25,8 @@ func TestCount(t *testing.T) {
 	}{
 		"none":                           {nil, stale{revocations: 2}},
 		"before and after":               {at(0, 50, 200, 300, 400, 450), stale{revocations: 2}},
-		"ended at the acknowledgement":   {at(50, 100), stale{revocations: 2}},
-		"began at the acknowledgement":   {at(100, 110), stale{2, 1, 0}},
+		"ended at the acknowledgment":    {at(50, 100), stale{revocations: 2}},
+		"began at the acknowledgment":    {at(100, 110), stale{2, 1, 0}},
 		"began after each":               {at(150, 160, 170, 190, 350, 500), stale{2, 3, 0}},
 		"ran at each":                    {at(90, 110, 290, 350), stale{2, 0, 2}},
 		"ran until after the next grant": {at(90, 250), stale{2, 0, 1}},

@@ -45,7 +45,7 @@ type probe struct {
 	value string
 }
 
-// echo is a nonce that was sent after the acknowledgement of a revocation, and came back.
+// echo is a nonce that was sent after the acknowledgment of a revocation, and came back.
 type echo struct {
 	sent, back int64
 }
@@ -59,7 +59,7 @@ type history struct {
 	echoes  []echo
 }
 
-// window is the time from the acknowledgement of a change to the sending of the next.
+// window is the time from the acknowledgment of a change to the sending of the next.
 type window struct {
 	Span
 	grant bool
@@ -86,9 +86,9 @@ func windowAt(all []window, moment int64) *window {
 // Kind is the evidence that a violation rests on: see the package documentation.
 type Kind string
 
-// The kinds. All but RunningUse are stale: they happened after the acknowledgement as a
+// The kinds. All but RunningUse are stale: they happened after the acknowledgment as a
 // whole. RunningUse is a use that a revocation forbids, and that ended after its
-// acknowledgement.
+// acknowledgment.
 const (
 	RunningUse  Kind = "running"
 	StaleUse    Kind = "use"
@@ -166,7 +166,7 @@ func (f *finder) add(kind Kind, s Span, granted bool) bool {
 }
 
 // latencies are, for each revocation that a grant follows, the time from its
-// acknowledgement to the last moment at which something that it forbids was certainly not
+// acknowledgment to the last moment at which something that it forbids was certainly not
 // over yet, 0 if there was none: for a use that the target stamps its end, or, if it
 // lasted longer, the sending of the next grant; for what is not stamped the begin of a call
 // that succeeded, the look before the one that saw a change, and the sending of bytes that

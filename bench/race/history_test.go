@@ -17,10 +17,10 @@ func TestViolationsOfHistories(t *testing.T) {
 		}
 		var out strings.Builder
 		for _, v := range h.violations() {
-			fmt.Fprintf(&out, "%s %d-%d, %d after the acknowledgement\n", v.Kind, v.Start, v.End, v.Start-v.Acknowledged)
+			fmt.Fprintf(&out, "%s %d-%d, %d after the acknowledgment\n", v.Kind, v.Start, v.End, v.Start-v.Acknowledged)
 		}
 		for _, v := range h.running() {
-			fmt.Fprintf(&out, "%s %d-%d, until %d after the acknowledgement\n", v.Kind, v.Start, v.End, v.End-v.Acknowledged)
+			fmt.Fprintf(&out, "%s %d-%d, until %d after the acknowledgment\n", v.Kind, v.Start, v.End, v.End-v.Acknowledged)
 		}
 		out.WriteString("latencies:")
 		for _, l := range h.latencies() {

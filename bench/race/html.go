@@ -70,7 +70,7 @@ type bucketView struct {
 // The drawings, in their own units.
 const (
 	drawn     = 900.0 // width of the timeline
-	margin    = 90.0  // of it, before the acknowledgement
+	margin    = 90.0  // of it, before the acknowledgment
 	narrowest = 4.0   // a bar
 	rowHeight = 22.0
 	mostRows  = 16
@@ -97,7 +97,7 @@ func viewOf(r *Report) *view {
 	return v
 }
 
-// timeline draws the revocations with the most violations, each from its acknowledgement to
+// timeline draws the revocations with the most violations, each from its acknowledgment to
 // the sending of the next grant, with a margin before for uses that were running.
 func (v *view) timeline() {
 	by := map[int64][]Violation{}
@@ -126,7 +126,7 @@ func (v *view) timeline() {
 			right := min(drawn, margin+float64(to)*scale)
 			row.Bars = append(row.Bars, barView{
 				X: left, Width: max(narrowest, right-left), Y: row.Y + 1.5 + float64(i%5)*3.6, Class: x.Kind,
-				Title: fmt.Sprintf("%s, %v to %v after the acknowledgement", x.Kind, round(from), round(to)),
+				Title: fmt.Sprintf("%s, %v to %v after the acknowledgment", x.Kind, round(from), round(to)),
 			})
 		}
 		v.Rows = append(v.Rows, row)

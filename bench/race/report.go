@@ -34,7 +34,7 @@ type Report struct {
 	Evidence []Kind `json:"evidence"`
 	// Promise is the promise that the target states.
 	Promise Promise `json:"promise"`
-	// Stale counts operations that began after an acknowledgement. NotQuiescent counts uses
+	// Stale counts operations that began after an acknowledgment. NotQuiescent counts uses
 	// that were running at one and ended after it. ByKind counts both by their evidence.
 	Stale        int          `json:"stale"`
 	NotQuiescent int          `json:"notQuiescent"`
@@ -51,7 +51,7 @@ type Report struct {
 	// DwellMin and DwellMax bound the times between changes, as the run used them.
 	DwellMin int64 `json:"dwellMin"`
 	DwellMax int64 `json:"dwellMax"`
-	// Latency is the time from the acknowledgement of a revocation to the end of the last
+	// Latency is the time from the acknowledgment of a revocation to the end of the last
 	// operation that it forbids.
 	Latency Latency `json:"latency"`
 	// Latencies has all latencies, in the order of the revocations.
@@ -149,12 +149,12 @@ func WriteJSON(w io.Writer, reports ...*Report) error {
 
 // words describes a kind of violation in a sentence.
 var words = map[Kind]string{
-	RunningUse:  "uses that were running at the acknowledgement and ended after it",
-	StaleUse:    "uses that began and ended after the acknowledgement",
-	StaleEffect: "effects that changed after the acknowledgement",
-	StaleEcho:   "echoes of bytes that were sent after the acknowledgement",
-	StaleAllow:  "calls that began after the revocation's acknowledgement and were allowed",
-	StaleDenial: "calls that began after the grant's acknowledgement and were refused",
+	RunningUse:  "uses that were running at the acknowledgment and ended after it",
+	StaleUse:    "uses that began and ended after the acknowledgment",
+	StaleEffect: "effects that changed after the acknowledgment",
+	StaleEcho:   "echoes of bytes that were sent after the acknowledgment",
+	StaleAllow:  "calls that began after the revocation's acknowledgment and were allowed",
+	StaleDenial: "calls that began after the grant's acknowledgment and were refused",
 }
 
 // kinds lists the kinds of violations in the order of the reports.
@@ -183,7 +183,7 @@ func (r *Report) Text(w io.Writer) error {
 		fmt.Fprintf(&out, "  %d %s%s\n", r.NotQuiescent, words[RunningUse], r.excuse())
 	}
 	fmt.Fprintf(&out, "verdict: %s\n", r.verdict())
-	fmt.Fprintf(&out, "revocation latency, from acknowledgement to the last effect, of %d: p50 %v, p99 %v, max %v\n",
+	fmt.Fprintf(&out, "revocation latency, from acknowledgment to the last effect, of %d: p50 %v, p99 %v, max %v\n",
 		r.Revocations, round(r.Latency.P50), round(r.Latency.P99), round(r.Latency.Max))
 	_, err := io.WriteString(w, out.String())
 	return err

@@ -222,7 +222,7 @@ func (r *runner) judge(a reply) (call, error) {
 	return c, nil
 }
 
-// change sends a change and requires its acknowledgement.
+// change sends a change and requires its acknowledgment.
 func (r *runner) change(ctx context.Context, grant bool) (flip, error) {
 	c, want, word := r.revoker, r.target.Revoke.Acknowledged, "revoke"
 	if grant {

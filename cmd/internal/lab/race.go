@@ -47,7 +47,7 @@ func (c *raceTest) command() *cobra.Command {
 		Short: "Look for races between check and use in an API behind mutual TLS",
 		Long: `Call a protected operation over many connections while its permission is revoked and granted,
 and look for uses after the API has acknowledged a revocation. A use that began before the
-acknowledgement is no violation.
+acknowledgment is no violation.
 
 --target tests the API that a YAML file describes. docs/race.md shows a complete file, and
 interlock serve --dev writes one for itself, ` + filepath.Join(cli.DevFolder, cli.TargetFile) + `. Exit status 1 means
