@@ -20,6 +20,8 @@ import (
 //	scheduled           the errand arrives             running             the errand runs the oldest request
 //	running             the turn ends, lanes empty     idle
 //	running             the turn ends, requests wait   scheduled           an errand goroutine starts
+//	running             the turn ends, one starves     running+starving    another goroutine owns the turn
+//	                                                                       and drains the queue
 //	running             an errand ends its turn        scheduled           the errand continues
 //	running+scheduled   the turn ends                  scheduled           the errand is on its way
 //	running+scheduled   the errand finds a long turn   running             the end of the turn starts another
@@ -160,6 +162,10 @@ func (m *mailbox) end(e *errand) ending {
 		}
 		next, result := (s+oneTurn)&^running, turnEnded
 		if s&scheduled == 0 && m.queued() {
+			if m.starves() {
+				m.state.CompareAndSwap(s, s|starving)
+				continue
+			}
 			next |= scheduled
 			if result = startErrand; e != nil {
 				result = keepErrand
@@ -267,16 +273,18 @@ func (m *mailbox) isClosed() bool { return m.state.Load()&closed != 0 }
 func (m *mailbox) next() *call {
 	if m.backlog == nil {
 		m.backlog = m.requests.take()
-		if m.backlog == nil {
-			m.waiting.Store(0)
-			if !m.requests.empty() {
-				m.waiting.CompareAndSwap(0, monotonic())
-			}
-			return nil
-		}
 	}
 	c := m.backlog
-	m.backlog, c.next = c.next, nil
-	m.waiting.Store(c.since)
+	if c != nil {
+		m.backlog, c.next = c.next, nil
+	}
+	if m.backlog != nil {
+		m.waiting.Store(m.backlog.since)
+		return c
+	}
+	m.waiting.Store(0)
+	if !m.requests.empty() { // a poster that set waiting before may have been overwritten
+		m.waiting.CompareAndSwap(0, monotonic())
+	}
 	return c
 }
