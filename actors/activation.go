@@ -159,7 +159,7 @@ func (e *Engine) passivateIdle() {
 // or before, in nanoseconds of Unix time.
 func (e *Engine) passivate(idleSince int64) {
 	e.directory.each(func(p *principal) {
-		if p.lastUsed.Load() > idleSince || p.inFlight.Load() > 0 || !p.open.Load() || !p.acquire() {
+		if p.lastUsed.Load() > idleSince || p.leases.Load() != nil || !p.open.Load() || !p.acquire() {
 			return
 		}
 		var at moment

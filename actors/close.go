@@ -106,7 +106,7 @@ func (s *shutdown) handle(p *principal, _ moment) {
 	defer s.tracker.applied()
 	p.shut = policy.ReasonClosed
 	for l := p.leases.Load(); l != nil; l = l.older.Load() {
-		l.watchers = append(l.watchers, s.tracker)
+		l.watch(s.tracker)
 		s.tracker.runs(l)
 		if p.engine.canceling.Load() {
 			l.cancel(ErrClosed)
@@ -136,7 +136,7 @@ func (p *principal) walkLeases(visit func(*Lease)) {
 	for again, left := true, 100; again && left > 0; left-- {
 		again = false
 		for l := p.leases.Load(); l != nil; l = l.older.Load() {
-			if l.freed.Load() {
+			if l.isFreed() {
 				again = true
 				continue
 			}

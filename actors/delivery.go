@@ -26,7 +26,7 @@ import (
 // again, shows the result, and starts over. Then it decides.
 //
 // A sweep ([sweeper.sweep]) serves all revisions that are published when it begins. For each
-// principal it loads the state of the mailbox and then the number of leases. A principal with a
+// principal it loads the state of the mailbox and then its leases. A principal with a
 // turn in progress or with leases, which a revision concerns, gets a message with the revisions
 // that concern it. The trackers of these revisions wait for the message.
 //
@@ -53,8 +53,8 @@ import (
 //   - If R changed shared state, the turn that admitted the operation loaded an older table than
 //     R's, so it loaded it before R was published, and the sweep came later (4 before 5). When
 //     the sweep loaded the state of the mailbox, that turn was in progress, or it had ended. If
-//     it was in progress, the principal gets a message. If it had ended, its lease was counted
-//     before, and the sweep loads the count after the state. So the sweep finds it, or it has
+//     it was in progress, the principal gets a message. If it had ended, its lease was in
+//     the list, and the sweep loads the list after the state. So the sweep finds it, or it has
 //     been released.
 //
 // The messages judge leases in the order of the revisions, so that an update which gives a

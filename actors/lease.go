@@ -17,7 +17,6 @@ type Lease struct {
 	parent context.Context
 	req    Request
 	id     atomic.Uint64
-	freed  atomic.Bool
 	node   node // for its release
 
 	// The following fields are the decision that admitted it.
@@ -31,13 +30,33 @@ type Lease struct {
 	newer     *Lease
 	revokedAt uint64
 	cancelAt  int64 // on the monotonic clock; 0 for not yet
-	watchers  []*tracker
+	watchers  *watcher
 
 	// The following fields are the context.
 	mu       sync.Mutex
 	cause    error
-	canceled bool // before it was released
 	done     *doneState
+	canceled bool // before it was released
+	freed    bool
+}
+
+// watcher is one of the trackers that wait for a lease's release.
+type watcher struct {
+	tracker *tracker
+	next    *watcher
+}
+
+// watch makes a tracker wait for the release.
+func (l *Lease) watch(t *tracker) { l.watchers = &watcher{t, l.watchers} }
+
+// isWatched reports whether the tracker waits for the release.
+func (l *Lease) isWatched(t *tracker) bool {
+	for w := l.watchers; w != nil; w = w.next {
+		if w.tracker == t {
+			return true
+		}
+	}
+	return false
 }
 
 // leaseLink links to a lease. Turns write it, and [principal.walkLeases] reads it.
@@ -76,10 +95,9 @@ func (l *Lease) Context() context.Context { return (*leaseContext)(l) }
 // may be called from anywhere, including a turn of the same principal. It does not block.
 // Further calls do nothing.
 func (l *Lease) Release() {
-	if !l.freed.CompareAndSwap(false, true) {
+	if !l.free() {
 		return
 	}
-	l.cancel(context.Canceled)
 	p := l.p
 	if !p.acquire() {
 		l.node.message = (*leaseRelease)(l)
@@ -88,6 +106,32 @@ func (l *Lease) Release() {
 	}
 	defer p.finish()
 	(*leaseRelease)(l).handle(p, moment{})
+}
+
+// free marks the lease as released and ends its context. It reports whether this is the first
+// call.
+func (l *Lease) free() bool {
+	l.mu.Lock()
+	if l.freed {
+		l.mu.Unlock()
+		return false
+	}
+	l.freed = true
+	var done *doneState
+	if l.cause == nil {
+		l.cause, done = context.Canceled, l.done
+	}
+	l.mu.Unlock()
+	if done != nil {
+		done.finish(context.Canceled)
+	}
+	return true
+}
+
+func (l *Lease) isFreed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.freed
 }
 
 // cancel ends the lease's context with a cause. The first cause counts.
@@ -116,11 +160,10 @@ func (*leaseRelease) drop() {}
 func (r *leaseRelease) handle(p *principal, _ moment) {
 	l := (*Lease)(r)
 	p.release(l)
-	for _, w := range l.watchers {
-		w.released(l)
+	for w := l.watchers; w != nil; w = w.next {
+		w.tracker.released(l)
 	}
 	l.watchers = nil
-	p.inFlight.Add(-1)
 }
 
 // leaseContext is a lease as the context of its operation.

@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"slices"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -15,8 +14,8 @@ func (p *principal) perform(fx *effects, grace time.Duration, t *tracker) {
 	}
 	if t != nil {
 		for _, l := range fx.running {
-			if !slices.Contains(l.watchers, t) && t.runs(l) {
-				l.watchers = append(l.watchers, t)
+			if !l.isWatched(t) && t.runs(l) {
+				l.watch(t)
 			}
 		}
 	}

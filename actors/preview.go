@@ -84,7 +84,7 @@ func (e *Engine) ask(ctx context.Context, each func(func(*principal)), look func
 		asked sync.WaitGroup
 	)
 	each(func(p *principal) {
-		if p.inFlight.Load() == 0 {
+		if p.leases.Load() == nil {
 			return
 		}
 		asked.Add(1)

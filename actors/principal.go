@@ -21,11 +21,10 @@ type principal struct {
 	chunk    *contextChunk // of a principal that is used often; the owner's
 	recent   uint32        // functions run since lastUsed; the owner's
 
-	inFlight atomic.Int32 // unreleased leases
-	dueAt    int64        // when the ticker was asked to visit; the owner's
-	visits   *visited     // the ticker's reference to this principal; the owner's
-	invoker  actor.MessageInvoker
-	open     atomic.Bool
+	dueAt   int64    // when the ticker was asked to visit; the owner's
+	visits  *visited // the ticker's reference to this principal; the owner's
+	invoker actor.MessageInvoker
+	open    atomic.Bool
 
 	// shown tells a sweep what the principal holds: see [principal.show].
 	shown atomic.Pointer[policy.Effective]
@@ -185,7 +184,6 @@ func (p *principal) admitTurn(l *Lease, at *moment) (err error) {
 	l.p = p
 	l.verdict, l.table, l.record, l.since = v, at.table, p.record, at.now
 	p.recordLease(l)
-	p.inFlight.Add(1)
 	if p.ends != 0 {
 		p.watchTime()
 	}

@@ -64,7 +64,7 @@ func (s *sweeper) run() {
 func (s *sweeper) sweep(due []*revision) {
 	s.engine.directory.each(func(p *principal) {
 		// The order of these loads matters: delivery.go says why.
-		if !p.open.Load() || !p.isRunning() && p.inFlight.Load() == 0 {
+		if !p.open.Load() || !p.isRunning() && p.leases.Load() == nil {
 			return
 		}
 		var concerned []*revision

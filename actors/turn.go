@@ -244,7 +244,9 @@ func (h *holder) release(l *Lease) {
 		older.newer = l.newer
 	}
 	l.newer = nil
-	l.older.Store(nil)
+	if older != nil {
+		l.older.Store(nil)
+	}
 }
 
 // due returns when a grant expires or a lease's credential ends, 0 for never.
