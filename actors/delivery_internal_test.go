@@ -219,6 +219,18 @@ func TestG4_AnActivationMissesNoRecord(t *testing.T) {
 	require.ErrorIs(t, e.Execute(t.Context(), doing("do:a"), nothingToDo), ErrDenied)
 }
 
+// manyRounds is how often a window of some nanoseconds is tried. The race detector makes a round
+// ten times as slow, and the windows no wider, so make test tries them without it too.
+func manyRounds() int {
+	switch {
+	case WithRaceDetector:
+		return 5_000
+	case Soak():
+		return 10_000_000
+	}
+	return 300_000
+}
+
 // rounds runs two functions at the same time, again and again, shifted against each other,
 // and check after each round.
 func rounds(n int, a, b func(round int), check func()) {
@@ -255,7 +267,7 @@ func TestG1_ATurnHasTheRecordOfItsTable(t *testing.T) {
 	p := lookup(e, eve)
 	table, grants := e.Table(), p.record.Grants
 	base := table.Revision()
-	rounds(30_000, func(r int) {
+	rounds(manyRounds(), func(r int) {
 		number := base + uint64(r) + 1
 		table = table.Next(number, nil, nil)
 		tracker := newTracker(number)
@@ -297,7 +309,7 @@ func TestMailboxLosesNoMessage(t *testing.T) {
 			}
 		}
 	}
-	rounds(60_000, func(int) {
+	rounds(2*manyRounds(), func(int) {
 		if m.acquire() {
 			end()
 		}

@@ -174,7 +174,7 @@ func (s *credentialSubject) list(issuer [32]byte, serial string) {
 
 // credentialHistories returns the number of seeds.
 func credentialHistories() int {
-	if soak() {
+	if actors.Soak() {
 		return 10_000
 	}
 	return 150

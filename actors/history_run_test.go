@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -256,12 +255,9 @@ func historyRolesOf(t *testing.T) []*policy.Role {
 	}
 }
 
-// soak selects the long forms of tests.
-func soak() bool { return os.Getenv("INTERLOCK_SOAK") == "1" }
-
 // histories is how many seeds are tried.
 func histories() int {
-	if soak() {
+	if actors.Soak() {
 		return 10_000
 	}
 	return 100

@@ -208,7 +208,7 @@ func (w *wide) illegal(t *testing.T) string {
 }
 
 func wideHistories() int {
-	if soak() {
+	if actors.Soak() {
 		return 10_000
 	}
 	return 1000

@@ -1,0 +1,6 @@
+//go:build race
+
+package actors
+
+// WithRaceDetector tells the tests how they were built.
+const WithRaceDetector = true
