@@ -26,9 +26,9 @@ import (
 // again, shows the result, and starts over. Then it decides.
 //
 // A sweep ([sweeper.sweep]) serves all revisions that are published when it begins. For each
-// principal it loads the state of the mailbox and then its leases. A principal with a
-// turn in progress or with leases, which a revision concerns, gets a message with the revisions
-// that concern it. The trackers of these revisions wait for the message.
+// principal it loads the state of the mailbox and then its leases. A principal with a turn in
+// progress or with leases, which a revision concerns, gets a message with the revisions that
+// concern it. The trackers of these revisions wait for the message.
 //
 // # Why G1 and G4 hold
 //

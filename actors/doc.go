@@ -4,8 +4,8 @@
 //
 // [Engine.Execute] decides and runs a short function in the same turn. [Engine.Do] does so
 // for a function without a context, at a lower cost. [Engine.Admit] decides and records a
-// [Lease]; the operation runs outside the turn, under the lease's context. [Engine.Decide] only answers, and the answer can be stale when it is read.
-// [Engine.Update] changes the policy.
+// [Lease]; the operation runs outside the turn, under the lease's context. [Engine.Decide] only
+// answers, and the answer can be stale when it is read. [Engine.Update] changes the policy.
 //
 // # Promises
 //

@@ -377,3 +377,19 @@ func TestUpdateThatEndsItsOwnContext(t *testing.T) {
 		grant(t, e, alice, "writer")
 	}
 }
+
+// Releases of one lease, of which the first waits for the turn, count once.
+func TestReleasesOfABusyPrincipalCountOnce(t *testing.T) {
+	e := ordersEngine(t, actors.Options{})
+	l, err := e.Admit(t.Context(), writeAs(alice))
+	require.NoError(t, err)
+	free := occupy(t, e, alice)
+	for range 3 {
+		l.Release()
+	}
+	free()
+	left, err := e.Leases(t.Context(), alice)
+	require.NoError(t, err)
+	require.Empty(t, left)
+	require.NoError(t, e.Execute(t.Context(), writeAs(alice), nothing))
+}

@@ -1,3 +1,5 @@
+//go:build !race
+
 package actors_test
 
 import (
@@ -7,10 +9,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/interlock-authz/interlock/actors"
 )
 
+// The model has one goroutine. The race detector would only slow it down, so make test runs it
+// without.
+//
 // This is a model of delivery (see delivery.go) that is checked exhaustively: one principal, two
 // updates, a sweeper, an Execute, an Admit, the pool, and an activation. Each step of the model
 // is one atomic operation of the engine. make model prints the number of states, and how each flaw
@@ -506,19 +509,9 @@ var modelCases = []modelCase{
 	{name: "shared gives, own takes with it", table: [3]bool{false, true, false}, record: [3]bool{true, true, false}, shared: [3]bool{1: true, 2: true}, own: [3]bool{2: true}},
 }
 
-// needsNoRaceDetector skips a check of the model, which has one goroutine, under the race
-// detector. make test runs it without.
-func needsNoRaceDetector(t *testing.T) {
-	t.Helper()
-	if actors.WithRaceDetector {
-		t.Skip("make model runs it without the race detector")
-	}
-	t.Parallel()
-}
-
 // TestModelOfDelivery checks that the design holds in all interleavings of all cases.
 func TestModelOfDelivery(t *testing.T) {
-	needsNoRaceDetector(t)
+	t.Parallel()
 	for _, c := range modelCases {
 		for _, activate := range []bool{false, true} {
 			c.activate = activate
@@ -529,7 +522,7 @@ func TestModelOfDelivery(t *testing.T) {
 
 // TestModelOfDeliveryFindsFlaws checks that each flaw breaks a promise in some case.
 func TestModelOfDeliveryFindsFlaws(t *testing.T) {
-	needsNoRaceDetector(t)
+	t.Parallel()
 	for f := countBeforeState; f <= sweepVisitsNothing; f++ {
 		found := ""
 		for _, c := range modelCases {

@@ -2,5 +2,5 @@
 
 package actors
 
-// WithRaceDetector tells the tests how they were built.
-const WithRaceDetector = false
+// withRaceDetector tells the tests how they were built.
+const withRaceDetector = false

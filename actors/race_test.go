@@ -2,5 +2,5 @@
 
 package actors
 
-// WithRaceDetector tells the tests how they were built.
-const WithRaceDetector = true
+// withRaceDetector tells the tests how they were built.
+const withRaceDetector = true

@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/bench/results"
@@ -23,43 +21,47 @@ type crowdCost struct {
 // disturbance is a quantile of the latency of one kind of call: alone, and while the role
 // changes.
 type disturbance struct {
-	name            string
-	quantile        float64
-	call            func(i int)
-	alone, meantime []float64
+	name           string
+	quantile       float64
+	most           int    // calls of one measurement; 0 for no limit
+	prepare        func() // before each call, and not measured; nil for nothing
+	call           func()
+	alone, changes []float64
 }
 
 // crowd changes a role that n active principals hold. It measures principals that do not hold
 // it: activations, revocations and operations.
 func crowd(ctx context.Context, n, rounds int, each time.Duration) *crowdCost {
-	const idle = 100_000 // to be activated
+	const activations = 2000 // of one measurement; a principal is activated once
 	w := eightPermissions(n)
-	other := must(policy.NewRole("other", nil, w.roles[0].Permissions()))
-	w.roles = append(w.roles, other)
-	for i := range idle + 2 {
-		w.grants = append(w.grants, policy.Grant{Principal: principalNumber(n + i), Role: "other"})
+	w.roles = append(w.roles, must(policy.NewRole("other", nil, w.roles[0].Permissions())))
+	idle := make([]policy.Principal, 2*rounds*activations)
+	for i := range idle {
+		idle[i] = principalNumber(n + 2 + i)
+		w.grants = append(w.grants, policy.Grant{Principal: idle[i], Role: "other"})
 	}
+	held, busy := policy.Grant{Principal: principalNumber(n), Role: "other"}, principalNumber(n+1)
+	w.grants = append(w.grants, policy.Grant{Principal: busy, Role: "other"})
 	e := w.engine()
 	defer func() { _ = e.Close(background) }()
-	for i := range n {
-		mustDecide(e.Execute(background, w.queries[i], nothing))
+	execute := func(who policy.Principal) {
+		mustDecide(e.Execute(background, actors.Request{Principal: who, Action: "orders:do3", Resource: "orders/area-3/42"}, nothing))
 	}
-	var activated atomic.Int64
-	named, busy := principalNumber(n+idle), principalNumber(n+idle+1)
-	held := policy.Grant{Principal: named, Role: "other"}
+	for i := range n {
+		execute(w.queries[i].Principal)
+	}
 	c := &crowdCost{others: []*disturbance{
-		{name: "activation of another, p99", quantile: 99, call: func(int) {
-			i := n + int(activated.Add(1)%idle)
-			mustDecide(e.Execute(background, askAs(principalNumber(i)), nothing))
+		{name: "activation of another, p99", quantile: 99, most: activations, call: func() {
+			who := idle[0]
+			idle = idle[1:]
+			execute(who)
 		}},
-		{name: "revocation of a named principal, p50", quantile: 50, call: func(i int) {
-			if i%2 == 0 {
-				update(e, policy.RevokeRole(held))
-			} else {
-				update(e, policy.GrantRole(held))
-			}
-		}},
-		{name: "Execute of another, p99.9", quantile: 99.9, call: func(int) { mustDecide(e.Execute(background, askAs(busy), nothing)) }},
+		{
+			name: "revocation of a named principal, p50", quantile: 50,
+			prepare: func() { update(e, policy.GrantRole(held)); execute(held.Principal) },
+			call:    func() { update(e, policy.RevokeRole(held)) },
+		},
+		{name: "Execute of another, p99.9", quantile: 99.9, call: func() { execute(busy) }},
 	}}
 	for round := range rounds {
 		for _, d := range c.others {
@@ -68,23 +70,20 @@ func crowd(ctx context.Context, n, rounds int, each time.Duration) *crowdCost {
 			}
 			d.alone = append(d.alone, d.measure(each))
 			c.quiesced = append(c.quiesced, whileChanging(ctx, e, round, func() {
-				d.meantime = append(d.meantime, d.measure(each))
+				d.changes = append(d.changes, d.measure(each))
 			})...)
 		}
 	}
 	return c
 }
 
-func askAs(who policy.Principal) actors.Request {
-	return actors.Request{Principal: who, Action: "orders:do3", Resource: "orders/area-3/42"}
-}
-
-// whileChanging changes the role until measure returns, and returns how long each update took.
+// whileChanging changes the role until measure returns, at least once, and returns how long each
+// update took.
 func whileChanging(ctx context.Context, e *actors.Engine, round int, measure func()) (quiesced []float64) {
 	var over atomic.Bool
 	var changing sync.WaitGroup
 	changing.Go(func() {
-		for i := round; !over.Load() && ctx.Err() == nil; i++ {
+		for i := round; i == round || !over.Load() && ctx.Err() == nil; i++ {
 			role := must(policy.NewRole("worker", nil, eightPermissions(1).roles[0].Permissions()[:7+i%2]))
 			start := time.Now()
 			update(e, policy.PutRole(role, ""))
@@ -99,13 +98,15 @@ func whileChanging(ctx context.Context, e *actors.Engine, round int, measure fun
 
 // measure makes calls for a time, one after the other, and returns the quantile in nanoseconds.
 func (d *disturbance) measure(each time.Duration) float64 {
-	h := hdrhistogram.New(1, int64(time.Minute), 3)
+	h := newHistogram()
 	end := time.Now().Add(each)
-	for i, start := 0, time.Now(); start.Before(end); i++ {
-		d.call(i)
-		now := time.Now()
-		_ = h.RecordValue(max(1, int64(now.Sub(start))))
-		start = now
+	for i := 0; time.Now().Before(end) && (d.most == 0 || i < d.most); i++ {
+		if d.prepare != nil {
+			d.prepare()
+		}
+		start := time.Now()
+		d.call()
+		_ = h.RecordValue(max(1, int64(time.Since(start))))
 	}
 	return float64(h.ValueAtQuantile(d.quantile))
 }
@@ -114,10 +115,10 @@ func (d *disturbance) measure(each time.Duration) float64 {
 func (c *crowdCost) addTo(s *results.Section) {
 	for _, d := range c.others {
 		ratio := &results.Metric{Name: "ratio"}
-		for i := range d.meantime {
-			ratio.Samples = append(ratio.Samples, d.meantime[i]/d.alone[i])
+		for i := range d.changes {
+			ratio.Samples = append(ratio.Samples, d.changes[i]/d.alone[i])
 		}
-		s.Add(d.name).Add(seconds("alone", d.alone), seconds("while the role changes", d.meantime), atMost(2, ratio))
+		s.Add(d.name).Add(seconds("alone", d.alone), seconds("while the role changes", d.changes), atMost(2, ratio))
 	}
 	s.Note("The update itself, until quiesced: %v (median of %d).", time.Duration(median(c.quiesced)), len(c.quiesced))
 }

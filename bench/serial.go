@@ -61,7 +61,8 @@ func executeOn(e *actors.Engine, name string, w *world) side {
 	}, func() { _ = e.Close(background) }}
 }
 
-// doSide runs empty operations through Do.
+// doSide runs empty operations through Do. It has a loop of its own, because a call through a
+// function value would be measured too.
 func doSide(name string, w *world) side {
 	e := w.engine()
 	drawn := activate(e, w)

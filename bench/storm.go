@@ -27,7 +27,7 @@ const (
 	stormUpdates = 3600
 	stormHolders = 100
 	// medianSize is the median number of permissions of a role. The mean follows from the
-	// policy; one role in sixty has largeSize.
+	// policy. Roles of largeSize have a third of all permissions.
 	medianSize = 12
 	largeSize  = 2000
 )
@@ -119,16 +119,12 @@ func newStormGenerator(size stormSize, seed uint64) *stormGenerator {
 // permissions returns how many permissions a role has. The sizes have a lognormal
 // distribution, apart from the few that are large.
 func (g *stormGenerator) permissions() int {
-	if g.rng.IntN(60) == 0 && g.mean() > largeSize/60 {
+	mean := float64(g.size.permissions) / float64(g.size.roles)
+	if g.rng.Float64() < mean/3/largeSize {
 		return largeSize
 	}
-	mean := max(g.mean()-largeSize/60, medianSize+1)
-	sigma := math.Sqrt(2 * math.Log(mean/medianSize))
+	sigma := math.Sqrt(2 * math.Log(max(mean*2/3/medianSize, 1)))
 	return min(max(1, int(medianSize*math.Exp(sigma*g.rng.NormFloat64()))), largeSize)
-}
-
-func (g *stormGenerator) mean() float64 {
-	return float64(g.size.permissions) / float64(g.size.roles)
 }
 
 func (g *stormGenerator) role(n, permissions int) *policy.Role {

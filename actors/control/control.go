@@ -3,8 +3,8 @@
 // package names.
 //
 // Every check is a function of a [policy.View]. The package takes no lock, reads no clock and
-// does not depend on a transport. The HTTP admin API, a gRPC admin API, a cluster node and a program
-// that embeds the engine use the same checks.
+// does not depend on a transport. The HTTP admin API, a gRPC admin API, a cluster node and a
+// program that embeds the engine use the same checks.
 //
 // # Rules
 //

@@ -42,8 +42,10 @@ func NewMemoryWith(roles []*policy.Role, grants []policy.Grant) (*Memory, error)
 	if err := policy.CheckRoles(byName); err != nil {
 		return nil, err
 	}
-	m.state.commit(&policy.Draft{RolesPut: byName})
-	d := policy.NewDraft(&m.state, 1)
+	d := policy.NewDraft(&m.state, 0)
+	d.RolesPut = byName
+	m.state.commit(d)
+	d = policy.NewDraft(&m.state, 1)
 	for i := range grants {
 		if err := d.Apply(policy.GrantRole(grants[i])); err != nil {
 			return nil, policy.At(fmt.Sprintf("grants[%d]", i), err)
@@ -155,7 +157,7 @@ func (s *memoryState) commit(d *policy.Draft) {
 		s.index(p, s.Record(p), r)
 		s.records.Store(p, r)
 	}
-	s.patterns.Update(d.PatternEdits)
+	s.patterns = *d.Patterns()
 	for _, id := range d.Certificates {
 		s.revoked[id] = struct{}{}
 	}

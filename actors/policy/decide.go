@@ -131,8 +131,8 @@ func (t *Table) Judge(e *Effective, q *Query) Verdict {
 	return v
 }
 
-// JudgePlain is [Table.Judge] for an action and a resource. If a condition has to be
-// evaluated, it returns false, and only Judge can answer.
+// JudgePlain is [Table.Judge] without a query, which takes a tenth of the time of a turn to fill
+// in. If a condition has to be evaluated, JudgePlain returns false, and only Judge can answer.
 func (t *Table) JudgePlain(e *Effective, action, resource string) (v Verdict, plain bool) {
 	var found hits[terminal]
 	v = t.match(e, action, resource, &found)

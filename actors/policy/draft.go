@@ -168,7 +168,7 @@ func (d *Draft) putPattern(g *Grant) {
 
 // takePatterns removes what the revocation revokes.
 func (d *Draft) takePatterns(revocation *Grant) {
-	for _, g := range slices.Clone(d.Patterns().With(revocation)) {
+	for _, g := range d.Patterns().With(revocation) {
 		if revocation.revokes(*g) {
 			d.ownPatterns().remove(d.own, g)
 			d.PatternEdits = append(d.PatternEdits, PatternEdit{Grant: g, Removed: true})
@@ -297,7 +297,7 @@ func (d *Draft) Patterns() *PatternGrants {
 
 // granted reports whether any grant, exact or to a pattern, names the role.
 func (d *Draft) granted(role string) bool {
-	if d.Patterns().Give(role) {
+	if d.Patterns().GrantsRole(role) {
 		return true
 	}
 	if d.holdsNewly(role) {

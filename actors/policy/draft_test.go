@@ -245,6 +245,21 @@ func texts(grants []policy.Grant) []policy.GrantSpec {
 	return specs
 }
 
+// A grant to a pattern that is there is no edit, and one with another reason is.
+func TestADraftOfAnEqualPatternGrant(t *testing.T) {
+	g := policytest.MustGrant(t, policy.GrantSpec{Principals: "user:*", Role: "r"})
+	v := policytest.NewView(&policyfile.File{
+		Roles: map[string]*policy.Role{"r": policytest.MustRole(t, "r", policy.RoleSpec{})}, Grants: []policy.Grant{g},
+	})
+	d := policy.NewDraft(v, 2)
+	require.NoError(t, d.Apply(policy.GrantRole(g)))
+	require.Empty(t, d.PatternEdits)
+	g.Reason = "another"
+	require.NoError(t, d.Apply(policy.GrantRole(g)))
+	require.Len(t, d.PatternEdits, 1)
+	require.Equal(t, []*policy.Grant{&g}, d.Patterns().Sorted())
+}
+
 // A large update must not look through all of it for each of its changes: with that these
 // take minutes.
 func TestADraftOfVeryManyChanges(t *testing.T) {

@@ -13,7 +13,8 @@ type token struct{ number uint64 }
 
 var edits atomic.Uint64
 
-// newToken returns the token of a new edit. Numbers start at 1 and have less than 48 bits.
+// newToken returns the token of a new edit. Numbers start at 1, and never reach the 56 bits that
+// a [kidSet] has for them.
 func newToken() *token { return &token{edits.Add(1)} }
 
 // hamtKey is a key of a hamt. The low bits of its hash choose the place.

@@ -99,8 +99,8 @@ func (s *PatternGrants) Matching(p Principal) iter.Seq[*Grant] {
 	}
 }
 
-// With returns the grants with the same pattern and role as g, whatever their limits. The
-// caller must not change the slice.
+// With returns the grants with the same pattern and role as g, whatever their limits. The slice
+// does not change, and the caller must not change it.
 func (s *PatternGrants) With(g *Grant) []*Grant {
 	kind, pattern := g.kindAndPattern()
 	root, _ := s.kinds.find(name(kind))
@@ -112,7 +112,7 @@ func (s *PatternGrants) With(g *Grant) []*Grant {
 	return grants
 }
 
-// Roles yields the names of the roles that the grants give.
+// Roles yields the names of the roles that are granted.
 func (s *PatternGrants) Roles() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for role := range s.roles.all() {
@@ -123,10 +123,10 @@ func (s *PatternGrants) Roles() iter.Seq[string] {
 	}
 }
 
-// Give reports whether a grant gives the role of that name.
-func (s *PatternGrants) Give(role string) bool {
-	_, given := s.roles.find(name(role))
-	return given
+// GrantsRole reports whether there is a grant of the role of that name.
+func (s *PatternGrants) GrantsRole(role string) bool {
+	_, granted := s.roles.find(name(role))
+	return granted
 }
 
 func (g *Grant) kindAndPattern() (kind, pattern string) {

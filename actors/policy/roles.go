@@ -24,9 +24,6 @@ func (r *Roles) All() iter.Seq[*Role] {
 	}
 }
 
-// Len returns the number of roles.
-func (r *Roles) Len() int { return r.byName.len }
-
 // Update puts the roles, and deletes those that are nil.
 func (r *Roles) Update(changed map[string]*Role) {
 	own := newToken()

@@ -202,8 +202,8 @@ func TestPatternGrants(t *testing.T) {
 
 	copied := *s
 	copied.Update([]policy.PatternEdit{{Grant: reader, Removed: true}, {Grant: limited, Removed: true}, {Grant: limited, Removed: true}})
-	require.False(t, copied.Give("reader"))
+	require.False(t, copied.GrantsRole("reader"))
 	require.Equal(t, []*policy.Grant{writer}, copied.Sorted())
-	require.True(t, s.Give("reader"), "a copy is a set of its own")
+	require.True(t, s.GrantsRole("reader"), "a copy is a set of its own")
 	require.Len(t, s.Sorted(), 3)
 }

@@ -181,11 +181,19 @@ func sameRoles(a, b map[string]*policy.Role) bool {
 	return true
 }
 
-// samePatterns compares edits, whose order means nothing unless they are of one grant.
+// samePatterns compares what edits do to a set that has all that they remove.
 func samePatterns(a, b []policy.PatternEdit) bool {
-	return len(a) == len(b) && !slices.ContainsFunc(a, func(e policy.PatternEdit) bool {
-		return !slices.ContainsFunc(b, func(f policy.PatternEdit) bool { return e.Removed == f.Removed && e.Grant.Equal(f.Grant) })
-	})
+	var sets [2]policy.PatternGrants
+	for i := range sets {
+		for _, e := range append(slices.Clone(a), b...) {
+			if e.Removed {
+				sets[i].Update([]policy.PatternEdit{{Grant: e.Grant}})
+			}
+		}
+	}
+	sets[0].Update(a)
+	sets[1].Update(b)
+	return slices.EqualFunc(sets[0].Sorted(), sets[1].Sorted(), (*policy.Grant).Equal)
 }
 
 func sameGrants(a, b *policy.Record) bool {
