@@ -378,18 +378,21 @@ func TestUpdateThatEndsItsOwnContext(t *testing.T) {
 	}
 }
 
-// Releases of one lease, of which the first waits for the turn, count once.
-func TestReleasesOfABusyPrincipalCountOnce(t *testing.T) {
+// Repeated releases, which wait for the turn, lose no other release.
+func TestRepeatedReleasesOfABusyPrincipal(t *testing.T) {
 	e := ordersEngine(t, actors.Options{})
-	l, err := e.Admit(t.Context(), writeAs(alice))
-	require.NoError(t, err)
+	var leases [3]*actors.Lease
+	for i := range leases {
+		l, err := e.Admit(t.Context(), writeAs(alice))
+		require.NoError(t, err)
+		leases[i] = l
+	}
 	free := occupy(t, e, alice)
-	for range 3 {
-		l.Release()
+	for _, i := range []int{0, 1, 2, 1} {
+		leases[i].Release()
 	}
 	free()
 	left, err := e.Leases(t.Context(), alice)
 	require.NoError(t, err)
 	require.Empty(t, left)
-	require.NoError(t, e.Execute(t.Context(), writeAs(alice), nothing))
 }
