@@ -30,14 +30,17 @@ run: ## serve the sample on embedded defaults: make what is missing in ./.interl
 build: ## build ./build/interlock and ./build/interlock-lab
 	$(GO) build -trimpath -o build/ ./cmd/interlock ./cmd/interlock-lab
 
+# The slowest packages run first. Otherwise one of them runs alone at the end.
+SLOW = ./cmd/interlock ./httpapi ./actors/journal ./actors ./httpapi/admin
+
 # Without vet, which has to analyze every dependency too: make lint runs its checks.
 test: ## run all tests with the race detector, and without it those of narrow windows and the model
-	$(GO) test -race -vet off -count=1 -timeout 20m ./...
+	$(GO) test -race -vet off -count=1 -timeout 20m $(SLOW) ./...
 	$(GO) test -vet off -count=1 -run '^(TestModelOfDelivery|TestG1_ATurnHas|TestMailboxLoses)' ./actors
 
 soak: ## run the long forms of the fault tests, and print their counts; it takes hours
 	@status=0; for package in ./actors ./actors/journal ./actors/policy/policyfile ./cmd/interlock ./httpapi; do \
-		for test in $$($(GO) test -list 'G5_|Histories|TestG1_ATurn|TestMailboxLoses|TestLimits_|TestRotation|TestHostile|TestLinesBeyond|TestFiles_AKilled' $$package | grep ^Test); do \
+		for test in $$($(GO) test -list 'G5_|Histories|TestG1_ATurn|TestMailboxLoses|TestLimits_|TestRotation|TestHostile|TestLinesBeyond|TestFiles_AKilled|TestDamagedBackups' $$package | grep ^Test); do \
 			INTERLOCK_SOAK=1 $(GO) test -count=1 -v -timeout 24h -run "^$$test$$" $$package | \
 				grep -vE '^(=== | *--- PASS: .*/|PASS$$)'; \
 			test "$${PIPESTATUS[0]}" = 0 || status=1; \

@@ -74,9 +74,11 @@ func TestCredentials_GoAwayLetsAClientRetry(t *testing.T) {
 
 // SECURITY, line 9.
 func TestTLS_ConnectionsHaveAMaxAge(t *testing.T) {
+	t.Parallel()
 	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
-			s := limited(t, httpapi.ConnectionLimits{MaxAge: 50 * time.Millisecond})
+			t.Parallel()
+			s := limited(t, httpapi.ConnectionLimits{MaxAge: 2 * time.Second}) // both clients connect within it
 			held := newStream()
 			s.router.Handle("/held", held)
 			c, idle := s.Client(speaks, s.Issue("spiffe://interlock.test/bob")), s.Client(speaks, s.Issue("spiffe://interlock.test/bob"))

@@ -205,7 +205,7 @@ func TestSlowClients_ExecuteDoesNotWaitInItsTurn(t *testing.T) {
 		began := make(chan struct{}, 2)
 		rule := httpapi.Rule{Action: "orders:read", Mode: httpapi.Execute, ResponseLimit: 64 << 20}
 		s.protect("execute", rule, func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write(make([]byte, 32<<20))
+			_, _ = w.Write(make([]byte, 16<<20))
 			began <- struct{}{}
 		})
 		c := s.Client(speaks, s.Issue("spiffe://interlock.test/bob"))

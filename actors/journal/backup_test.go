@@ -81,6 +81,7 @@ func TestBackupAndRestore(t *testing.T) {
 	require.True(t, onDisk(t, two).may(t, alice, "orders:write", "orders/1"))
 }
 
+// INTERLOCK_SOAK=1 damages more places.
 func TestDamagedBackupsTouchNothing(t *testing.T) {
 	dir := t.TempDir()
 	backup := backupOf(t, filled(t, filepath.Join(dir, "one")))
@@ -94,11 +95,12 @@ func TestDamagedBackupsTouchNothing(t *testing.T) {
 	}
 	refused(nil, "empty")
 	refused([]byte("no archive at all"), "text")
-	for n := 0; n < len(backup)-2048; n += 977 {
+	for n := 0; n < len(backup)-2048; n += either(2931, 977) {
 		refused(backup[:n], fmt.Sprintf("cut off at byte %d", n))
 	}
-	for n := range 200 {
-		at := (len(backup) - 1100) * n / 200
+	flips := either(60, 200)
+	for n := range flips {
+		at := (len(backup) - 1100) * n / flips
 		flipped := bytes.Clone(backup)
 		flipped[at] ^= 0x10
 		_, _, err := restore(filepath.Join(dir, fmt.Sprint("flip", n)), flipped, false)

@@ -366,7 +366,7 @@ func TestG1G2G4G5_HistoriesOverRestarts(t *testing.T) {
 			sum.stood.Load(), sum.fell.Load())
 		require.Positive(t, sum.stood.Load()*sum.fell.Load(), "updates in doubt have to come to both")
 	})
-	for n := range either(8, 2000) {
+	for n := range either(5, 2000) {
 		seed := uint64(n + 1)
 		t.Run(seedName(seed), func(t *testing.T) {
 			t.Parallel()

@@ -23,7 +23,7 @@ func TestG5_ReadsThatFailWhileServing(t *testing.T) {
 	require.NoError(t, examineEntries(whole, &wreck{ledger: l})) // learns what stands
 	whole.end(t)
 	denied := 0
-	tried := faults("read", int64(either(11, 1)), func(f *fault) bool {
+	tried := faults("read", int64(either(17, 1)), func(f *fault) bool {
 		w := &wreck{machine: m.powerLoss(seeded(1, 1), 100), acked: l.acknowledged(), ledger: l}
 		denied += serveWith(t, w, f)
 		return f.hits.Load() > 0 && !t.Failed()

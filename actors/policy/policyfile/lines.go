@@ -76,7 +76,7 @@ type lineReader struct {
 }
 
 func newLineReader(name string, r io.Reader) *lineReader {
-	l := &lineReader{loader: newLoader(name), in: lineSource{in: bufio.NewReaderSize(r, 256<<10)}}
+	l := &lineReader{loader: newLoader(name), in: lineSource{in: bufio.NewReaderSize(r, 256<<10), limit: MaxLine}}
 	l.quick.roles = l.file.Roles
 	return l
 }
@@ -208,10 +208,11 @@ var errCutOff = fmt.Errorf(`%w: the last line, {"end":…}, is missing: the file
 
 // lineSource cuts a stream into lines.
 type lineSource struct {
-	in   *bufio.Reader
-	long []byte // a line that is longer than the buffer
-	line int32  // its number, from 1
-	open bool   // the stream ended within it
+	in    *bufio.Reader
+	limit int    // of a line, in bytes
+	long  []byte // a line that is longer than the buffer
+	line  int32  // its number, from 1
+	open  bool   // the stream ended within it
 }
 
 // next returns the next line without its end, until the next call. [io.EOF] alone means
@@ -221,8 +222,8 @@ func (s *lineSource) next() ([]byte, error) {
 	s.long = s.long[:0]
 	for {
 		part, err := s.in.ReadSlice('\n')
-		if len(s.long)+len(part) > MaxLine {
-			return nil, tooLarge(place{s.line, 1}, "a line of more than %d bytes", MaxLine)
+		if len(s.long)+len(part) > s.limit {
+			return nil, tooLarge(place{s.line, 1}, "a line of more than %d bytes", s.limit)
 		}
 		if err == bufio.ErrBufferFull || len(s.long) > 0 {
 			s.long = append(s.long, part...)

@@ -23,7 +23,7 @@ const lineBlock = 64 << 10
 // An error of w ends the writing and is returned as it is. A role or a grant that takes
 // more than [MaxLine] bytes is a [*policy.FieldError] that wraps [ErrTooLarge].
 func WriteLines(w io.Writer, revision uint64, roles iter.Seq[*policy.Role], grants iter.Seq[policy.Grant]) error {
-	l := &lineWriter{w: w}
+	l := &lineWriter{w: w, limit: MaxLine}
 	for r := range roles {
 		if err := l.role(r); err != nil {
 			return err
@@ -40,6 +40,7 @@ func WriteLines(w io.Writer, revision uint64, roles iter.Seq[*policy.Role], gran
 
 type lineWriter struct {
 	w             io.Writer
+	limit         int // of a line, in bytes
 	buf           []byte
 	begin         int // of the line, in buf
 	roles, grants int
@@ -88,7 +89,7 @@ func (l *lineWriter) text(lead, text string) {
 }
 
 func (l *lineWriter) endLine(field string) error {
-	if size := len(l.buf) - l.begin; size > MaxLine {
+	if size := len(l.buf) - l.begin; size > l.limit {
 		return &policy.FieldError{Field: field, Err: fmt.Errorf("%w: a line of %d bytes", ErrTooLarge, size)}
 	}
 	if len(l.buf) < lineBlock {
