@@ -33,9 +33,12 @@ build: ## build ./build/interlock and ./build/interlock-lab
 # The slowest packages run first. Otherwise one of them runs alone at the end.
 SLOW = ./cmd/interlock ./httpapi ./actors/journal ./actors ./httpapi/admin
 
+# The race detector waits a second at the end of each process, if nobody tells it otherwise.
+test: export GORACE = atexit_sleep_ms=100
+
 # Without vet, which has to analyze every dependency too: make lint runs its checks.
 test: ## run all tests with the race detector, and without it those of narrow windows and the model
-	$(GO) test -race -vet off -count=1 -timeout 20m $(SLOW) ./...
+	GOGC=300 $(GO) test -race -vet off -count=1 -p 3 -timeout 20m $(SLOW) ./...
 	$(GO) test -vet off -count=1 -run '^(TestModelOfDelivery|TestG1_ATurnHas|TestMailboxLoses)' ./actors
 
 soak: ## run the long forms of the fault tests, and print their counts; it takes hours

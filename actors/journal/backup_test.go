@@ -95,10 +95,10 @@ func TestDamagedBackupsTouchNothing(t *testing.T) {
 	}
 	refused(nil, "empty")
 	refused([]byte("no archive at all"), "text")
-	for n := 0; n < len(backup)-2048; n += either(2931, 977) {
+	for n := 0; n < len(backup)-2048; n += either(5861, 977) {
 		refused(backup[:n], fmt.Sprintf("cut off at byte %d", n))
 	}
-	flips := either(60, 200)
+	flips := either(30, 200)
 	for n := range flips {
 		at := (len(backup) - 1100) * n / flips
 		flipped := bytes.Clone(backup)

@@ -51,7 +51,7 @@ func TestG5_DisksThatFailWhileAStoreIsOpened(t *testing.T) {
 	for _, kind := range append(writeKinds(), "read", "open", "list") {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			tried := faults(kind, int64(either(25, 1)), func(f *fault) bool {
+			tried := faults(kind, int64(either(50, 1)), func(f *fault) bool {
 				rng := seeded(uint64(f.nth), 1)
 				w := &wreck{machine: copied(100), acked: l.acknowledged(), ledger: l}
 				if free := startWith(t, w, f); !free || rng.IntN(2) == 0 {

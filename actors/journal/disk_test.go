@@ -53,7 +53,7 @@ func TestG5_FailingDisks(t *testing.T) {
 	for _, kind := range writeKinds() {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			tried := faults(kind, int64(either(25, 1)), func(f *fault) bool {
+			tried := faults(kind, int64(either(50, 1)), func(f *fault) bool {
 				s := &shift{t: t, fault: f, seed: uint64(f.nth), machine: newMachine(), ledger: newLedger(),
 					clients: 3, updates: either(4, 60), refused: map[string]bool{}}
 				s.run()

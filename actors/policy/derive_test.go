@@ -152,7 +152,7 @@ func (d *derivation) compare(t *rapid.T) {
 		}
 		return strings.Join(segs, sep) + "s"[:d.rng.IntN(2)]
 	}
-	for range 40 {
+	for range 20 {
 		q := &policy.Query{Principal: policy.MustPrincipal(d.pick("user:a", "user:a/b", "spiffe://td/a")), Action: name(":"), Resource: name("/")}
 		record := &policy.Record{}
 		if role := fmt.Sprintf("r%d", d.rng.IntN(12)); d.roles[role] != nil {
