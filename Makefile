@@ -39,7 +39,7 @@ test: export GORACE = atexit_sleep_ms=100
 # Without vet, which has to analyze every dependency too: make lint runs its checks.
 test: ## run all tests with the race detector, and without it those of narrow windows and the model
 	GOGC=300 $(GO) test -race -vet off -count=1 -p 3 -timeout 20m $(SLOW) ./...
-	$(GO) test -vet off -count=1 -run '^(TestModelOfDelivery|TestG1_ATurnHas|TestMailboxLoses)' ./actors
+	$(GO) test -vet off -count=1 -run '^(TestModelOfDelivery|TestG1_ATurnHas|TestMailboxLoses|TestG1G2G4_WideHistories)' ./actors
 
 soak: ## run the long forms of the fault tests, and print their counts; it takes hours
 	@status=0; for package in ./actors ./actors/journal ./actors/policy/policyfile ./cmd/interlock ./httpapi; do \

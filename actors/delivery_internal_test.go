@@ -223,7 +223,7 @@ func TestG4_AnActivationMissesNoRecord(t *testing.T) {
 // ten times as slow, and the windows no wider, so make test tries them without it too.
 func manyRounds() int {
 	switch {
-	case withRaceDetector:
+	case WithRaceDetector:
 		return 5_000
 	case Soak():
 		return 10_000_000

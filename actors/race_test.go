@@ -2,5 +2,5 @@
 
 package actors
 
-// withRaceDetector tells the tests how they were built.
-const withRaceDetector = true
+// WithRaceDetector tells the tests how they were built.
+const WithRaceDetector = true
