@@ -146,7 +146,7 @@ func TestRotationUnderLoad(t *testing.T) {
 	}
 	own, partners := chainPEM(tls.Certificate{Certificate: [][]byte{r.clients.cert.Raw}}), chainPEM(tls.Certificate{Certificate: [][]byte{r.partners.cert.Raw}})
 	began := time.Now()
-	changes := 15
+	changes := 9
 	if os.Getenv("INTERLOCK_SOAK") != "" {
 		changes = 100
 	}
