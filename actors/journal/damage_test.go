@@ -192,7 +192,7 @@ func TestG5_FlippedBytes(t *testing.T) {
 			for part := range 2 {
 				t.Run(fmt.Sprint("part ", part), func(t *testing.T) {
 					t.Parallel()
-					form.image.flips(t, y, seeded(uint64(part), 4), either(4, 5000))
+					form.image.flips(t, y, seeded(uint64(part), 4), either(6, 5000))
 				})
 			}
 		})
