@@ -77,7 +77,7 @@ func (s *sharedText) String() string {
 }
 
 func (s *sharedText) logger() *slog.Logger {
-	return slog.New(slog.NewJSONHandler(s, nil))
+	return slog.New(slog.NewJSONHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug})) // see each failed handshake
 }
 
 // newEcho starts a server with the CAs, CRLs and rules of c, and a new certificate.
@@ -237,6 +237,9 @@ func (e *echo) failure(t testing.TB, from net.Addr) string {
 	said := ""
 	require.Eventually(t, func() bool {
 		for line := range strings.Lines(e.log.String()) {
+			if !strings.Contains(line, from.String()) {
+				continue
+			}
 			var record struct {
 				Detail string `json:"detail"`
 			}
