@@ -72,9 +72,9 @@ func (l *Lease) ID() uint64 {
 }
 
 // Decision returns the decision that admitted the operation.
-func (l *Lease) Decision() policy.Decision {
+func (l *Lease) Decision() (d policy.Decision) {
 	q := policy.Query{Principal: l.req.Principal, Action: l.req.Action, Resource: l.req.Resource, Properties: l.req.Properties}
-	d := l.table.Decision(l.verdict, &q)
+	l.table.FillDecision(&d, l.verdict, &q)
 	d.AttachRecord(l.record, l.since)
 	return d
 }

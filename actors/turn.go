@@ -71,11 +71,11 @@ func (h *holder) ask(q *policy.Query, req *Request) {
 	q.Principal, q.Action, q.Resource, q.Properties, q.Now = h.who, req.Action, req.Resource, req.Properties, h.clock
 }
 
-// decision writes the whole decision of a verdict to d.
+// decision writes the whole decision of a verdict to d, which is zero.
 func (h *holder) decision(d *policy.Decision, v policy.Verdict, at *moment, req *Request) {
 	var q policy.Query
 	h.ask(&q, req)
-	*d = at.table.Decision(v, &q)
+	at.table.FillDecision(d, v, &q)
 	d.AttachRecord(h.record, at.now)
 }
 

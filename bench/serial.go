@@ -42,8 +42,7 @@ func mustDecide(err error) {
 	if err == nil {
 		return
 	}
-	var denied *actors.DeniedError
-	if !errors.As(err, &denied) {
+	if _, denied := errors.AsType[*actors.DeniedError](err); !denied {
 		panic(err)
 	}
 }
