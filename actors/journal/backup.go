@@ -18,7 +18,7 @@ import (
 const (
 	backupBegin  = "interlock-backup.json"
 	backupEnd    = "end.json"
-	backupFormat = 1
+	backupFormat = 2
 )
 
 // backupDoc is the header of a backup.
@@ -26,6 +26,8 @@ type backupDoc struct {
 	Format  int       `json:"format"`
 	StoreID string    `json:"identity"`
 	Time    time.Time `json:"time"`
+	// Files has the size of each file in bytes.
+	Files map[string]int64 `json:"files"`
 }
 
 // backupEndDoc is the trailer of a backup.
@@ -60,12 +62,22 @@ type backupWriter struct {
 
 func (w *backupWriter) write() error {
 	j := w.journal
-	begin := backupDoc{Format: backupFormat, StoreID: j.identity, Time: j.options.clock().UTC().Truncate(time.Second)}
-	if err := w.document(backupBegin, encode(&begin)); err != nil {
-		return err
-	}
 	names, err := j.files.List(w.folder)
 	if err != nil {
+		return err
+	}
+	begin := backupDoc{
+		Format: backupFormat, StoreID: j.identity, Time: j.options.clock().UTC().Truncate(time.Second),
+		Files: make(map[string]int64, len(names)),
+	}
+	for _, name := range names {
+		info, err := j.files.Stat(j.files.PathJoin(w.folder, name))
+		if err != nil {
+			return fmt.Errorf("backup of %s: %w", name, err)
+		}
+		begin.Files[name] = info.Size()
+	}
+	if err := w.document(backupBegin, encode(&begin)); err != nil {
 		return err
 	}
 	for _, name := range names {

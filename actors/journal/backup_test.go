@@ -150,3 +150,57 @@ func TestALostRevisionIsAcceptedKnowingly(t *testing.T) {
 	require.NotEqual(t, identity, v.StoreID)
 	require.True(t, onDisk(t, one).may(t, alice, "orders:write", "orders/1"))
 }
+
+// block returns a header of a tar archive (POSIX.1-1988, ustar).
+func block(name string, kind byte, size int) []byte {
+	b := make([]byte, 512)
+	copy(b, name)
+	copy(b[100:], "0000600\x00")
+	copy(b[124:], fmt.Sprintf("%011o\x00", size))
+	b[156] = kind
+	copy(b[257:], "ustar\x0000")
+	copy(b[148:], "        ")
+	sum := 0
+	for _, c := range b {
+		sum += int(c)
+	}
+	copy(b[148:], fmt.Sprintf("%06o\x00 ", sum))
+	return b
+}
+
+func padded(text string) []byte {
+	return append([]byte(text), make([]byte, (512-len(text)%512)%512)...)
+}
+
+// SECURITY, line 26.
+func TestASmallBackupFillsNoDisk(t *testing.T) {
+	begin := func(files string) []byte {
+		doc := `{"format":2,"identity":"x","time":"2026-01-01T00:00:00Z","files":{` + files + `}}`
+		return append(block("interlock-backup.json", '0', len(doc)), padded(doc)...)
+	}
+	const size = 1 << 24
+	entry := func(records ...string) []byte {
+		text := ""
+		for _, r := range records {
+			n := len(r) + 4
+			text += fmt.Sprintf("%d %s\n", n, r) // all have two digits
+			require.Len(t, fmt.Sprintf("%d %s\n", n, r), n)
+		}
+		archive := append(begin(fmt.Sprintf(`"x":%d`, size)), append(block("PaxHeaders/x", 'x', len(text)), padded(text)...)...)
+		return append(append(archive, block("store/x", '0', 0)...), make([]byte, 1024)...)
+	}
+	for name, backup := range map[string][]byte{
+		"a sparse file": entry("GNU.sparse.major=0", "GNU.sparse.minor=1", "GNU.sparse.name=store/x", fmt.Sprintf("GNU.sparse.size=%d", size), "GNU.sparse.numblocks=0", "GNU.sparse.map="),
+		"not announced": append(begin(""), append(append(block("store/x", '0', 3), padded("abc")...), make([]byte, 1024)...)...),
+		"another size":  append(begin(`"x":2`), append(append(block("store/x", '0', 3), padded("abc")...), make([]byte, 1024)...)...),
+	} {
+		dir := filepath.Join(t.TempDir(), "two")
+		_, _, err := restore(dir, backup, false)
+		require.ErrorIs(t, err, journal.ErrBackup, name)
+		if name == "a sparse file" {
+			require.ErrorContains(t, err, "is no plain file")
+		} else {
+			require.ErrorContains(t, err, "announces", name)
+		}
+	}
+}

@@ -101,6 +101,7 @@ const (
 type unpacker struct {
 	dir     string
 	archive *tar.Reader
+	sizes   map[string]int64
 	sums    map[string]hash
 	step    int
 }
@@ -108,8 +109,8 @@ type unpacker struct {
 func (u *unpacker) entry(header *tar.Header) error {
 	name, inStore := strings.CutPrefix(header.Name, storeFolder+"/")
 	switch {
-	case header.Typeflag != tar.TypeReg:
-		return fmt.Errorf("%w: %q is no file", ErrBackup, header.Name)
+	case header.Typeflag != tar.TypeReg, isSparse(header):
+		return fmt.Errorf("%w: %q is no plain file", ErrBackup, header.Name)
 	case u.step == unpackedNothing && header.Name == backupBegin:
 		u.step = unpackedBegin
 		return u.begin()
@@ -117,9 +118,23 @@ func (u *unpacker) entry(header *tar.Header) error {
 		u.step = unpackedEnd
 		return u.end()
 	case u.step == unpackedBegin && inStore && filepath.IsLocal(name) && filepath.Base(name) == name:
+		if size, known := u.sizes[name]; !known || size != header.Size {
+			return fmt.Errorf("%w: file %s has %d bytes, which is not what the backup announces", ErrBackup, name, header.Size)
+		}
 		return u.file(name)
 	}
 	return fmt.Errorf("%w: %q does not belong there; it is no backup of interlock", ErrBackup, header.Name)
+}
+
+// isSparse reports whether the entry stands for more bytes than the archive has: a backup of a
+// few bytes must not fill the disk. Package tar expands such entries.
+func isSparse(header *tar.Header) bool {
+	for record := range header.PAXRecords {
+		if record != "size" { // of a file of 8 GiB or more
+			return true
+		}
+	}
+	return false
 }
 
 // maxBackupDocument bounds a document that is read into memory.
@@ -144,6 +159,7 @@ func (u *unpacker) begin() error {
 	if doc.Format != backupFormat {
 		return fmt.Errorf("%w: it has version %d, and this interlock reads version %d", ErrFormat, doc.Format, backupFormat)
 	}
+	u.sizes = doc.Files
 	return nil
 }
 
