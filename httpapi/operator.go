@@ -22,6 +22,9 @@ type OperatorOptions struct {
 	Faults func() error
 	// Metrics answers /metrics; nil for none.
 	Metrics http.Handler
+	// Hosts are names that a request may have as Host, besides localhost and IP addresses. Others
+	// are refused, so that no page can reach the listener by a name of its own.
+	Hosts []string
 }
 
 // NewOperatorAPI returns the handler of the operators' listener, which has no TLS and belongs on
@@ -57,5 +60,5 @@ func NewOperatorAPI(o OperatorOptions) http.Handler {
 		}
 		return web.WriteJSON(w, http.StatusOK, map[string]any{"status": "ready", "revision": o.Engine.Revision(), "active": o.Engine.Active()})
 	})).Methods(http.MethodGet)
-	return r
+	return web.ForAPI(web.ForHosts(o.Hosts, r))
 }

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -51,7 +50,7 @@ type ServerOptions struct {
 }
 
 // NewServer makes a server for HTTP/1.1 and HTTP/2 with all its limits set. It gives each
-// request an ID (the client's X-Request-ID if it is 1 to 128 visible ASCII characters), which is
+// request an ID (the client's X-Request-ID if it has 1 to 256 bytes), which is
 // in the answer, in the request's log and in every problem document. It answers a panic of the
 // handler with a 500, except [http.ErrAbortHandler], which aborts the answer. The caller serves
 // and closes the server.
@@ -73,7 +72,7 @@ func NewServer(o ServerOptions) *http.Server {
 		WriteTimeout:      cmp.Or(o.WriteTimeout, 30*time.Second),
 		IdleTimeout:       cmp.Or(o.IdleTimeout, 2*time.Minute),
 		MaxHeaderBytes:    cmp.Or(o.MaxHeaderBytes, 64<<10),
-		ErrorLog:          log.New(errorLog{o.Logger}, "", 0),
+		ErrorLog:          log.New(&errorLog{log: o.Logger}, "", 0),
 		// OPTIONS * goes to the handler as well.
 		DisableGeneralOptionsHandler: true,
 		HTTP2: &http.HTTP2Config{
@@ -88,14 +87,6 @@ func NewServer(o ServerOptions) *http.Server {
 	}
 	o.Connections.attach(server, o.Limits, o.Proxied, o.Logger)
 	return server
-}
-
-// errorLog logs the messages of net/http, mostly failed handshakes, as values.
-type errorLog struct{ log *slog.Logger }
-
-func (e errorLog) Write(line []byte) (int, error) {
-	e.log.Info("connection failed", slog.String("detail", string(bytes.TrimSpace(line))))
-	return len(line), nil
 }
 
 // scoped gives each request its ID, its log and its recorder, removes identity headers that

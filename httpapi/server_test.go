@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -68,12 +69,12 @@ func TestServerNamesRequests(t *testing.T) {
 			got := s.Send(c, r)
 			return got.Header.Get("X-Request-ID"), got.Problem(t)["instance"].(string)
 		}
-		for _, good := range []string{"a", "4bf92f35-77b3", "!~/", strings.Repeat("x", 128)} {
+		for _, good := range []string{"a", "4bf92f35-77b3", "!~/", "a b", "a\tb", "ä", `"`, strings.Repeat("x", 256)} {
 			id, instance := with(good)
 			require.Equal(t, good, id)
 			require.True(t, strings.HasPrefix(instance, "urn:interlock:request:"), instance)
 		}
-		for _, bad := range [][]string{nil, {""}, {"a b"}, {"a\tb"}, {"ä"}, {strings.Repeat("x", 129)}, {"a", "b"}} {
+		for _, bad := range [][]string{nil, {""}, {strings.Repeat("x", 257)}, {"a", "b"}} {
 			id, instance := with(bad...)
 			require.Regexp(t, uuid, id)
 			require.Equal(t, "urn:interlock:request:"+id, instance)
@@ -197,5 +198,24 @@ func TestServerEndsSlowBodies(t *testing.T) {
 		_ = feed.Close()
 		require.NoError(t, err)
 		require.Equal(t, 408, got.StatusCode, string(speaks))
+	}
+}
+
+// SECURITY, line 33.
+func TestOperatorsUseAnAddressOrAKnownName(t *testing.T) {
+	s := newStation(t, "guard-policy.yaml")
+	operators := httpapi.NewOperatorAPI(httpapi.OperatorOptions{Engine: s.Engine, Hosts: []string{"metrics.example"}})
+	ask := func(host string) int {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "/healthz", nil)
+		r.Host = host
+		operators.ServeHTTP(w, r)
+		return w.Code
+	}
+	for _, good := range []string{"localhost", "localhost:8445", "127.0.0.1:8445", "[::1]:8445", "[::1]", "10.1.2.3", "metrics.example:8445"} {
+		require.Equal(t, 200, ask(good), good)
+	}
+	for _, bad := range []string{"", "evil.example", "evil.example:8445", "localhost.evil.example", "metrics.example.evil"} {
+		require.Equal(t, 421, ask(bad), bad)
 	}
 }

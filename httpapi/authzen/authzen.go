@@ -48,7 +48,7 @@ type API struct {
 	maxItems int
 	timeout  time.Duration
 	metadata client.Metadata
-	router   *mux.Router
+	router   http.Handler
 }
 
 // ErrBaseURL is wrapped by the error of [New] for a base URL that cannot be used.
@@ -64,12 +64,13 @@ func New(o Options) (*API, error) {
 		engine: o.Engine, callers: o.Identifier, log: o.Logger,
 		maxBody: cmp.Or(o.MaxBody, 1<<20), maxItems: cmp.Or(o.MaxEvaluations, 1000), timeout: cmp.Or(o.Timeout, 10*time.Second),
 		metadata: client.Metadata{DecisionPoint: base, Evaluation: base + client.EvaluationPath, Evaluations: base + client.EvaluationsPath},
-		router:   httpapi.NewRouter(o.Logger),
 	}
 	if a.callers == nil {
 		a.callers = httpapi.NewConnections(nil)
 	}
-	a.Mount(a.router)
+	router := httpapi.NewRouter(o.Logger)
+	a.Mount(router)
+	a.router = router
 	return a, nil
 }
 
@@ -84,9 +85,9 @@ func baseURL(text string) (string, error) {
 
 // Mount adds the routes of the API to a router, preferably one of [httpapi.NewRouter].
 func (a *API) Mount(router *mux.Router) {
-	router.Handle(client.EvaluationPath, web.Handle(a.log, a.serveEvaluation)).Methods(http.MethodPost)
-	router.Handle(client.EvaluationsPath, web.Handle(a.log, a.serveEvaluations)).Methods(http.MethodPost)
-	router.Handle(client.MetadataPath, web.Handle(a.log, a.serveMetadata)).Methods(http.MethodGet, http.MethodHead)
+	router.Handle(client.EvaluationPath, web.ForAPI(web.Handle(a.log, a.serveEvaluation))).Methods(http.MethodPost)
+	router.Handle(client.EvaluationsPath, web.ForAPI(web.Handle(a.log, a.serveEvaluations))).Methods(http.MethodPost)
+	router.Handle(client.MetadataPath, web.ForAPI(web.Handle(a.log, a.serveMetadata))).Methods(http.MethodGet, http.MethodHead)
 }
 
 // ServeHTTP serves the API on its own router.
@@ -112,7 +113,7 @@ func (a *API) serveEvaluation(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer cancel()
 	var e evaluation
-	if err := web.ReadJSON(w, r, a.maxBody, &e); err != nil {
+	if err := a.readBody(w, r, &e); err != nil {
 		return err
 	}
 	if err := e.check(""); err != nil {
@@ -123,6 +124,15 @@ func (a *API) serveEvaluation(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return web.WriteJSON(w, http.StatusOK, answer)
+}
+
+// readBody reads a request. AuthZEN wants 400 for a body of another media type.
+func (a *API) readBody(w http.ResponseWriter, r *http.Request, into any) error {
+	err := web.ReadJSON(w, r, a.maxBody, into)
+	if wrong, ok := errors.AsType[*web.MediaTypeError](err); ok {
+		return web.NewProblem(http.StatusBadRequest, "unsupported-media-type", "Unsupported media type", wrong.Detail)
+	}
+	return err
 }
 
 // inquire identifies the caller and reads the query. The caller calls the CancelFunc.
