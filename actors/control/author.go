@@ -24,6 +24,25 @@ type Author struct {
 	Force bool
 }
 
+// MayPropose rejects an author that could make no change: its credential has ended, or no role
+// that it holds allows interlock:change or interlock:grant on anything. It is cheap and ignores
+// denies and conditions, so [Author.Preconditions] has to follow. A server calls it before it
+// reads a request. The error is an [*actors.DeniedError].
+func (a Author) MayPropose(tip policy.View, now time.Time) error {
+	r := &rightsAt{author: a, tip: tip, now: now.UnixNano()}
+	if err := r.checkCredential(); err != nil {
+		return err
+	}
+	reach := newReach(tip)
+	for _, g := range policy.GrantsOf(tip, a.Principal) {
+		if !g.ExpiredAt(r.now) && reach.of(g.Role).proposes {
+			return nil
+		}
+	}
+	d := policy.Denied(policy.ReasonNoPermission, a.Principal, tip.Revision(), r.now)
+	return &actors.DeniedError{Decision: d, Principal: a.Principal, Action: ActionChange, Resource: ResourcePolicy}
+}
+
 // Preconditions returns the two preconditions of an update with these changes, for
 // [actors.Update]. now is called once for each evaluation.
 //

@@ -60,7 +60,8 @@ func PrincipalResource(p policy.Principal) string { return "principals/" + url.P
 // change.
 var (
 	// ErrNeedsFullRights is wrapped when an author without full rights changes or grants a
-	// role that reaches the control plane.
+	// role that reaches the control plane, unless its permissions name the role and cover
+	// what the role gives there.
 	ErrNeedsFullRights = errors.New("full rights needed")
 	// ErrExactOnly is wrapped when an administrative role is granted to a pattern.
 	ErrExactOnly = errors.New("administrative roles cannot be granted to patterns")

@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -37,6 +38,11 @@ grants:
     role: admin
   - principal: user:desk
     role: helper
+  - principal: user:reader
+    role: reader
+  - principal: user:former
+    role: admin
+    expires: 2001-01-01T00:00:00Z
 `
 
 var now = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -53,7 +59,11 @@ func newSample(t *testing.T) *oplog.Memory {
 // propose evaluates the preconditions of an update on the sample, as the log does.
 func propose(t *testing.T, a control.Author, changes ...policy.Change) error {
 	t.Helper()
-	m := newSample(t)
+	return proposeOn(t, newSample(t), a, changes...)
+}
+
+func proposeOn(t *testing.T, m *oplog.Memory, a control.Author, changes ...policy.Change) error {
+	t.Helper()
 	var result error
 	require.NoError(t, m.View(func(tip policy.View) {
 		before, after := a.Preconditions(changes, func() time.Time { return now })
@@ -123,4 +133,75 @@ func TestFullRights(t *testing.T) {
 		require.True(t, control.FullRights(v, policy.MustPrincipal("user:root")))
 		require.False(t, control.FullRights(v, policy.MustPrincipal("user:desk")))
 	}))
+}
+
+func TestMayPropose(t *testing.T) {
+	m := newSample(t)
+	may := func(a control.Author) (err error) {
+		require.NoError(t, m.View(func(v policy.View) { err = a.MayPropose(v, now) }))
+		return err
+	}
+	require.NoError(t, may(by("user:root")))
+	require.NoError(t, may(by("user:desk")))
+	require.ErrorIs(t, may(by("user:reader")), actors.ErrDenied)
+	require.ErrorIs(t, may(by("user:nobody")), actors.ErrDenied)
+	require.ErrorIs(t, may(by("user:former")), actors.ErrDenied, "its grant has expired")
+
+	ended := by("user:root")
+	ended.Credential = actors.NewCredential([32]byte{1}, [32]byte{2}, "3", now.Add(-time.Hour), now)
+	require.ErrorIs(t, may(ended), actors.ErrDenied)
+}
+
+// SECURITY, line 27.
+func TestAnAuthorGivesWhatItHas(t *testing.T) {
+	const policyText = `
+roles:
+  names: {permissions: [{actions: ["interlock:*"], resources: [roles/names, roles/given]}]}
+  decides: {permissions: [{actions: ["interlock:decide"], resources: ["principals/**"]}]}
+  when: {permissions: [{actions: ["interlock:read"], resources: ["**"], when: "1 < 2"}]}
+  stopped: {permissions: [{effect: deny, actions: ["interlock:decide"], resources: [principals/eu/x], when: "1 > 2"}]}
+  admin: {permissions: [{actions: ["interlock:**"], resources: ["**"]}]}
+grants:
+  - {principal: "user:root", role: admin}
+  - {principal: "user:a", role: names}
+  - {principal: "user:a", role: decides, within: ["principals/eu/**"]}
+  - {principal: "user:a", role: when}
+  - {principal: "user:a", role: stopped, expires: "2001-01-01T00:00:00Z"}
+`
+	file, err := policyfile.Parse("sample.yaml", []byte(policyText))
+	require.NoError(t, err)
+	m, err := oplog.NewMemoryWith(slices.Collect(maps.Values(file.Roles)), file.Grants)
+	require.NoError(t, err)
+	put := func(action, resource string) (err error) {
+		role, err := policy.RoleSpec{Permissions: []policy.PermissionSpec{{Actions: []string{action}, Resources: []string{resource}}}}.Role("given")
+		require.NoError(t, err)
+		return proposeOn(t, m, by("user:a"), policy.PutRole(role, ""))
+	}
+	require.NoError(t, put("interlock:decide", "principals/eu/y"))
+	require.ErrorIs(t, put("interlock:decide", "principals/*"), control.ErrNeedsFullRights, "it has that within eu")
+	require.ErrorIs(t, put("interlock:read", "policy"), control.ErrNeedsFullRights, "it has that with a condition")
+	require.NoError(t, put("interlock:grant", "roles/given"))
+	require.ErrorIs(t, put("interlock:**", "roles/given"), control.ErrNeedsFullRights, "it has one segment")
+	require.NoError(t, put("interlock:*", "roles/given"))
+	require.ErrorIs(t, put("interlock:decide", "principals/eu/*"), control.ErrNeedsFullRights, "a deny overlaps it")
+}
+
+func TestComparingRightsIsBounded(t *testing.T) {
+	own := policy.PermissionSpec{Actions: []string{"interlock:change"}, Resources: []string{"roles/given"}}
+	given := policy.PermissionSpec{}
+	for i := range 3_000 {
+		own.Resources = append(own.Resources, fmt.Sprintf("own/%d", i))
+		given.Actions = append(given.Actions, fmt.Sprintf("interlock:x%d", i))
+		given.Resources = append(given.Resources, fmt.Sprintf("given/%d", i))
+	}
+	own.Actions = append(own.Actions, given.Actions...)
+	own.Resources = append(own.Resources, given.Resources...)
+	role := func(name string, p policy.PermissionSpec) *policy.Role {
+		r, err := policy.RoleSpec{Permissions: []policy.PermissionSpec{p}}.Role(name)
+		require.NoError(t, err)
+		return r
+	}
+	m, err := oplog.NewMemoryWith([]*policy.Role{role("own", own)}, []policy.Grant{grantOf("user:a", "own")})
+	require.NoError(t, err)
+	require.ErrorIs(t, proposeOn(t, m, by("user:a"), policy.PutRole(role("given", given), "")), control.ErrNeedsFullRights)
 }

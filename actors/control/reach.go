@@ -23,6 +23,7 @@ type reached struct {
 	denies bool // such a permission denies, and could match on some role
 
 	changes, grants bool // allows interlock:change, interlock:grant on all roles without a condition
+	proposes        bool // allows interlock:change or interlock:grant on something
 
 	administers string // the role whose permission administers the policy or the server
 }
@@ -54,6 +55,7 @@ func (f *reached) look(role *policy.Role) {
 			f.denies = f.denies || deniesControl(p)
 			continue
 		}
+		f.proposes = f.proposes || matchesAction(p, ActionChange) || matchesAction(p, ActionGrant)
 		if p.When == nil && coversRoles(p) {
 			f.changes = f.changes || matchesAction(p, ActionChange)
 			f.grants = f.grants || matchesAction(p, ActionGrant)
@@ -66,7 +68,7 @@ func (f *reached) look(role *policy.Role) {
 
 func (f *reached) inherit(from *reached) {
 	f.names, f.curbs, f.denies = f.names || from.names, f.curbs || from.curbs, f.denies || from.denies
-	f.changes, f.grants = f.changes || from.changes, f.grants || from.grants
+	f.changes, f.grants, f.proposes = f.changes || from.changes, f.grants || from.grants, f.proposes || from.proposes
 	if f.administers == "" {
 		f.administers = from.administers
 	}

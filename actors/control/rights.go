@@ -96,25 +96,28 @@ func (r *rightsAt) decide(action, resource string) error {
 	return nil
 }
 
-// reachAt checks an author without full rights. A permission of the author must name,
-// without a wildcard, each role that reaches the control plane and is put, granted or
-// inherited. Removing a deny gives as much as adding an allow. So the permission must also
-// name a role that reached the control plane before it is put, and a role with a deny
-// that is revoked or no longer inherited.
+// reachAt checks an author without full rights, in two ways. A permission of the author must
+// name, without a wildcard, each role that reaches the control plane and is put, granted or
+// inherited. And the author must have itself what the role comes to give there.
+//
+// Removing a deny gives as much as adding an allow. So both hold for a role that reached the
+// control plane before it is put, and for a role with a deny that is revoked or no longer
+// inherited. A grant can remove a deny too: it replaces the expiry of an earlier one.
 type reachAt struct {
 	author    policy.Principal
 	now       int64
 	tip, next *reach
 	named     map[right]error
+	own       *ownRights // computed when it is needed
 }
 
 func (r *reachAt) check(c *policy.Change) error {
 	switch c.Op {
 	case policy.OpGrant:
-		return r.mustName(mayGrant(c.Grant.Role))
+		return r.mayGive(r.next, c.Grant.Role, policy.Allow, policy.Deny)
 	case policy.OpRevoke:
 		if r.tip.of(c.Grant.Role).curbs || r.next.of(c.Grant.Role).curbs {
-			return r.mustName(mayGrant(c.Grant.Role))
+			return r.mayGive(r.tip, c.Grant.Role, policy.Deny)
 		}
 	case policy.OpPutRole:
 		return r.checkRole(c.Role)
@@ -129,9 +132,28 @@ func (r *reachAt) checkRole(put *policy.Role) error {
 			return err
 		}
 	}
+	for _, p := range lacking(put, before) {
+		if p.Effect == policy.Allow {
+			if err := r.mustHave(put.Name(), p); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range lacking(before, put) {
+		if p.Effect == policy.Deny {
+			if err := r.mustHave(put.Name(), p); err != nil {
+				return err
+			}
+		}
+	}
+	return r.checkParents(put, before)
+}
+
+// checkParents checks what a role inherits, and what it no longer inherits.
+func (r *reachAt) checkParents(put, before *policy.Role) error {
 	for _, parent := range put.Inherits() {
 		if r.next.of(parent).names || r.tip.of(parent).names {
-			if err := r.mustName(mayGrant(parent)); err != nil {
+			if err := r.mayGive(r.next, parent, policy.Allow); err != nil {
 				return err
 			}
 		}
@@ -139,14 +161,41 @@ func (r *reachAt) checkRole(put *policy.Role) error {
 	if before == nil {
 		return nil
 	}
+	kept := map[string]bool{}
+	for _, parent := range put.Inherits() {
+		kept[parent] = true
+	}
 	for _, parent := range before.Inherits() {
-		if !slices.Contains(put.Inherits(), parent) && r.tip.of(parent).curbs {
-			if err := r.mustName(mayGrant(parent)); err != nil {
+		if !kept[parent] && r.tip.of(parent).curbs {
+			if err := r.mayGive(r.tip, parent, policy.Deny); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// mayGive checks that the author's permissions name the role, and that the author has what
+// the role's permissions of these effects give.
+func (r *reachAt) mayGive(at *reach, role string, effects ...policy.Effect) error {
+	if err := r.mustName(mayGrant(role)); err != nil {
+		return err
+	}
+	for p := range controlPermissions(at.view, role) {
+		if slices.Contains(effects, p.Effect) {
+			if err := r.mustHave(role, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *reachAt) mustHave(role string, p *policy.Permission) error {
+	if r.own == nil {
+		r.own = rightsOf(r.tip.view, r.author, r.now)
+	}
+	return r.own.cover(role, p)
 }
 
 func (r *reachAt) mustName(what right) error {

@@ -88,6 +88,9 @@ func (p *Proposal) Draft(tip policy.View) (*policy.Draft, error) {
 			return nil, policy.At(fmt.Sprintf("changes[%d]", i), err)
 		}
 	}
+	if err := d.Check(); err != nil {
+		return nil, err
+	}
 	if p.After != nil {
 		if err := p.After(tip, d); err != nil {
 			return nil, err

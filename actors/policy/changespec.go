@@ -19,16 +19,16 @@ import (
 //	{"op":"revoke-certificate","sha256":…}
 //	{"op":"revoke-certificate","serial":…,"issuer":…}
 type ChangeSpec struct {
-	Op         Op       `json:"op"`
-	Principal  string   `json:"principal,omitempty"`
-	Principals string   `json:"principals,omitempty"`
-	Role       RoleRef  `json:"role,omitzero"`
-	Within     []string `json:"within,omitempty"`
-	Expires    string   `json:"expires,omitempty"`
-	SHA256     string   `json:"sha256,omitempty"`
-	Serial     string   `json:"serial,omitempty"`
-	Issuer     string   `json:"issuer,omitempty"`
-	Reason     string   `json:"reason,omitempty"`
+	Op         Op      `json:"op"`
+	Principal  string  `json:"principal,omitempty"`
+	Principals string  `json:"principals,omitempty"`
+	Role       RoleRef `json:"role,omitzero"`
+	Within     Limits  `json:"within,omitzero"`
+	Expires    string  `json:"expires,omitempty"`
+	SHA256     string  `json:"sha256,omitempty"`
+	Serial     string  `json:"serial,omitempty"`
+	Issuer     string  `json:"issuer,omitempty"`
+	Reason     string  `json:"reason,omitempty"`
 }
 
 // RoleRef is the member "role" of a change: a role's name, a string in JSON, or its

@@ -10,8 +10,8 @@ import (
 	"cel.dev/cel-go/ext"
 )
 
-// Limits on conditions. Cost is in units of the CEL cost model: about one for each step
-// of an evaluation or ten characters of a string looked at.
+// Limits on conditions. Cost is in units of the CEL cost model: about one for each step of an
+// evaluation, each value or ten characters of a string looked at. See [meter] for comparisons.
 const (
 	MaxConditionText = 4096
 	maxConditionCost = 20_000
@@ -77,7 +77,7 @@ func ParseCondition(text string) (*Condition, error) {
 	if t := ast.OutputType(); t != cel.BoolType && t != cel.DynType {
 		return nil, fmt.Errorf("%w: %q is of type %s; a condition has to be true or false", ErrCondition, text, t)
 	}
-	program, err := conditions.Program(ast, cel.CostLimit(maxConditionCost), cel.EvalOptions(cel.OptOptimize))
+	program, err := conditions.Program(ast, cel.CostTracking(meter{}), cel.CostLimit(maxConditionCost), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCondition, err)
 	}

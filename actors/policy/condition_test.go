@@ -97,6 +97,47 @@ func TestG6_ADenyWhoseConditionErrsDenies(t *testing.T) {
 	require.Equal(t, policy.ReasonConditionError, decideIf(t, "deny", "context.flag", policy.Query{}).Reason, "no policytest.Properties at all")
 }
 
+// SECURITY, line 30.
+func TestG6_ComparingNestedValuesCosts(t *testing.T) {
+	nested := func() any {
+		outer := make([]any, 30)
+		for i := range outer {
+			inner := make([]any, 50)
+			for j := range inner {
+				inner[j] = "x"
+			}
+			outer[i] = map[string]any{"a": inner}
+		}
+		return outer
+	}
+	q := policy.Query{Properties: &policy.Properties{Context: map[string]any{"a": nested(), "b": nested(), "c": "x"}}}
+	compare := func(n int) string {
+		return strings.Repeat("context.a == context.b && ", n-1) + "context.a == context.b"
+	}
+	require.True(t, decideIf(t, "allow", compare(5), q).Allowed)
+	require.Equal(t, policy.ReasonConditionError, decideIf(t, "allow", compare(15), q).Reason, "a comparison touches 1,500 values")
+	require.Equal(t, policy.ReasonConditionError, decideIf(t, "allow", strings.Repeat("!(context.c in context.a) && ", 14)+"true", q).Reason)
+	require.Equal(t, policy.ReasonNoPermission, decideIf(t, "allow", strings.Repeat("context.a == context.c || ", 99)+"false", q).Reason, "a text has one value")
+}
+
+func TestPropertiesAreBounded(t *testing.T) {
+	deep := func(n int) any {
+		var v any = "x"
+		for range n {
+			v = []any{v}
+		}
+		return v
+	}
+	require.NoError(t, policy.CheckProperties(nil))
+	require.NoError(t, policy.CheckProperties(&policy.Properties{Resource: map[string]any{"a": deep(policy.MaxPropertyDepth - 1)}}))
+	err := policy.CheckProperties(&policy.Properties{Resource: map[string]any{"a": deep(policy.MaxPropertyDepth)}})
+	require.ErrorContains(t, err, "resource.properties: invalid: properties are nested at most 16 deep")
+	wide := map[string]any{"a": make([]any, policy.MaxPropertyValues/2), "b": map[string]any{}}
+	require.NoError(t, policy.CheckProperties(&policy.Properties{Context: wide}))
+	err = policy.CheckProperties(&policy.Properties{Principal: wide, Context: wide})
+	require.ErrorContains(t, err, "context: invalid: an evaluation has at most 4096 values")
+}
+
 func TestG6_AConditionThatCostsTooMuchDenies(t *testing.T) {
 	list := make([]any, 3000)
 	for i := range list {

@@ -46,6 +46,13 @@ type Draft struct {
 	own      *token          // of the edits of patterns
 	named    map[string]bool // which roles Records name; nil when they have to be gathered
 	heirs    map[string]int  // how many roles inherit one; nil when it has to be counted
+	deeper   deeper
+}
+
+// deeper says which roles of a draft can have a longer chain of inheritance than before.
+type deeper struct {
+	roles []string // the put ones
+	heirs bool     // and any that inherits them
 }
 
 // NewDraft starts a draft on base. Its changes have the given revision, which is later than
@@ -201,12 +208,31 @@ func (d *Draft) putRole(r *Role) error {
 	if r == nil {
 		return &FieldError{Field: "role", Err: fmt.Errorf("%w: no role to put", ErrInvalid)}
 	}
-	if err := checkPut(r, d.Role); err != nil {
+	added, err := checkPut(r, d.Role)
+	if err != nil {
 		return err
+	}
+	if len(added) > 0 {
+		d.deeper.roles = append(d.deeper.roles, r.name)
+		d.deeper.heirs = d.deeper.heirs || d.Role(r.name) != nil
 	}
 	d.setRole(r.name, r)
 	d.heirs = nil
 	return nil
+}
+
+// Check rejects what only all changes together show: a chain of more than [MaxInheritance]
+// roles. Call it after the last change. The error is a [*FieldError] and wraps [ErrInvalid].
+func (d *Draft) Check() error {
+	names := d.deeper.roles
+	if d.deeper.heirs {
+		names = names[:0:0]
+		for r := range d.Roles() {
+			names = append(names, r.name)
+		}
+		slices.Sort(names)
+	}
+	return checkDepth(names, d.Role)
 }
 
 func (d *Draft) setRole(name string, r *Role) {

@@ -155,9 +155,10 @@ func Reach(v View, name string, roles map[string]*Role) {
 	w.Walk(name)
 }
 
-// CheckRoles rejects roles that inherit an unknown role, or each other in a cycle. The error
-// is a [*FieldError] that wraps [ErrUnknownRole] or a [*CycleError]. It takes time linear in
-// the roles and their inheritances.
+// CheckRoles rejects roles that inherit an unknown role, or each other in a cycle, or in a
+// chain of more than [MaxInheritance] roles. The error is a [*FieldError] that wraps
+// [ErrUnknownRole], a [*CycleError] or [ErrInvalid]. It takes time linear in the roles and
+// their inheritances.
 func CheckRoles(roles map[string]*Role) error {
 	names := slices.Sorted(maps.Keys(roles))
 	for _, name := range names {
@@ -180,13 +181,37 @@ func CheckRoles(roles map[string]*Role) error {
 			return found
 		}
 	}
+	return checkDepth(names, func(name string) *Role { return roles[name] })
+}
+
+// checkDepth rejects a chain of more than [MaxInheritance] roles among those that the named
+// ones are and inherit. They have no cycles.
+func checkDepth(names []string, lookup func(string) *Role) error {
+	depth := map[string]int{} // of the longest chain that begins with the role
+	deep := ""
+	parents := parentsIn(lookup)
+	w := Inheritance{Parents: parents, Visit: func(name string) {
+		longest := 0
+		for _, parent := range parents(name) {
+			longest = max(longest, depth[parent])
+		}
+		if depth[name] = longest + 1; longest >= MaxInheritance && deep == "" {
+			deep = name
+		}
+	}}
+	for _, name := range names {
+		if w.Walk(name); deep != "" {
+			return At("roles."+deep+".inherits", errTooDeep(deep))
+		}
+	}
 	return nil
 }
 
 // checkPut rejects a role that inherits an unknown role, or that would close a cycle with
 // roles that have none. A new role closes one only with itself, because no role inherits it;
-// an old one only by what it did not inherit before.
-func checkPut(role *Role, lookup func(string) *Role) error {
+// an old one only by what it did not inherit before. It returns what the role did not inherit
+// before.
+func checkPut(role *Role, lookup func(string) *Role) (added []string, err error) {
 	before := map[string]bool{}
 	old := lookup(role.name)
 	if old != nil {
@@ -194,21 +219,20 @@ func checkPut(role *Role, lookup func(string) *Role) error {
 			before[parent] = true
 		}
 	}
-	var added []string
 	for i, parent := range role.inherits {
 		switch {
 		case parent == role.name:
-			return At(fmt.Sprintf("inherits[%d]", i), &CycleError{Roles: []string{parent}})
+			return nil, At(fmt.Sprintf("inherits[%d]", i), &CycleError{Roles: []string{parent}})
 		case lookup(parent) == nil:
-			return unknownParent(i, parent)
+			return nil, unknownParent(i, parent)
 		case !before[parent]:
 			added = append(added, parent)
 		}
 	}
 	if old == nil || len(added) == 0 {
-		return nil
+		return added, nil
 	}
-	return checkAdded(role, added, lookup)
+	return added, checkAdded(role, added, lookup)
 }
 
 // checkAdded looks for the role among all that the added parents inherit.

@@ -121,6 +121,11 @@ func (p ResourcePattern) Overlaps(q ResourcePattern) bool { return overlaps(p.te
 // ReachesControl reports whether the pattern can match an action of the control plane.
 func (p ActionPattern) ReachesControl() bool { return isControl(p.text) }
 
+// Covers reports whether every action that q matches is matched by p too.
+func (p ActionPattern) Covers(q ActionPattern) bool {
+	return isControl(p.text) == isControl(q.text) && covers(p.text, q.text, ':')
+}
+
 // Overlaps reports whether some action could be matched by both patterns.
 func (p ActionPattern) Overlaps(q ActionPattern) bool {
 	return isControl(p.text) == isControl(q.text) && overlaps(p.text, q.text, ':')

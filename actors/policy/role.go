@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -54,6 +55,14 @@ func NewRole(name string, inherits []string, permissions []Permission) (*Role, e
 	}
 	var f faults
 	checkInherits(inherits, &f)
+	var size sizes
+	for i := range permissions {
+		p := &permissions[i]
+		size.add(len(p.Actions), len(p.Resources), p.When.String())
+	}
+	if !size.within(&f) {
+		return nil, f.first()
+	}
 	r := &Role{name: name, inherits: slices.Clone(inherits), permissions: slices.Clone(permissions)}
 	for i := range r.permissions {
 		p := &r.permissions[i]
@@ -68,6 +77,9 @@ func NewRole(name string, inherits []string, permissions []Permission) (*Role, e
 
 // checkInherits rejects names that are malformed or stand twice.
 func checkInherits(inherits []string, f *faults) {
+	if !f.count("inherits", len(inherits), MaxInherits, "roles") {
+		return
+	}
 	seen := make(map[string]bool, len(inherits))
 	for i, parent := range inherits {
 		if err := CheckRoleName(parent); err != nil {
@@ -92,14 +104,19 @@ func (p *Permission) check(at string, f *faults) {
 	}
 }
 
-// CheckRoleName says whether s can name a role: 1 to [MaxRoleName] of [A-Za-z0-9_.-].
-// The error wraps [ErrMalformed].
+// CheckRoleName says whether s can name a role: 1 to [MaxRoleName] of [A-Za-z0-9_.:/-], but
+// neither "." nor "..", which a client would take out of a path. The error wraps
+// [ErrMalformed].
 func CheckRoleName(s string) error {
-	if len(s) > MaxRoleName || !IsKind(s) {
-		return malformed("role", s, "is not a name of 1 to %d of the characters A-Z a-z 0-9 _ . -", MaxRoleName)
+	plain := roleNamePunctuation.Replace(s)
+	if len(s) > MaxRoleName || !IsKind(plain) || s == "." || s == ".." {
+		return malformed("role", s, "is not a name of 1 to %d of the characters A-Z a-z 0-9 _ . : / -", MaxRoleName)
 	}
 	return nil
 }
+
+// roleNamePunctuation replaces what the names of roles have beyond those of kinds.
+var roleNamePunctuation = strings.NewReplacer(":", "_", "/", "_")
 
 // Name returns the role's name.
 func (r *Role) Name() string { return r.name }
@@ -117,8 +134,9 @@ type Grant struct {
 	Principal  Principal
 	Principals PrincipalPattern
 	Role       string
-	// Within narrows what the grant allows to resources that match one of the patterns;
-	// empty means no limit. It never narrows what the role denies.
+	// Within narrows what the grant allows to resources that match one of the patterns; nil
+	// means no limit. An empty list that is not nil is an error: it is often a list that
+	// came out empty by mistake. Within never narrows what the role denies.
 	Within []ResourcePattern
 	// Expires is the instant from which the grant gives nothing; zero means never.
 	Expires time.Time
@@ -201,8 +219,18 @@ func (g *Grant) problems() (f faults) {
 	return f
 }
 
-// checkLimits rejects limits that stand twice. A zero pattern is one that did not parse.
+// errNoLimits rejects an empty list of limits.
+var errNoLimits = fmt.Errorf("%w: an empty list; leave within out for a grant without limits", ErrInvalid)
+
+// checkLimits rejects an empty list, too many limits, and limits that stand twice. A zero
+// pattern is one that did not parse.
 func checkLimits(within []ResourcePattern, f *faults) {
+	if within != nil && len(within) == 0 {
+		f.add("within", errNoLimits)
+	}
+	if !f.count("within", len(within), MaxWithin, "limits") {
+		return
+	}
 	var seen map[ResourcePattern]bool
 	if len(within) > fewLimits {
 		seen = make(map[ResourcePattern]bool, len(within))

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // PermissionSpec is a permission as files and the API write it.
@@ -28,12 +31,27 @@ type RoleSpec struct {
 // GrantSpec is a grant as files and the API write it: exactly one of Principal and
 // Principals is set, and Expires is empty or an instant of RFC 3339.
 type GrantSpec struct {
-	Principal  string   `json:"principal,omitempty" yaml:"principal,omitempty"`
-	Principals string   `json:"principals,omitempty" yaml:"principals,omitempty"`
-	Role       string   `json:"role" yaml:"role"`
-	Within     []string `json:"within,omitempty" yaml:"within,omitempty"`
-	Expires    string   `json:"expires,omitempty" yaml:"expires,omitempty"`
-	Reason     string   `json:"reason,omitempty" yaml:"reason,omitempty"`
+	Principal  string `json:"principal,omitempty" yaml:"principal,omitempty"`
+	Principals string `json:"principals,omitempty" yaml:"principals,omitempty"`
+	Role       string `json:"role" yaml:"role"`
+	Within     Limits `json:"within,omitzero" yaml:"within,omitempty"`
+	Expires    string `json:"expires,omitempty" yaml:"expires,omitempty"`
+	Reason     string `json:"reason,omitempty" yaml:"reason,omitempty"`
+}
+
+// Limits is the member "within" of a grant. Nil means no limit. An empty list is an error, and
+// null in JSON stands for one: a list that came out empty by mistake must not remove the limits.
+type Limits []string
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
+func (l *Limits) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if err := json.UnmarshalDecode(dec, (*[]string)(l)); err != nil {
+		return err
+	}
+	if *l == nil {
+		*l = Limits{}
+	}
+	return nil
 }
 
 // faults collects the errors of one role or one grant, each with its field.
@@ -76,6 +94,14 @@ func (s RoleSpec) Build(name string) (*Role, []*FieldError) {
 	}
 	f.add("name", CheckRoleName(name))
 	checkInherits(s.Inherits, &f)
+	var size sizes
+	for i := range s.Permissions {
+		p := &s.Permissions[i]
+		size.add(len(p.Actions), len(p.Resources), p.When)
+	}
+	if !size.within(&f) {
+		return nil, f
+	}
 	permissions := make([]Permission, len(s.Permissions))
 	for i := range s.Permissions {
 		permissions[i] = s.Permissions[i].build(fmt.Sprintf("permissions[%d].", i), &f)
@@ -144,7 +170,14 @@ func (s GrantSpec) Build() (Grant, []*FieldError) {
 		f.add("principal", err)
 	}
 	named := len(f) == 0
-	g.Within = parseAll(s.Within, "within", ParseResourcePattern, &f)
+	if s.Within != nil && len(s.Within) == 0 {
+		f.add("within", errNoLimits)
+	}
+	if len(s.Within) <= MaxWithin {
+		g.Within = parseAll(s.Within, "within", ParseResourcePattern, &f)
+	} else {
+		f.count("within", len(s.Within), MaxWithin, "limits")
+	}
 	if s.Expires != "" {
 		g.Expires, err = ParseExpiry(s.Expires)
 		f.add("expires", err)

@@ -1,6 +1,8 @@
 package policy_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -118,4 +120,33 @@ func TestSpecsOfAnyRoleAndGrant(t *testing.T) {
 			require.True(t, g.Equal(&again))
 		}
 	})
+}
+
+// SECURITY, line 23.
+func TestARoleAndAGrantHaveLimits(t *testing.T) {
+	many := func(n int) []string {
+		list := make([]string, n)
+		for i := range list {
+			list[i] = fmt.Sprintf("x%d", i)
+		}
+		return list
+	}
+	for name, c := range map[string]struct {
+		field string
+		role  policy.RoleSpec
+	}{
+		"inherits":   {"inherits", policy.RoleSpec{Inherits: many(policy.MaxInherits + 1)}},
+		"patterns":   {"permissions", policy.RoleSpec{Permissions: []policy.PermissionSpec{{Actions: []string{"a"}, Resources: many(policy.MaxRolePatterns)}}}},
+		"conditions": {"permissions", policy.RoleSpec{Permissions: slices.Repeat([]policy.PermissionSpec{{Actions: []string{"a"}, Resources: []string{"r"}, When: strings.Repeat(" ", 4000) + "true"}}, 17)}},
+	} {
+		_, err := c.role.Role("r")
+		require.ErrorIs(t, err, policy.ErrInvalid, name)
+		require.Equal(t, c.field, err.(*policy.FieldError).Field, name)
+	}
+	_, err := policy.GrantSpec{Principal: "user:a", Role: "r", Within: many(policy.MaxWithin + 1)}.Grant()
+	require.ErrorContains(t, err, "within: invalid: 1001 limits; the limit is 1000")
+	_, err = policy.GrantSpec{Principal: "user:a", Role: "r", Within: policy.Limits{}}.Grant()
+	require.ErrorContains(t, err, "within: invalid: an empty list")
+	g := policy.Grant{Principal: policy.MustPrincipal("user:a"), Role: "r", Within: []policy.ResourcePattern{}}
+	require.ErrorContains(t, g.Check(), "within: invalid: an empty list")
 }

@@ -14,6 +14,8 @@ var (
 	full     = [3]string{"allow", "interlock:**", "**"}
 	reads    = [3]string{"allow", "interlock:read", "policy"}
 	denies   = [3]string{"deny", "interlock:**", "**"}
+	decides  = [3]string{"allow", "interlock:decide", "principals/*"}
+	own      = [3]string{"allow", "interlock:grant interlock:change", "roles/admin2"} // of names-admin
 )
 
 // attempt is a request of an author and the problem that answers it; empty if it is allowed.
@@ -28,7 +30,7 @@ func list(changes ...string) []string { return changes }
 
 // try makes each attempt on a policy of its own. What is refused leaves no trace.
 func try(t *testing.T, attempts []attempt) {
-	statuses := map[string]int{"denied": 403, "needs-full-rights": 403, "exact-principals-only": 403, "last-administrator": 409, "loses-full-rights": 409}
+	statuses := map[string]int{"denied": 403, "needs-full-rights": 403, "exact-principals-only": 403, "last-administrator": 409, "loses-full-rights": 409, "unknown-role": 422}
 	for _, a := range attempts {
 		t.Run(a.name, func(t *testing.T) {
 			s := newAdminStation(t)
@@ -144,16 +146,39 @@ func TestRights_APermissionThatNamesTheRole(t *testing.T) {
 		{"grants it", "desk", list(grant("bob", "pep"), grant("bob", "operator"), revoke("bob", "pep")), ""},
 		{"grants another", "desk", list(grant("bob", "auditor")), "denied"},
 		{"inherits it", "desk", list(putRole("new", "pep")), ""},
-		{"puts one that it names", "desk", list(putRole("desk", "", reads)), ""},
+		{"puts one that it names", "desk", list(putRole("desk", "", decides)), ""},
 		{"puts another", "desk", list(putRole("new", "", reads)), "needs-full-rights"},
 		{"a right to grant is none to widen", "desk", list(putRole("pep", "", full)), "needs-full-rights"},
-		{"grants, and puts a new one", "names-admin", list(grant("bob", "admin"), putRole("admin2", "admin", full), grant("bob", "admin2")), ""},
+		{"grants, and puts a new one", "names-admin", list(putRole("admin2", "", own), grant("bob", "admin2")), ""},
 		{"and no other", "names-admin", list(putRole("admin3", "admin")), "denied"},
 		{"by a grant within other roles", "names-narrowed", list(grant("mallory", "admin")), "needs-full-rights"},
 		{"puts by a grant within other roles", "names-narrowed", list(putRole("admin2", "", full)), "needs-full-rights"},
 		{"by a grant that has expired", "names-expired", list(grant("mallory", "admin")), "needs-full-rights"},
 		{"with a condition", "names-at-times", list(grant("mallory", "admin")), "needs-full-rights"},
 		{"in another case", "names-admin", list(putRole("Admin2", "", full)), "denied"},
+	})
+}
+
+// SECURITY, line 27.
+func TestRights_AnAuthorGivesWhatItHas(t *testing.T) {
+	try(t, []attempt{
+		{"all, to itself, and removes the administrator", "names-admin",
+			list(putRole("admin2", "", full), grant("names-admin", "admin2"), revoke("admin", "admin")), "needs-full-rights"},
+		{"puts what it does not have", "names-admin", list(putRole("admin2", "", reads)), "needs-full-rights"},
+		{"puts more than it has", "names-admin", list(putRole("admin2", "", [3]string{"allow", "interlock:grant", "roles/*"})), "needs-full-rights"},
+		{"puts more actions than it has", "names-admin", list(putRole("admin2", "", [3]string{"allow", "interlock:*", "roles/admin2"})), "needs-full-rights"},
+		{"part of what it has", "names-admin", list(putRole("admin2", "", [3]string{"allow", "interlock:grant", "roles/admin"})), ""},
+		{"beside what it does not have", "names-admin", list(putRole("admin2", "", own, reads)), "needs-full-rights"},
+		{"in one permission with what it does not have", "names-admin", list(putRole("admin2", "", [3]string{"allow", "interlock:grant", "roles/admin2 roles/x"})), "needs-full-rights"},
+		{"grants what it does not have", "names-admin", list(grant("bob", "admin")), "needs-full-rights"},
+		{"grants it within something", "names-admin", list(grant("bob", "admin", `,"within":["nothing"]`)), "needs-full-rights"},
+		{"grants it, and then puts it", "names-admin", list(putRole("admin2", ""), grant("bob", "admin2"), putRole("admin2", "", full)), "needs-full-rights"},
+		{"inherits what it does not have", "names-admin", list(putRole("admin2", "admin")), "needs-full-rights"},
+		{"revokes what it does not have", "names-admin", list(grant("bob", "admin2"), revoke("alice", "admin2")), "unknown-role"},
+		{"denies what it does not have", "names-admin", list(putRole("admin2", "", denies)), ""},
+		{"takes back a deny that is new", "names-admin", list(putRole("admin2", "", denies), putRole("admin2", "", own)), ""},
+		{"has it with a deny", "storeless", list(putRole("desk", "", [3]string{"allow", "interlock:operate", "store"})), "needs-full-rights"},
+		{"has it without", "storeless", list(putRole("desk", "", [3]string{"allow", "interlock:operate", "other"})), ""},
 	})
 }
 
@@ -227,12 +252,14 @@ func TestRights_AdministrativeRolesNeedExactPrincipals(t *testing.T) {
 // SECURITY, line 18.
 func TestRights_RoleNamesHaveOneSpelling(t *testing.T) {
 	s := newAdminStation(t)
-	for _, name := range []string{"%61dmin", "admin%2F", "a/dmin", "*", "**", "admin ", "\u00e4dmin", ""} {
+	for _, name := range []string{"%61dmin", "admin%2F", "*", "**", ".", "..", "admin ", "\u00e4dmin", ""} {
 		for _, change := range []string{putRole(name, "", full), grant("mallory", name), deleteRole(name)} {
 			require.Equal(t, 422, s.change("all-but-admin", "", change).StatusCode, change)
 		}
 	}
-	// Names of dots are names, and not a path to another right.
-	s.change("names-admin", "", putRole("..", "", full)).RequireProblem(t, 403, "denied")
-	s.change("all-but-admin", "", putRole("..", "", full)).RequireProblem(t, 403, "needs-full-rights")
+	// Such names are one segment, and not a path to another right.
+	for _, name := range []string{"x/../admin", "a/dmin", "/admin", "admin/", "..."} {
+		s.change("names-admin", "", putRole(name, "", full)).RequireProblem(t, 403, "denied")
+		s.change("all-but-admin", "", putRole(name, "", full)).RequireProblem(t, 403, "needs-full-rights")
+	}
 }

@@ -177,7 +177,7 @@ func TestValuesThatAreMissing(t *testing.T) {
 		fault{"6:4: grants[0]", policy.ErrInvalid}, fault{"7:5: grants[1].principal", policy.ErrInvalid},
 		fault{"7:5: grants[1].role", policy.ErrMalformed},
 		fault{"8:16: grants[2].principal", policy.ErrInvalid}, fault{"9:11: grants[2].role", policy.ErrInvalid},
-		fault{"10:13: grants[2].reason", policy.ErrInvalid},
+		fault{"10:13: grants[2].reason", policy.ErrInvalid}, fault{"11:13: grants[2].within", policy.ErrInvalid},
 	)
 	requireFaults(t, "policy.yaml", "[]", fault{"1:1: ", policy.ErrInvalid})
 	requireFaults(t, "policy.json", "7", fault{"1:1: ", policy.ErrInvalid})

@@ -147,7 +147,7 @@ func (r *grantReader) role(raw []byte) bool {
 func (r *grantReader) limits(raw []byte) (ok bool) {
 	r.grant.Within, ok = r.within.of(raw, func(raw []byte) ([]policy.ResourcePattern, bool) {
 		var list []string
-		if raw[0] != '[' || json.Unmarshal(raw, &list) != nil {
+		if raw[0] != '[' || json.Unmarshal(raw, &list) != nil || len(list) == 0 || len(list) > policy.MaxWithin {
 			return nil, false
 		}
 		within := make([]policy.ResourcePattern, len(list))

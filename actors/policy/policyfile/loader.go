@@ -138,7 +138,7 @@ func (l *loader) text(into *string) func(*node, string) {
 	return func(n *node, path string) {
 		switch {
 		case l.refused(n, path):
-		case n.kind == otherNode && n.describe() != "empty":
+		case n.kind == otherNode && n.describe() != "null":
 			l.invalid(n.place, path, "must be a string, and %s is not one: put it in quotes", n.text)
 		case n.kind != textNode:
 			l.invalid(n.place, path, "must be a string, not %s", n.describe())
@@ -170,6 +170,16 @@ func (l *loader) texts(into *[]string) func(*node, string) {
 			l.text(&s)(item, path)
 			*into = append(*into, s)
 		})
+	}
+}
+
+// limits reads a list of texts. An empty one is not nil, and so an error of the grant.
+func (l *loader) limits(into *[]string) func(*node, string) {
+	return func(n *node, path string) {
+		if n.kind == listNode {
+			*into = []string{}
+		}
+		l.texts(into)(n, path)
 	}
 }
 
@@ -302,7 +312,7 @@ func (l *loader) readGrant(n *node, path string) (g policy.Grant, role string, o
 	var s policy.GrantSpec
 	l.object(n, path, fieldReaders{
 		"principal": l.text(&s.Principal), "principals": l.text(&s.Principals), "role": l.text(&s.Role),
-		"within": l.texts(&s.Within), "expires": l.text(&s.Expires), "reason": l.text(&s.Reason),
+		"within": l.limits((*[]string)(&s.Within)), "expires": l.text(&s.Expires), "reason": l.text(&s.Reason),
 	})
 	badHolder := slices.ContainsFunc(l.faults[before:], func(e *Error) bool { return e.Field == joinPath(path, "principals") })
 	g, all := s.Build()

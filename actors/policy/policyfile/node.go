@@ -63,7 +63,7 @@ func (n *node) describe() string {
 		return "an object"
 	}
 	if n.text == "" || n.text == "null" || n.text == "~" {
-		return "empty"
+		return "null"
 	}
 	return n.text
 }

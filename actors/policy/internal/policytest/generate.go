@@ -110,7 +110,9 @@ func GenGrant(t *rapid.T, role string) policy.GrantSpec {
 	} else {
 		g.Principals = rapid.SampledFrom(Subjects).Draw(t, "principals")
 	}
-	g.Within = rapid.SliceOfNDistinct(GenPattern("/", "x", "xy"), 0, 2, rapid.ID).Draw(t, "within")
+	if within := rapid.SliceOfNDistinct(GenPattern("/", "x", "xy"), 0, 2, rapid.ID).Draw(t, "within"); len(within) > 0 {
+		g.Within = within
+	}
 	if e := rapid.SampledFrom(Instants).Draw(t, "expires"); !e.IsZero() {
 		g.Expires = e.Format(time.RFC3339Nano)
 	}

@@ -26,7 +26,7 @@ the receipt: the revision, and the operations that the update ended.`,
 	}
 	c.updateFlags(cmd)
 	c.reasonFlag(cmd)
-	cmd.Flags().StringSliceVar(&c.spec.Within, "within", nil, "limit the grant to resources that match the `pattern`")
+	cmd.Flags().StringSliceVar((*[]string)(&c.spec.Within), "within", nil, "limit the grant to resources that match the `pattern`")
 	cmd.ValidArgsFunction = c.complete(principalNames, roleNames)
 	cmd.Flags().DurationVar(&c.expires, "for", 0, "let the grant expire after this `time`")
 	return cmd
