@@ -181,6 +181,6 @@ func TestAReceiptIsWrittenAsTheAdminAPIDoes(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.JSONEq(t, `{"revision":3,"quiesced":true,"endedCount":1,"running":[],"runningCount":0,"connections":0,
-		"stillGrantedBy":[],"missing":["b"],"restarted":false,
+		"stillGrantedBy":[],"stillGrantedCount":0,"missing":["b"],"restarted":false,
 		"ended":[{"lease":7,"principal":"`+alice.String()+`","action":"a","resource":"r","how":"canceled","after":"85µs"}]}`, string(text))
 }

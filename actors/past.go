@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"context"
+
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
@@ -22,8 +24,9 @@ const maxSearched = 10_000
 // ExplainAt decides the query by the policy of a revision, and finds the first later update
 // that changed the decision. It examines at most 10,000 later updates. It reads the time from
 // the query once and judges every revision at that instant, so that the expiry of a grant is
-// not a change. It does not examine credentials. Errors are those of [Engine.At].
-func (e *Engine) ExplainAt(q *policy.Query, revision uint64) (*PastDecision, error) {
+// not a change. It does not examine credentials. Errors are those of [Engine.At] and that of
+// ctx, which ends the search.
+func (e *Engine) ExplainAt(ctx context.Context, q *policy.Query, revision uint64) (*PastDecision, error) {
 	at := q.Now().UnixNano()
 	d, err := e.decideAt(q, revision, at)
 	if err != nil {
@@ -38,12 +41,15 @@ func (e *Engine) ExplainAt(q *policy.Query, revision uint64) (*PastDecision, err
 			candidates = append(candidates, entry)
 		}
 		seen++
-		return seen < maxSearched
+		return seen < maxSearched && ctx.Err() == nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	for _, entry := range candidates {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		later, err := e.decideAt(q, entry.Revision, at)
 		if err != nil {
 			return nil, err

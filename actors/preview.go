@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/interlock-authz/interlock/actors/oplog"
@@ -106,8 +107,8 @@ func (e *Engine) ask(ctx context.Context, each func(func(*principal)), look func
 }
 
 // Leases returns the operations in flight of one principal, or of all if who is zero. It asks
-// each principal in its own turn, so the result is not one instant. Errors are [ErrNested] and
-// that of ctx.
+// each principal in its own turn, so the result is not one instant. It leaves out the operation
+// that ctx belongs to, if any. Errors are [ErrNested] and that of ctx.
 func (e *Engine) Leases(ctx context.Context, who policy.Principal) ([]LeaseInfo, error) {
 	if e.nested(ctx) {
 		return nil, ErrNested
@@ -120,9 +121,12 @@ func (e *Engine) Leases(ctx context.Context, who policy.Principal) ([]LeaseInfo,
 			}
 		}
 	}
+	own := ownLeases(ctx)
 	return e.ask(ctx, each, func(p *principal, _ moment) (infos []LeaseInfo) {
 		for l := p.leases.Load(); l != nil; l = l.older.Load() {
-			infos = append(infos, l.info())
+			if !slices.Contains(own, l) {
+				infos = append(infos, l.info())
+			}
 		}
 		return infos
 	})

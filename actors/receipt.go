@@ -31,6 +31,9 @@ type Receipt struct {
 	// StillGrantedBy lists grants that still give a principal a role that the update revoked
 	// from it: pattern grants, and grants of a role that inherits it.
 	StillGrantedBy []policy.Grant
+	// StillGrantedCount counts them. A server lists them only to callers that may read the
+	// policy.
+	StillGrantedCount int
 	// Unchanged reports that the update changed nothing.
 	Unchanged bool
 	// Missing lists the engines sharing the log that have not confirmed the update as
@@ -187,7 +190,7 @@ func (t *tracker) receipt() Receipt {
 	r := Receipt{
 		Revision: t.revision, Quiesced: t.over(),
 		Ended: slices.Clone(t.ended), EndedCount: t.count, RunningCount: len(t.running),
-		Connections: t.closed, StillGrantedBy: t.still, Unchanged: t.unchanged,
+		Connections: t.closed, StillGrantedBy: t.still, StillGrantedCount: len(t.still), Unchanged: t.unchanged,
 	}
 	for _, info := range t.running {
 		if len(r.Running) == MaxListed {

@@ -24,12 +24,13 @@ func (r Receipt) MarshalJSON() ([]byte, error) {
 		RunningCount   int                `json:"runningCount"`
 		Connections    int                `json:"connections"`
 		StillGrantedBy []policy.GrantSpec `json:"stillGrantedBy"`
+		StillGranted   int                `json:"stillGrantedCount"`
 		Missing        []string           `json:"missing,omitempty"`
 		Unchanged      bool               `json:"unchanged,omitzero"`
 		Restarted      bool               `json:"restarted"`
 	}{
 		r.Revision, r.Quiesced, orEmpty(r.Ended), r.EndedCount, orEmpty(r.Running), r.RunningCount,
-		r.Connections, grants, r.Missing, r.Unchanged, r.Restarted,
+		r.Connections, grants, r.StillGrantedCount, r.Missing, r.Unchanged, r.Restarted,
 	})
 }
 

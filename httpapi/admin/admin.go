@@ -63,8 +63,8 @@ type api struct {
 	store   Store
 
 	connected connected
+	large     gate
 
-	lines      http.Handler // getLines behind the guard
 	linesLimit int64
 	idle       time.Duration
 }
@@ -88,27 +88,43 @@ func New(o Options) http.Handler {
 		serve        web.HandlerFunc
 	}{
 		{http.MethodPost, "/v1/changes", a.postChanges},
-		{http.MethodGet, "/v1/changes/{revision}", a.getReceipt},
-		{http.MethodGet, "/v1/policy", a.getPolicy},
 		{http.MethodHead, "/v1/policy", a.headPolicy},
 		{http.MethodPut, "/v1/policy", a.putPolicy},
-		{http.MethodGet, "/v1/principals", a.getPrincipal},
 		{http.MethodGet, "/v1/roles/{role}", a.getRole},
-		{http.MethodGet, "/v1/leases", a.getLeases},
-		{http.MethodPost, "/v1/explain", a.postExplain},
 	} {
 		r.Handle(route.path, web.Handle(o.Logger, route.serve)).Methods(route.method)
 	}
-	// Long requests are operations: they end when their caller loses the right.
+	// What may take long is an operation. It ends when its caller loses the right, and the
+	// update that takes the right waits for it.
 	guard := httpapi.NewGuard(o.Engine, a.callers, o.Logger)
-	protect := func(action, resource string, serve web.HandlerFunc) http.Handler {
-		return guard.Protect(httpapi.Rule{Action: action, Resource: resource, Mode: httpapi.Admit}, web.Handle(o.Logger, serve))
+	for _, route := range []struct {
+		method, path     string
+		action, resource string
+		serve            web.HandlerFunc
+	}{
+		{http.MethodGet, "/v1/changes", control.ActionRead, control.ResourceChanges, a.getChanges},
+		{http.MethodGet, "/v1/changes/{revision}", control.ActionRead, control.ResourceChanges, a.getReceipt},
+		{http.MethodGet, "/v1/policy", control.ActionRead, control.ResourcePolicy, a.getPolicy},
+		{http.MethodGet, "/v1/principals", control.ActionRead, control.ResourcePolicy, a.getPrincipal},
+		{http.MethodGet, "/v1/leases", control.ActionRead, control.ResourceLeases, a.getLeases},
+		{http.MethodPost, "/v1/explain", control.ActionRead, control.ResourceChanges, a.postExplain},
+		{http.MethodPost, "/v1/store/verify", control.ActionOperate, control.ResourceStore, a.postVerify},
+		{http.MethodGet, "/v1/store/backup", control.ActionOperate, control.ResourceStore, a.getBackup},
+	} {
+		rule := httpapi.Rule{Action: route.action, Resource: route.resource, Mode: httpapi.Admit}
+		r.Handle(route.path, guard.Protect(rule, web.Handle(o.Logger, a.connects(route.serve)))).Methods(route.method)
 	}
-	a.lines = protect(control.ActionRead, control.ResourcePolicy, a.getLines)
-	r.Handle("/v1/changes", protect(control.ActionRead, control.ResourceChanges, a.getChanges)).Methods(http.MethodGet)
-	r.Handle("/v1/store/verify", protect(control.ActionOperate, control.ResourceStore, a.postVerify)).Methods(http.MethodPost)
-	r.Handle("/v1/store/backup", protect(control.ActionOperate, control.ResourceStore, a.getBackup)).Methods(http.MethodGet)
-	return r
+	return web.ForAPI(r)
+}
+
+// connects remembers the caller of an operation, see [connected].
+func (a *api) connects(serve web.HandlerFunc) web.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if caller, ok := httpapi.CallerOf(r.Context()); ok {
+			a.connected.add(caller.Principal)
+		}
+		return serve(w, r)
+	}
 }
 
 // authorize returns an error unless the caller of r has the right.

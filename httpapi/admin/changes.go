@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,27 +28,54 @@ func (a *api) postChanges(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := a.mayPropose(r.Context(), caller); err != nil {
+		return err
+	}
 	how, err := a.updateOf(r)
 	if err != nil {
 		return err
 	}
-	var body client.Changes
-	if err := web.ReadJSON(w, r, a.limit, &body, web.KnownMembersOnly); err != nil {
-		return err
-	}
-	changes, err := a.changesOf(body.Changes)
+	changes, err := a.readChanges(w, r, caller)
 	if err != nil {
 		return err
 	}
 	return a.apply(w, r, caller, changes, how)
 }
 
-func (a *api) changesOf(specs []policy.ChangeSpec) ([]policy.Change, error) {
+// mayPropose rejects, before its body is read, a request whose caller could change nothing.
+func (a *api) mayPropose(ctx context.Context, caller *httpapi.Caller) error {
+	var refused error
+	err := a.engine.View(ctx, func(v policy.View) { refused = a.author(caller).MayPropose(v, time.Now()) })
+	return cmp.Or(err, refused)
+}
+
+func (a *api) author(caller *httpapi.Caller) control.Author {
+	return control.Author{Principal: caller.Principal, Credential: caller.Credential, Ended: a.engine.Ended, Connected: a.connected.has}
+}
+
+func (a *api) readChanges(w http.ResponseWriter, r *http.Request, caller *httpapi.Caller) ([]policy.Change, error) {
+	leave, err := a.large.enter(r, caller.Principal)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	var body client.Changes
+	if err := web.ReadJSON(w, r, a.limit, &body, web.KnownMembersOnly); err != nil {
+		return nil, err
+	}
+	return a.changesOf(r.Context(), body.Changes)
+}
+
+// changesOf ends with its context, because conditions take long to compile.
+func (a *api) changesOf(ctx context.Context, specs []policy.ChangeSpec) ([]policy.Change, error) {
 	if len(specs) == 0 || len(specs) > maxChanges {
 		return nil, queryProblem("changes", "has to hold 1 to 10000 changes")
 	}
 	changes := make([]policy.Change, len(specs))
 	for i := range specs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		c, err := specs[i].Change()
 		if err == nil {
 			err = a.checkIssuer(c.Certificate)
@@ -119,7 +147,8 @@ func (a *api) updateOf(r *http.Request) (u update, err error) {
 
 // apply sends the changes to the engine, with the checks of the control plane as preconditions.
 func (a *api) apply(w http.ResponseWriter, r *http.Request, caller *httpapi.Caller, changes []policy.Change, u update) error {
-	author := control.Author{Principal: caller.Principal, Credential: caller.Credential, Ended: a.engine.Ended, Force: u.force, Connected: a.connected.has}
+	author := a.author(caller)
+	author.Force = u.force
 	before, after := author.Preconditions(changes, time.Now)
 	proposed := actors.Update{
 		Changes: changes, Grace: u.grace, After: after, Key: u.key.repeat(),
@@ -145,7 +174,10 @@ func (a *api) apply(w http.ResponseWriter, r *http.Request, caller *httpapi.Call
 	ctx, cancel := patience(w, r, max(u.wait, minWait))
 	defer cancel()
 	receipt, err := a.engine.Update(ctx, proposed)
-	return a.answerReceipt(w, receipt, err)
+	if lost := a.mayPropose(r.Context(), caller); lost != nil { // while it waited, or by this update
+		receipt.Ended, receipt.Running, receipt.StillGrantedBy = nil, nil, nil
+	}
+	return a.answerReceipt(w, r, receipt, err)
 }
 
 // checkCredential rejects a caller whose credential has expired or was revoked.
@@ -164,8 +196,9 @@ func patience(w http.ResponseWriter, r *http.Request, wait time.Duration) (conte
 	return context.WithTimeout(r.Context(), wait)
 }
 
-// answerReceipt answers 200 with a receipt that is quiesced, 202 with one that is not yet.
-func (a *api) answerReceipt(w http.ResponseWriter, receipt actors.Receipt, err error) error {
+// answerReceipt answers 200 with a receipt that is quiesced, 202 with one that is not yet. It
+// leaves out grants that the caller may not read.
+func (a *api) answerReceipt(w http.ResponseWriter, r *http.Request, receipt actors.Receipt, err error) error {
 	status := http.StatusOK
 	switch {
 	case errors.Is(err, actors.ErrNotQuiesced):
@@ -173,15 +206,15 @@ func (a *api) answerReceipt(w http.ResponseWriter, receipt actors.Receipt, err e
 	case err != nil:
 		return err
 	}
+	if len(receipt.StillGrantedBy) > 0 && a.authorize(r, control.ActionRead, control.ResourcePolicy) != nil {
+		receipt.StillGrantedBy = nil
+	}
 	w.Header().Set("ETag", a.etag(receipt.Revision))
 	return web.WriteJSON(w, status, receipt)
 }
 
 // getReceipt answers with the current receipt of a revision.
 func (a *api) getReceipt(w http.ResponseWriter, r *http.Request) error {
-	if err := a.authorize(r, control.ActionRead, control.ResourceChanges); err != nil {
-		return err
-	}
 	if err := onlyQuery(r, "wait"); err != nil {
 		return err
 	}
@@ -196,7 +229,7 @@ func (a *api) getReceipt(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := patience(w, r, wait)
 	defer cancel()
 	receipt, err := a.engine.Receipt(ctx, revision)
-	return a.answerReceipt(w, receipt, err)
+	return a.answerReceipt(w, r, receipt, err)
 }
 
 // preview answers a dry run.

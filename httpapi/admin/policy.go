@@ -94,15 +94,11 @@ func collect(v policy.View) *wholePolicy {
 // getPolicy answers with the whole policy: as JSON, or by Accept as YAML or in lines.
 func (a *api) getPolicy(w http.ResponseWriter, r *http.Request) error {
 	media := accepted(r.Header.Get("Accept"))
-	if media == client.MediaLines {
-		a.lines.ServeHTTP(w, r)
-		return nil
-	}
-	if err := a.authorize(r, control.ActionRead, control.ResourcePolicy); err != nil {
-		return err
-	}
 	if err := onlyQuery(r, "at"); err != nil {
 		return err
+	}
+	if media == client.MediaLines {
+		return a.getLines(w, r)
 	}
 	p, err := a.requestedPolicy(r)
 	if err != nil {
@@ -163,6 +159,9 @@ func (a *api) putPolicy(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := a.mayPropose(r.Context(), caller); err != nil {
+		return err
+	}
 	u, err := a.updateOf(r)
 	if err != nil {
 		return err
@@ -174,6 +173,11 @@ func (a *api) putPolicy(w http.ResponseWriter, r *http.Request) error {
 	if err := a.authorize(r, control.ActionRead, control.ResourcePolicy); err != nil {
 		return err
 	}
+	leave, err := a.large.enter(r, caller.Principal)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	file, err := a.readPolicy(w, r)
 	if err != nil {
 		return err
@@ -192,6 +196,7 @@ func (a *api) putPolicy(w http.ResponseWriter, r *http.Request) error {
 	}
 	extendWriting(w, len(changes))
 	u.wait = max(u.wait, workTime(len(changes)))
+	leave()
 	return a.apply(w, r, caller, changes, u)
 }
 
@@ -235,7 +240,7 @@ func (a *api) unchanged(w http.ResponseWriter, r *http.Request, revision uint64,
 		receipt, err = actors.Receipt{Quiesced: true}, nil
 	}
 	receipt.Unchanged = true
-	return a.answerReceipt(w, receipt, err)
+	return a.answerReceipt(w, r, receipt, err)
 }
 
 func (a *api) readPolicy(w http.ResponseWriter, r *http.Request) (*policyfile.File, error) {

@@ -103,6 +103,7 @@ func TestPolicyThatIsPutIsWhatItSays(t *testing.T) {
 	put := make(chan reply, 1)
 	c := s.As("admin")
 	go func() { put <- s.send(c, r) }()
+	await(t, log.looked) // for a right
 	await(t, log.looked)
 	close(log.open)
 	require.NoError(t, await(t, first))

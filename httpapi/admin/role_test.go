@@ -32,10 +32,10 @@ func TestAdminDescribesARole(t *testing.T) {
 	require.Len(t, role.Grants, 3, "the expired one too")
 
 	s.get("auditor", "/v1/roles/nonsense").RequireProblem(t, 404, "unknown-role")
-	s.get("auditor", "/v1/roles/..").RequireProblem(t, 404, "unknown-role")
+	s.get("auditor", "/v1/roles/ns%2Fa:b").RequireProblem(t, 404, "unknown-role")
 	s.get("auditor", "/v1/roles/").RequireProblem(t, 404, "not-found")
 	s.get("auditor", "/v1/roles/pep?x=1").RequireProblem(t, 400, "malformed-request")
-	for _, bad := range []string{"a%20b", "a%2Fb", "%00"} {
+	for _, bad := range []string{"a%20b", "..", "%00"} {
 		s.get("auditor", "/v1/roles/"+bad).RequireProblem(t, 422, "malformed")
 	}
 	for _, name := range []string{"alice", "stranger", "editor"} {

@@ -3,6 +3,7 @@ package authzen
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -88,7 +89,7 @@ func (a *API) serveEvaluations(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer cancel()
 	var b batch
-	if err := web.ReadJSON(w, r, a.maxBody, &b); err != nil {
+	if err := a.readBody(w, r, &b); err != nil {
 		return err
 	}
 	if err := b.check(); err != nil {
@@ -135,6 +136,11 @@ func (q *inquiry) decideAll(questions []actors.Request, s semantic) ([]policy.De
 	}
 	var decisions []policy.Decision
 	for i := range questions {
+		if i > 0 && i%maxTogether == 0 {
+			if err := q.authorize(questions[i:min(i+maxTogether, len(questions))]); err != nil {
+				return nil, err
+			}
+		}
 		d := q.malformed()
 		if !questions[i].Principal.IsZero() {
 			var err error
@@ -150,8 +156,34 @@ func (q *inquiry) decideAll(questions []actors.Request, s semantic) ([]policy.De
 	return decisions, nil
 }
 
-// decideTogether decides all questions about one principal in one turn.
+// maxTogether bounds the questions that one turn decides. A turn delays the updates of its
+// principal, and a condition can take a millisecond.
+const maxTogether = 20
+
+// decideTogether decides the questions in parts. It checks the caller's rights and the context
+// again before each part, so a revocation of the rights, or a client that is gone, ends it.
 func (q *inquiry) decideTogether(questions []actors.Request) ([]policy.Decision, error) {
+	decisions := make([]policy.Decision, 0, len(questions))
+	for part := range slices.Chunk(questions, maxTogether) {
+		if err := q.ctx.Err(); err != nil {
+			return nil, err
+		}
+		if len(decisions) > 0 {
+			if err := q.authorize(part); err != nil {
+				return nil, err
+			}
+		}
+		some, err := q.decidePart(part)
+		if err != nil {
+			return nil, err
+		}
+		decisions = append(decisions, some...)
+	}
+	return decisions, nil
+}
+
+// decidePart decides all questions about one principal in one turn.
+func (q *inquiry) decidePart(questions []actors.Request) ([]policy.Decision, error) {
 	decisions := make([]policy.Decision, len(questions))
 	sound := make([]actors.Request, 0, len(questions))
 	places := make([]int, 0, len(questions))

@@ -120,3 +120,20 @@ func TestBatchLimit(t *testing.T) {
 	require.Equal(t, 413, got.StatusCode)
 	require.Equal(t, "urn:interlock:problem:too-many-evaluations", got.Problem(t)["type"])
 }
+
+// SECURITY, line 30.
+func TestPropertiesOfAQuestionAreBounded(t *testing.T) {
+	s := newDecisionStation(t)
+	c := s.As("pep")
+	question := func(properties string) string {
+		return `{"subject":{"type":"user","id":"erin"},"action":{"name":"orders:read"},"resource":{"type":"orders","id":"1","properties":{"a":` + properties + `}}}`
+	}
+	fits := "[" + strings.Repeat("1,", 4_000) + "1]"
+	require.Equal(t, 200, s.Post(c, evaluation, question(fits)).StatusCode)
+	wide := "[" + strings.Repeat("1,", 4_100) + "1]"
+	got := s.Post(c, evaluation, question(wide))
+	require.Equal(t, 400, got.StatusCode)
+	require.Contains(t, got.Text, "at most 4096 values")
+	got = s.Post(c, evaluations, `{"evaluations":[`+question(wide)+`,`+question(fits)+`]}`)
+	require.Equal(t, `{"evaluations":[{"decision":false},{"decision":true}]}`, got.Text)
+}

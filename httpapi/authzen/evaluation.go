@@ -1,6 +1,7 @@
 package authzen
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -123,7 +124,11 @@ func (e *evaluation) question() (actors.Request, error) {
 	if err != nil {
 		return actors.Request{}, err
 	}
-	return actors.Request{Principal: who, Action: *e.Action.Name, Resource: what, Properties: e.properties()}, nil
+	properties := e.properties()
+	if bad, ok := errors.AsType[*policy.FieldError](policy.CheckProperties(properties)); ok {
+		return actors.Request{}, unusable("/"+strings.ReplaceAll(bad.Field, ".", "/"), bad.Err.Error())
+	}
+	return actors.Request{Principal: who, Action: *e.Action.Name, Resource: what, Properties: properties}, nil
 }
 
 func (e *evaluation) properties() *policy.Properties {

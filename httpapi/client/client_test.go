@@ -117,7 +117,9 @@ func TestPolicies(t *testing.T) {
 	require.Equal(t, adminID, role.Grants[0].Principal)
 	_, err = c.Role(ctx, "nonsense")
 	require.True(t, client.IsProblem(err, "unknown-role"), "%v", err)
-	_, err = c.Role(ctx, "a/b")
+	_, err = c.Role(ctx, "ns:a/b")
+	require.True(t, client.IsProblem(err, "unknown-role"), "%v", err)
+	_, err = c.Role(ctx, "a b")
 	require.True(t, client.IsProblem(err, "malformed"), "%v", err)
 }
 

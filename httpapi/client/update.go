@@ -47,8 +47,10 @@ type Receipt struct {
 	RunningCount int          `json:"runningCount"`
 	// Connections is the number of connections closed because their certificate became invalid.
 	Connections int `json:"connections"`
-	// StillGrantedBy lists grants that still give a role that the update revoked.
-	StillGrantedBy []policy.GrantSpec `json:"stillGrantedBy"`
+	// StillGrantedBy lists grants that still give a role that the update revoked. It is empty
+	// if the caller may not read the policy; StillGrantedCount counts them all the same.
+	StillGrantedBy    []policy.GrantSpec `json:"stillGrantedBy"`
+	StillGrantedCount int                `json:"stillGrantedCount"`
 	// Missing lists the engines sharing the log that have not confirmed the update.
 	Missing []string `json:"missing,omitempty"`
 	// Unchanged means that the policy was the same before.

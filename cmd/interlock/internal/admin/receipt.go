@@ -109,4 +109,7 @@ func printNotes(out io.Writer, r *client.Receipt) {
 	for _, g := range r.StillGrantedBy {
 		fmt.Fprintf(out, "  note: still granted by %s%s as %s\n", g.Principal, g.Principals, g.Role)
 	}
+	if hidden := r.StillGrantedCount - len(r.StillGrantedBy); hidden > 0 {
+		fmt.Fprintf(out, "  note: still granted by %d grants that you may not read\n", hidden)
+	}
 }

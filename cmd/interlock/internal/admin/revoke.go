@@ -52,7 +52,7 @@ that the revocation forbids is running, and none will start. Exit status 1 means
 	c.updateFlags(cmd)
 	c.reasonFlag(cmd)
 	c.graceFlag(cmd)
-	cmd.Flags().StringSliceVar(&c.spec.Within, "within", nil, "revoke only the grant that is limited to exactly these `patterns`")
+	cmd.Flags().StringSliceVar((*[]string)(&c.spec.Within), "within", nil, "revoke only the grant that is limited to exactly these `patterns`")
 	cmd.ValidArgsFunction = c.complete(principalNames, roleNames)
 	cmd.Flags().BoolVar(&c.ignoreNotFound, "ignore-not-found", false, "succeed if the principal has no such grant")
 	cmd.Flags().BoolVar(&c.allowStillGranted, "allow-still-granted", false, "succeed if another grant still gives the role")
@@ -83,29 +83,32 @@ func (c *change) nameCertificate(name string) error {
 // dry run, d is what it would change.
 func (c *change) checkRevoked(cmd *cobra.Command, result *client.Result, d difference) error {
 	holder := c.spec.Principal + c.spec.Principals
-	unchanged, still := len(d) == 0, []policy.GrantSpec(nil)
+	unchanged, count, still := len(d) == 0, 0, ""
 	if r := result.Receipt; r != nil {
-		unchanged, still = r.Unchanged, r.StillGrantedBy
+		unchanged, count, still = r.Unchanged, r.StillGrantedCount, sayGrants(r)
 	}
 	if unchanged && !c.ignoreNotFound {
 		err := fmt.Errorf("principal %q has no such grant of role %q", holder, c.spec.Role.Name)
-		if len(still) > 0 {
-			err = fmt.Errorf("%w; the role is granted by %s", err, sayGrants(still))
+		if count > 0 {
+			err = fmt.Errorf("%w; the role is granted by %s", err, still)
 		}
 		return reject(cmd, err, "interlock get principal lists the grants; --ignore-not-found accepts this")
 	}
-	if len(still) > 0 && !c.allowStillGranted {
-		err := fmt.Errorf("principal %q still has role %q: it is granted by %s", holder, c.spec.Role.Name, sayGrants(still))
+	if count > 0 && !c.allowStillGranted {
+		err := fmt.Errorf("principal %q still has role %q: it is granted by %s", holder, c.spec.Role.Name, still)
 		return reject(cmd, err, "the revocation is applied; revoke these grants too, or accept them with --allow-still-granted")
 	}
 	return nil
 }
 
-// sayGrants returns grants on one line.
-func sayGrants(grants []policy.GrantSpec) string {
+// sayGrants returns on one line the grants that still give the role.
+func sayGrants(r *client.Receipt) string {
 	var texts []string
-	for _, g := range grants {
+	for _, g := range r.StillGrantedBy {
 		texts = append(texts, fmt.Sprintf("%s%s as %s", g.Principal, g.Principals, g.Role))
+	}
+	if hidden := r.StillGrantedCount - len(r.StillGrantedBy); hidden > 0 {
+		texts = append(texts, fmt.Sprintf("%d grants that you may not read", hidden))
 	}
 	return strings.Join(texts, ", ")
 }

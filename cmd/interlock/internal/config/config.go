@@ -28,6 +28,7 @@ type Config struct {
 	Listen         string       `yaml:"listen"`
 	AdminListen    string       `yaml:"admin-listen"`
 	OperatorListen string       `yaml:"operator-listen"`
+	OperatorHosts  []string     `yaml:"operator-hosts"`
 	BaseURL        string       `yaml:"base-url"`
 	Data           *string      `yaml:"data"` // nil for the default, "" for a store in memory
 	Keep           Keep         `yaml:"keep"`

@@ -5,6 +5,7 @@ const Example = `# interlock.yaml
 listen: 127.0.0.1:8443            # callers: decisions (AuthZEN)
 admin-listen: 127.0.0.1:8444      # administrators: the policy
 operator-listen: 127.0.0.1:8445   # operators: /healthz, /readyz; plain, keep it on loopback
+# operator-hosts: [metrics.example]  # names for operators besides localhost and IP addresses
 base-url: https://pdp.example:8443  # as callers reach it; default: made of listen
 data: /var/lib/interlock          # the policy and its log; default ./interlock-data, "" for in memory
 keep:                             # limits of the log of changes

@@ -43,7 +43,7 @@ func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store
 		decisions:      decisions,
 		administration: admin.New(options),
 		operation: httpapi.NewOperatorAPI(httpapi.OperatorOptions{
-			Engine: engine, Faults: faults, Metrics: metrics(engine, l.connections, l.trust),
+			Engine: engine, Faults: faults, Metrics: metrics(engine, l.connections, l.trust), Hosts: c.OperatorHosts,
 		}),
 	}, nil
 }

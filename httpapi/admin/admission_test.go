@@ -1,0 +1,181 @@
+package admin_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
+)
+
+// countedBody counts what is read of it.
+type countedBody struct{ read atomic.Int64 }
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	b.read.Add(int64(len(p)))
+	return len(p), nil
+}
+
+// SECURITY, line 23.
+func TestLimits_WhoMayChangeNothingIsRefusedBeforeItsBodyIsRead(t *testing.T) {
+	s := newAdminStation(t)
+	for _, wire := range servertest.Wires {
+		for _, name := range []string{"stranger", "alice", "auditor", "expired"} {
+			c := s.Client(wire, s.Issue("spiffe://interlock.test/"+name))
+			c.Transport.(*http.Transport).ExpectContinueTimeout = time.Minute
+			for _, to := range []string{"POST /v1/changes", "PUT /v1/policy"} {
+				method, path, _ := strings.Cut(to, " ")
+				body := &countedBody{}
+				r := s.Request(method, path, "")
+				r.Body, r.ContentLength = io.NopCloser(body), 32<<20
+				r.Header.Set("Content-Type", "application/json")
+				r.Header.Set("Expect", "100-continue")
+				r.Header.Set("If-Match", "*")
+				s.send(c, r).RequireProblem(t, 403, "denied")
+				require.Zero(t, body.read.Load(), "%s by %s, %s", to, name, wire)
+			}
+		}
+	}
+}
+
+// openBody sends a request whose body does not end until the pipe is closed.
+func (s *adminStation) openBody(name string) (body *io.PipeWriter, answered <-chan reply) {
+	read, write := io.Pipe()
+	r := s.Request(http.MethodPost, "/v1/changes", "")
+	r.Body, r.ContentLength = read, -1
+	r.Header.Set("Content-Type", "application/json")
+	got := make(chan reply, 1)
+	go func() { got <- s.send(s.As(name), r) }()
+	return write, got
+}
+
+// SECURITY, line 25.
+func TestLimits_LargeBodiesAreFewAtOnce(t *testing.T) {
+	s := newAdminStation(t)
+	isBusy := func(name string) bool {
+		body, answered := s.openBody(name)
+		require.NoError(t, body.Close())
+		got := await(t, answered)
+		if got.StatusCode == 503 {
+			got.RequireProblem(t, 503, "busy")
+			require.Equal(t, "1", got.Header.Get("Retry-After"))
+			return true
+		}
+		require.Equal(t, 400, got.StatusCode, "the body is empty")
+		return false
+	}
+	busy := func(name string) func() bool { return func() bool { return isBusy(name) } }
+	require.False(t, isBusy("admin"))
+	one, first := s.openBody("admin")
+	two, second := s.openBody("admin")
+	require.Eventually(t, busy("admin"), patience, time.Millisecond)
+	require.False(t, isBusy("helpdesk"), "the bound for each is less than that in all")
+	require.Equal(t, 200, s.change("admin", "", grant("bob", "reader")).StatusCode, "a small body needs no place")
+	three, third := s.openBody("helpdesk")
+	four, fourth := s.openBody("helpdesk")
+	require.Eventually(t, busy("editor"), patience, time.Millisecond)
+	for _, end := range []*io.PipeWriter{one, two, three, four} {
+		require.NoError(t, end.Close())
+	}
+	for _, answered := range []<-chan reply{first, second, third, fourth} {
+		require.Equal(t, 400, await(t, answered).StatusCode)
+	}
+	require.False(t, isBusy("admin"), "the places are free again")
+}
+
+// SECURITY, line 29.
+func TestG2_AReaderOfAReceiptLosesItsRight(t *testing.T) {
+	s := newAdminStation(t)
+	lease := s.admit("alice", "orders:read", "orders/1")
+	_, err := s.Engine.Update(waited(t, time.Millisecond), actors.Update{Changes: []policy.Change{
+		policy.RevokeRole(policy.Grant{Principal: who("alice"), Role: "reader"})}})
+	require.ErrorIs(t, err, actors.ErrNotQuiesced)
+	polled := make(chan error, 1)
+	r := s.Request(http.MethodGet, fmt.Sprintf("/v1/changes/%d?wait=1m", s.Engine.Revision()), "")
+	go func() {
+		_, err := s.Try(s.As("auditor"), r)
+		polled <- err
+	}()
+	require.Eventually(t, func() bool {
+		leases, err := s.Engine.Leases(t.Context(), who("auditor"))
+		return err == nil && len(leases) == 1
+	}, patience, time.Millisecond)
+	receipt := s.change("admin", "", revoke("auditor", "auditor")).receipt(t, 200)
+	require.Equal(t, 1, receipt.EndedCount)
+	require.Error(t, await(t, polled), "the answer is aborted")
+	lease.Release()
+}
+
+// TestG2_AnAuthorThatLosesItsRightsSeesNoLeases is about the wait for the author's own update.
+//
+// SECURITY, line 29.
+func TestG2_AnAuthorThatLosesItsRightsSeesNoLeases(t *testing.T) {
+	s := newAdminStation(t)
+	lease := s.admit("alice", "orders:read", "orders/1")
+	answered := make(chan reply, 1)
+	before := s.Engine.Revision()
+	go func() { answered <- s.change("helpdesk", "?wait=1m", revoke("alice", "reader")) }()
+	require.Eventually(t, func() bool { return s.Engine.Revision() > before }, patience, time.Millisecond)
+	require.Equal(t, 200, s.change("admin", "", revoke("helpdesk", "grants-all")).StatusCode)
+	lease.Release()
+	r := await(t, answered).receipt(t, 200)
+	require.Equal(t, 1, r.EndedCount)
+	require.Empty(t, r.Ended)
+}
+
+func TestAReceiptShowsGrantsToThoseWhoMayReadThem(t *testing.T) {
+	s := newAdminStation(t)
+	require.Equal(t, 200, s.change("admin", "", grantAll("reader")).StatusCode)
+	r := s.change("helpdesk", "", revoke("alice", "reader")).receipt(t, 200)
+	require.Empty(t, r.StillGrantedBy)
+	require.Equal(t, 1, r.StillGrantedCount)
+	seen := s.get("auditor", fmt.Sprintf("/v1/changes/%d", r.Revision)).receipt(t, 200)
+	require.Len(t, seen.StillGrantedBy, 1)
+	require.Equal(t, 1, seen.StillGrantedCount)
+}
+
+func TestAnEmptyListOfLimitsIsNone(t *testing.T) {
+	s := newAdminStation(t)
+	for _, within := range []string{`[]`, `null`} {
+		for _, change := range []string{
+			grant("bob", "reader", `,"within":`+within), strings.Replace(grant("alice", "reader", `,"within":`+within), "grant", "revoke", 1),
+		} {
+			got := s.change("admin", "", change)
+			got.RequireProblem(t, 422, "invalid")
+			require.Contains(t, got.Text, "changes[0].within")
+		}
+	}
+	require.True(t, s.allowed("alice", "orders:read", "orders/1"))
+}
+
+// SECURITY, line 33.
+func TestAnswersOfTheAdminAPIAreNotForBrowsers(t *testing.T) {
+	s := newAdminStation(t)
+	for _, path := range []string{"/v1/policy", "/v1/leases", "/v1/roles/admin", "/v1/principals?id=user:a", "/v1/none"} {
+		for _, accept := range []string{"application/json", "application/yaml", "application/x-ndjson"} {
+			got := s.get("admin", path, "Accept", accept)
+			require.Equal(t, "no-store", got.Header.Get("Cache-Control"), path)
+			require.Equal(t, "nosniff", got.Header.Get("X-Content-Type-Options"), path)
+		}
+	}
+	body := `{"changes":[` + grant("bob", "reader") + `]}` // which Request sends as JSON
+	for header, value := range map[string]string{"Origin": "https://other.example", "Sec-Fetch-Site": "cross-site"} {
+		s.sendWith("admin", http.MethodPost, "/v1/changes", body, header, value).RequireProblem(t, 403, "cross-site")
+	}
+	require.Equal(t, 200, s.sendWith("admin", http.MethodPost, "/v1/changes", body, "Sec-Fetch-Site", "same-origin").StatusCode)
+}
+
+func waited(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}

@@ -1,0 +1,58 @@
+package authzen
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/actors/policy/policyfile"
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+// watchedContext calls a function when somebody looks whether it has ended.
+type watchedContext struct {
+	context.Context
+	look func()
+}
+
+func (c watchedContext) Err() error { c.look(); return c.Context.Err() }
+
+// TestG2_ABatchEndsWithTheRightToAsk takes the right while the first part of a batch is decided.
+//
+// SECURITY, line 29.
+func TestG2_ABatchEndsWithTheRightToAsk(t *testing.T) {
+	file, err := policyfile.Parse("policy.yaml", []byte(`
+roles: {pep: {permissions: [{actions: ["interlock:decide"], resources: ["principals/*"]}]}}
+grants: [{principal: "user:pep", role: pep}]`))
+	require.NoError(t, err)
+	memory, err := oplog.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
+	require.NoError(t, err)
+	engine, err := actors.New(actors.Options{Log: memory})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, engine.Close(context.Background())) })
+	pep := policy.MustPrincipal("user:pep")
+	for n, refused := range map[int]bool{maxTogether: false, maxTogether + 1: true} {
+		for _, s := range []semantic{executeAll, permitOnFirstPermit} {
+			_, err = engine.Update(t.Context(), actors.Update{Changes: []policy.Change{policy.GrantRole(policy.Grant{Principal: pep, Role: "pep"})}})
+			require.NoError(t, err)
+			take := sync.OnceFunc(func() {
+				_, err := engine.Update(t.Context(), actors.Update{Changes: []policy.Change{policy.RevokeRole(policy.Grant{Principal: pep, Role: "pep"})}})
+				require.NoError(t, err)
+			})
+			q := &inquiry{engine: engine, ctx: watchedContext{t.Context(), take}, caller: &httpapi.Caller{Principal: pep}}
+			ask := actors.Request{Principal: policy.MustPrincipal("user:erin"), Action: "a", Resource: "r"}
+			_, err = q.decideAll(slices.Repeat([]actors.Request{ask}, n), s)
+			if refused {
+				require.ErrorIs(t, err, actors.ErrDenied)
+			} else {
+				require.NoError(t, err, "it was allowed when it was asked")
+			}
+		}
+	}
+}
