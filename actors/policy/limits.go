@@ -10,7 +10,7 @@ const (
 	// MaxInheritance is the most roles in a chain of which each inherits the next.
 	MaxInheritance = 100
 	// MaxRolePatterns is the most patterns of actions and resources in a role.
-	MaxRolePatterns = 1 << 17
+	MaxRolePatterns = 1 << 18
 	// MaxRoleConditions is the most bytes that the conditions of a role have in all.
 	MaxRoleConditions = 64 << 10
 	// MaxWithin is the most limits of a grant.
