@@ -25,7 +25,10 @@ require (
 
 require golang.org/x/crypto v0.57.0
 
-require github.com/google/renameio/v2 v2.0.2
+require (
+	github.com/google/renameio/v2 v2.0.2
+	golang.org/x/time v0.16.0
+)
 
 require (
 	cel.dev/expr v0.25.1 // indirect

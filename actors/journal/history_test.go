@@ -195,3 +195,20 @@ func TestARequestIsRepeatedSafely(t *testing.T) {
 	now = now.Add(24 * time.Hour)
 	expect(5, admin, "k", 1) // the key was removed
 }
+
+// SECURITY, line 31.
+func TestABurstDoesNotPushOutYoungEntries(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	options := journal.Options{Keep: journal.Keep{Count: 2, MinAge: time.Hour}}.At(func() time.Time { return now })
+	s := open(t, vfs.NewMem(), options)
+	s.update(t, policy.PutRole(reader(t), ""))
+	for i := range 5 {
+		s.update(t, grant(policy.MustPrincipal(fmt.Sprintf("user:u%d", i)), "reader"))
+	}
+	require.NoError(t, s.journal.Trim())
+	require.EqualValues(t, 1, s.Oldest())
+	now = now.Add(time.Hour)
+	s.update(t, grant(alice, "reader"))
+	require.NoError(t, s.journal.Trim())
+	require.EqualValues(t, 6, s.Oldest())
+}

@@ -40,6 +40,9 @@ type Keep struct {
 	Age time.Duration
 	// Count is the maximum number of entries; 0 for no limit.
 	Count int
+	// MinAge is the age below which Count removes no entry, so that no burst of updates can push
+	// out the record of what was done just before; 0 for none.
+	MinAge time.Duration
 }
 
 // Journal is a log on disk. It implements [oplog.Log] and [oplog.History], and is safe

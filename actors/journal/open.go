@@ -49,7 +49,7 @@ func newJournal(dir string, o Options) (*Journal, error) {
 	if o.VerifyEvery == 0 {
 		o.VerifyEvery = 24 * time.Hour
 	}
-	if o.Keep.Age < 0 || o.Keep.Count < 0 {
+	if o.Keep.Age < 0 || o.Keep.Count < 0 || o.Keep.MinAge < 0 {
 		return nil, errors.New("a limit of the log is not negative")
 	}
 	j := &Journal{

@@ -102,9 +102,9 @@ func (j *Journal) trimInto(batch *pebble.Batch, meta *metaDoc) error {
 // old reports whether an entry is beyond the limits. Revisions have no gaps in this log, so
 // they count entries.
 func (j *Journal) old(e *storedEntry, newest uint64) bool {
-	keep := j.options.Keep
-	return keep.Count > 0 && newest-e.doc.Revision >= uint64(keep.Count) ||
-		keep.Age > 0 && j.options.clock().Sub(e.doc.Time) > keep.Age
+	keep, age := j.options.Keep, j.options.clock().Sub(e.doc.Time)
+	return keep.Count > 0 && newest-e.doc.Revision >= uint64(keep.Count) && age >= keep.MinAge ||
+		keep.Age > 0 && age > keep.Age
 }
 
 // remove removes an entry, its chunks, and the earlier values that its changes replaced.

@@ -22,6 +22,7 @@ const (
 	DefaultBodyLimit  = 64 << 20
 	DefaultLinesLimit = 4 << 30
 	DefaultIdle       = 30 * time.Second
+	DefaultUpdateRate = 50
 )
 
 // Options of [New]. Engine is required.
@@ -42,6 +43,9 @@ type Options struct {
 	// Idle bounds the time for each 64 KiB of a policy in lines, sent or received; 0 for
 	// [DefaultIdle].
 	Idle time.Duration
+	// UpdateRate bounds the updates of each author in a second, on average; 0 for
+	// [DefaultUpdateRate], negative for no limit. An author can make ten times as many at once.
+	UpdateRate float64
 	// Store is the store of the engine's log; nil for a log in memory.
 	Store Store
 }
@@ -63,7 +67,8 @@ type api struct {
 	store   Store
 
 	connected connected
-	large     gate
+	gates     gates
+	pace      pace
 
 	linesLimit int64
 	idle       time.Duration
@@ -78,6 +83,8 @@ func New(o Options) http.Handler {
 		limit:      cmp.Or(o.BodyLimit, DefaultBodyLimit),
 		linesLimit: cmp.Or(o.LinesLimit, DefaultLinesLimit),
 		idle:       cmp.Or(o.Idle, DefaultIdle),
+		gates:      newGates(),
+		pace:       newPace(cmp.Or(o.UpdateRate, DefaultUpdateRate)),
 	}
 	if a.callers == nil {
 		a.callers = httpapi.NewConnections(nil)

@@ -13,7 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi/admin"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
@@ -178,4 +180,49 @@ func waited(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// SECURITY, line 31.
+func TestLimits_UpdatesOfAnAuthorHaveARate(t *testing.T) {
+	s := newAdminStation(t, func(o *admin.Options) { o.UpdateRate = 0.2 }) // two at once
+	desk := s.As("helpdesk")
+	change := `{"changes":[` + revoke("bob", "reader") + `]}`
+	for range 2 {
+		require.Equal(t, 200, s.post(desk, "/v1/changes", change).StatusCode)
+	}
+	got := s.post(desk, "/v1/changes", change)
+	got.RequireProblem(t, 429, "too-many-updates")
+	require.Equal(t, "1", got.Header.Get("Retry-After"))
+	require.Equal(t, 200, s.post(desk, "/v1/changes?dry-run=true", change).StatusCode, "which changes nothing")
+	require.Equal(t, 200, s.change("admin", "", revoke("bob", "reader")).StatusCode, "another author")
+	unlimited := newAdminStation(t, func(o *admin.Options) { o.UpdateRate = -1 })
+	for range 30 {
+		require.Equal(t, 200, unlimited.change("admin", "", revoke("bob", "reader")).StatusCode)
+	}
+}
+
+// SECURITY, line 25.
+func TestLimits_FeedsOfACallerAreFew(t *testing.T) {
+	s := newDurableStation(t, journal.Keep{})
+	const most = 64
+	for range most {
+		s.live("auditor", "/v1/changes")
+	}
+	s.get("auditor", "/v1/changes", "Accept", "text/event-stream").RequireProblem(t, 503, "busy")
+	require.Equal(t, 200, s.get("auditor", "/v1/changes").StatusCode, "a page is no stream")
+	s.live("admin", "/v1/changes")
+}
+
+// TestLimits_ARefusedUpdateIsNotQueued has the log blocked: the answer comes all the same.
+//
+// SECURITY, line 25.
+func TestLimits_ARefusedUpdateIsNotQueued(t *testing.T) {
+	s, log := newHeldStation(t)
+	defer close(log.open)
+	held := s.update(policy.GrantRole(policy.Grant{Principal: who("bob"), Role: "reader"}))
+	await(t, log.arrived)
+	s.change("helpdesk", "", putRole("new", "", harmless)).RequireProblem(t, 403, "denied")
+	s.change("stranger", "", grant("bob", "reader")).RequireProblem(t, 403, "denied")
+	require.Empty(t, log.arrived)
+	require.Empty(t, held)
 }

@@ -54,7 +54,7 @@ func (a *api) author(caller *httpapi.Caller) control.Author {
 }
 
 func (a *api) readChanges(w http.ResponseWriter, r *http.Request, caller *httpapi.Caller) ([]policy.Change, error) {
-	leave, err := a.large.enter(r, caller.Principal)
+	leave, err := a.gates.enterLarge(r, caller.Principal)
 	if err != nil {
 		return nil, err
 	}
@@ -171,6 +171,11 @@ func (a *api) apply(w http.ResponseWriter, r *http.Request, caller *httpapi.Call
 			return err
 		}
 	}
+	leave, err := a.mayQueue(r.Context(), caller, before, u.key != nil)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ctx, cancel := patience(w, r, max(u.wait, minWait))
 	defer cancel()
 	receipt, err := a.engine.Update(ctx, proposed)
@@ -178,6 +183,23 @@ func (a *api) apply(w http.ResponseWriter, r *http.Request, caller *httpapi.Call
 		receipt.Ended, receipt.Running, receipt.StillGrantedBy = nil, nil, nil
 	}
 	return a.answerReceipt(w, r, receipt, err)
+}
+
+// mayQueue takes a place for an update in the log. It checks the author's rights first, and the
+// log checks them again: an update that is refused costs the others nothing. The answer to a
+// request with an idempotency key may come from the log, whatever the rights are now.
+func (a *api) mayQueue(ctx context.Context, caller *httpapi.Caller, before func(policy.View) error, repeatable bool) (leave func(), err error) {
+	if !repeatable {
+		var refused error
+		err := a.engine.View(ctx, func(v policy.View) { refused = before(v) })
+		if err = cmp.Or(err, refused); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.pace.check(caller.Principal); err != nil {
+		return nil, err
+	}
+	return a.gates.updates.enter(caller.Principal)
 }
 
 // checkCredential rejects a caller whose credential has expired or was revoked.

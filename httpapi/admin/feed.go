@@ -43,6 +43,15 @@ func (a *api) getChanges(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Vary", "Accept")
 	if wantsEvents(r.Header.Get("Accept")) {
+		caller, err := a.callers.Identify(r)
+		if err != nil {
+			return err
+		}
+		leave, err := a.gates.feeds.enter(caller.Principal)
+		if err != nil {
+			return err
+		}
+		defer leave()
 		return a.stream(w, r, from)
 	}
 	page, err := a.page(from, int(limit))

@@ -173,7 +173,7 @@ func (a *api) putPolicy(w http.ResponseWriter, r *http.Request) error {
 	if err := a.authorize(r, control.ActionRead, control.ResourcePolicy); err != nil {
 		return err
 	}
-	leave, err := a.large.enter(r, caller.Principal)
+	leave, err := a.gates.enterLarge(r, caller.Principal)
 	if err != nil {
 		return err
 	}

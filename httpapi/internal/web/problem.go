@@ -192,7 +192,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
 		if !viaProxy(r.Context()) {
 			h.Set("Connection", "close")
 		}
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		h.Set("Retry-After", "1")
 	}
 	w.WriteHeader(p.Status)

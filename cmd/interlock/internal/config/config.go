@@ -18,6 +18,7 @@ import (
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/admin"
 )
 
 // DefaultData is the folder of the store, unless the configuration names another one.
@@ -41,6 +42,7 @@ type Config struct {
 	Connections  Connections       `yaml:"connections"`
 	Proxied      Proxied           `yaml:"proxied"`
 	MaxQueued    int               `yaml:"max-queued"`
+	UpdateRate   int               `yaml:"update-rate"`
 	IdleAfter    time.Duration     `yaml:"idle-after"`
 	Drain        time.Duration     `yaml:"drain"`
 	Log          Log               `yaml:"log"`
@@ -50,6 +52,8 @@ type Config struct {
 type Keep struct {
 	Age   time.Duration `yaml:"age"`
 	Count int           `yaml:"count"`
+	// MinAge is the age below which Count removes nothing.
+	MinAge time.Duration `yaml:"min-age"`
 }
 
 // Connections limits the connections of each listener. 0 is the default of [httpapi.ConnectionLimits].
@@ -84,9 +88,9 @@ func (l Log) Logger(w io.Writer) *slog.Logger {
 func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:8443", AdminListen: "127.0.0.1:8444", OperatorListen: "127.0.0.1:8445",
-		Keep:        Keep{Count: 1_000_000},
+		Keep:        Keep{Count: 1_000_000, MinAge: 7 * 24 * time.Hour},
 		Connections: Connections{Max: 16384, PerPrincipal: 1024, UnauthenticatedTimeout: 10 * time.Second, MaxAge: time.Hour},
-		MaxQueued:   4096, IdleAfter: 5 * time.Minute, Drain: 10 * time.Second,
+		MaxQueued:   4096, UpdateRate: admin.DefaultUpdateRate, IdleAfter: 5 * time.Minute, Drain: 10 * time.Second,
 		Log: Log{Format: "text"},
 	}
 }
@@ -116,10 +120,12 @@ func (c *Config) Check() error {
 		return cli.Hint(errors.New("policy and bootstrap-admin are both set"), "remove one of them")
 	case c.Log.Format != "text" && c.Log.Format != "json":
 		return fmt.Errorf("log.format is %q; it must be text or json", c.Log.Format)
-	case c.Keep.Age < 0 || c.Keep.Count < 0:
-		return errors.New("keep.age and keep.count must be positive, or 0 for no limit")
+	case c.Keep.Age < 0 || c.Keep.Count < 0 || c.Keep.MinAge < 0:
+		return errors.New("keep.age, keep.count and keep.min-age must be positive, or 0 for no limit")
 	case c.Connections.Max < 0 || c.Connections.PerPrincipal < 0 || c.Connections.UnauthenticatedTimeout < 0 || c.Connections.MaxAge < 0:
 		return errors.New("connections.max, per-principal, unauthenticated-timeout and max-age must be positive, or 0 for the default")
+	case c.UpdateRate == 0:
+		return errors.New("update-rate must not be 0; -1 is for no limit")
 	case c.MaxQueued < 1 || c.IdleAfter <= 0 || c.Drain < 0:
 		return errors.New("max-queued and idle-after must be positive, and drain must not be negative")
 	}

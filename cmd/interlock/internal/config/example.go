@@ -11,6 +11,7 @@ data: /var/lib/interlock          # the policy and its log; default ./interlock-
 keep:                             # limits of the log of changes
   age: 0s                         # maximum age; 0s for no limit
   count: 1000000                  # maximum number; 0 for no limit
+  min-age: 168h                   # count removes nothing younger, whatever the number
 policy: /etc/interlock/policy.yaml  # roles and grants of a new store; ignored if the store has a policy
 # bootstrap-admin: spiffe://example.org/admin  # the first administrator, instead of policy
 tls:
@@ -42,6 +43,7 @@ connections:             # limits of each listener
 #   header: ""           # default: the header of the format
 #   proxies: [spiffe://example.org/ingress]  # the trusted proxies
 max-queued: 4096         # queued requests of one principal
+update-rate: 50          # updates of each administrator in a second; ten times as many at once; -1 for no limit
 idle-after: 5m           # when an idle principal leaves memory
 drain: 10s               # how long running operations may take at shutdown
 log:

@@ -34,7 +34,7 @@ func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store
 	if err != nil {
 		return nil, err
 	}
-	options := admin.Options{Engine: engine, Identifier: l.connections, Issuers: func() []string { return l.trust.State().Issuers() }, Logger: log}
+	options := admin.Options{Engine: engine, Identifier: l.connections, Issuers: func() []string { return l.trust.State().Issuers() }, UpdateRate: float64(c.UpdateRate), Logger: log}
 	if s.Journal != nil {
 		options.Store = s.Journal
 	}

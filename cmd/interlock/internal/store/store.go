@@ -24,7 +24,7 @@ func Open(c *config.Config, log *slog.Logger) (*Store, error) {
 		return &Store{Name: "in memory: changes are lost when the server ends", Log: oplog.NewMemory()}, nil
 	}
 	j, err := journal.Open(*c.Data, journal.Options{
-		Keep: journal.Keep{Age: c.Keep.Age, Count: c.Keep.Count}, Logger: log,
+		Keep: journal.Keep{Age: c.Keep.Age, Count: c.Keep.Count, MinAge: c.Keep.MinAge}, Logger: log,
 	})
 	if err != nil {
 		return nil, Hint(err)
