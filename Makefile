@@ -10,7 +10,7 @@ FUZZTIME ?= 20s
 FUZZ = actors/policy:FuzzPolicyPattern actors/policy:FuzzPolicyPrincipal \
        actors/policy/policyfile:FuzzPolicyFileYAML actors/policy/policyfile:FuzzPolicyFileJSON actors/policy/policyfile:FuzzPolicyLines \
        certs:FuzzCertsIdentifyURI certs:FuzzCertsParsePEM certs:FuzzCertsRevocationList \
-       httpapi/authzen:FuzzHTTPAPIEvaluationBody \
+       httpapi/admin:FuzzAdminChanges httpapi/authzen:FuzzHTTPAPIEvaluationBody \
        httpapi/forwarded:FuzzForwardedByteSequence httpapi/forwarded:FuzzForwardedPEM httpapi/forwarded:FuzzForwardedXFCC
 
 # Where benchmarks leave their tables, samples and plots.

@@ -1,12 +1,14 @@
 package certs
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -43,6 +45,21 @@ func (s *TrustState) Certificate() *x509.Certificate { return s.tls.Certificates
 func (s *TrustState) Issuers() []string {
 	return append(s.anchors.Issuers(), s.crls.Issuers()...)
 }
+
+// IsCA reports whether a certificate is that of a trust anchor or of a CA that has a CRL. It is named by its SHA-256, or
+// by its serial number and the SHA-256 of its issuer's public key; all in hexadecimal, as in [Credential].
+func (s *TrustState) IsCA(fingerprint, issuer, serial string) bool {
+	return slices.ContainsFunc(slices.Concat(s.anchors.all, s.crls.signers()), func(ca *x509.Certificate) bool {
+		if fingerprint != "" {
+			return hexDigest(ca.Raw) == fingerprint
+		}
+		c, err := CredentialsOf([]*x509.Certificate{ca})
+		return err == nil && trimZeros(c[0].Serial) == serial && hex.EncodeToString(c[0].IssuerSPKI[:]) == issuer
+	})
+}
+
+// trimZeros returns a hexadecimal number without leading zeros.
+func trimZeros(digits string) string { return cmp.Or(strings.TrimLeft(digits, "0"), "0") }
 
 // Revoked reports whether a certificate is revoked, by a CRL or because its issuer is no longer a trust anchor.
 // The arguments are those of [CRLs.Revoked].

@@ -2,13 +2,17 @@ package certs_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"io"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -222,4 +226,20 @@ func TestAKeyInPlaceOfACertificateNamesTheCertificate(t *testing.T) {
 	_, err := certs.ParseCertificates("in/alice.key", pair.KeyPEM)
 	require.ErrorIs(t, err, certs.ErrDamaged)
 	require.ErrorContains(t, err, "in/alice.key: is a private key; pass the certificate's file instead, such as in/alice.crt")
+}
+
+func TestTrustKnowsTheCertificatesOfItsCAs(t *testing.T) {
+	s := newTrustStage(t)
+	ca := s.State().TrustAnchors().Certificates()[0]
+	credentials, err := certs.CredentialsOf([]*x509.Certificate{ca})
+	require.NoError(t, err)
+	fingerprint, issuer := hex.EncodeToString(credentials[0].SHA256[:]), hex.EncodeToString(credentials[0].IssuerSPKI[:])
+	serial := strings.TrimLeft(credentials[0].Serial, "0")
+	require.True(t, s.State().IsCA(fingerprint, "", ""))
+	require.True(t, s.State().IsCA("", issuer, serial))
+	require.False(t, s.State().IsCA("", issuer, serial+"0"))
+	require.False(t, s.State().IsCA("", strings.Repeat("0", 64), serial))
+	require.False(t, s.State().IsCA(strings.Repeat("0", 64), "", ""))
+	own := sha256.Sum256(s.State().Certificate().Raw)
+	require.False(t, s.State().IsCA(hex.EncodeToString(own[:]), "", ""))
 }

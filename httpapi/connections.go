@@ -27,6 +27,9 @@ type Connections struct {
 
 	mu      sync.Mutex
 	servers []*serverConns
+
+	issuers     sync.Map // policy.CertificateID of a CA in a chain, to nothing
+	issuerCount atomic.Int32
 }
 
 // NewConnections identifies callers by id; nil for SPIFFE IDs only.
@@ -91,7 +94,32 @@ func (c *Connections) peer(r *http.Request) (*Caller, error) {
 func (c *Connections) identify(chain []*x509.Certificate) *identification {
 	id := &identification{chain: chain, by: c.identifier.Load()}
 	id.caller, id.err = CallerFromChain(id.by, chain)
+	if id.err == nil {
+		c.rememberIssuers(id.caller.Credential)
+	}
 	return id
+}
+
+// maxIssuers bounds the CAs that are remembered. Clients can bring chains of their own only below
+// a trust anchor, so it is not reached in practice.
+const maxIssuers = 10_000
+
+// rememberIssuers remembers what stands above the leaf, which has the first two IDs.
+func (c *Connections) rememberIssuers(leaf *actors.Credential) {
+	for _, id := range leaf.IDs()[2:] {
+		if _, known := c.issuers.Load(id); !known && c.issuerCount.Load() < maxIssuers {
+			if _, known = c.issuers.LoadOrStore(id, nil); !known {
+				c.issuerCount.Add(1)
+			}
+		}
+	}
+}
+
+// IsIssuer reports whether a client's certificate depends on this one: it was above the leaf in
+// the chain of a client, since the start.
+func (c *Connections) IsIssuer(id policy.CertificateID) bool {
+	_, known := c.issuers.Load(id)
+	return known
 }
 
 func verifiedChain(r *http.Request) []*x509.Certificate {

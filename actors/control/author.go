@@ -20,8 +20,11 @@ type Author struct {
 	// Connected reports whether a principal is known to be able to connect. Nil means that
 	// this is not known, and then [ErrLosesControl] is about the author alone.
 	Connected func(policy.Principal) bool
-	// Force permits an update that [ErrLosesControl] would refuse.
-	Force bool
+	// IsCA reports whether a certificate is that of a CA. Nil means that this is not known.
+	IsCA func(policy.CertificateID) bool
+	// Force permits an update that [ErrLosesControl] would refuse, ForceCA one that
+	// [ErrRevokesCA] would refuse.
+	Force, ForceCA bool
 }
 
 // MayPropose rejects an author that could make no change: its credential has ended, or no role
@@ -47,7 +50,8 @@ func (a Author) MayPropose(tip policy.View, now time.Time) error {
 // [actors.Update]. now is called once for each evaluation.
 //
 // before checks the author's credential and its right for each change. It returns an
-// [*actors.DeniedError]. after checks what the changes lead to. It wraps
+// [*actors.DeniedError], or wraps [ErrOwnIssuer], [ErrRevokesCA] or [ErrNeedsFullRights] for the
+// revocation of a CA. after checks what the changes lead to. It wraps
 // [ErrNeedsFullRights], [ErrExactOnly], [ErrLastAdministrator] or [ErrLosesControl].
 func (a Author) Preconditions(changes []policy.Change, now func() time.Time) (before func(tip policy.View) error, after func(tip, next policy.View) error) {
 	before = func(tip policy.View) error { return a.checkRights(changes, now().UnixNano(), tip) }

@@ -17,6 +17,10 @@
 // a role exactly. Removing a deny gives as much as adding an allow, so the same holds for
 // an update that removes one.
 //
+// Revoking the certificate of a CA ends everybody that it certified, and cannot be undone. It
+// needs full rights and [Author.ForceCA], and nobody can revoke a CA that its own certificate
+// depends on.
+//
 // A principal has full rights if an exact grant without limits gives it an unconditional
 // allow of interlock:change and interlock:grant on all roles, and no deny of its roles
 // could match an interlock: action on any role. At least one principal keeps full rights.
@@ -67,6 +71,11 @@ var (
 	ErrExactOnly = errors.New("administrative roles cannot be granted to patterns")
 	// ErrLastAdministrator is returned when no principal would keep full rights.
 	ErrLastAdministrator = errors.New("at least one principal must keep full rights")
+	// ErrOwnIssuer is wrapped when an author revokes a CA that its own certificate depends on.
+	ErrOwnIssuer = errors.New("the author's own certificate depends on this one")
+	// ErrRevokesCA is wrapped when an update revokes the certificate of a CA, and so all that it
+	// issued. [Author.ForceCA] permits it.
+	ErrRevokesCA = errors.New("the certificate is that of a CA")
 	// ErrLosesControl is wrapped when the author would lose its own full rights, or when no
 	// principal that has connected would keep them. [Author.Force] permits it.
 	ErrLosesControl = errors.New("the update takes away full rights")

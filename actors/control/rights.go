@@ -71,9 +71,28 @@ func (r *rightsAt) check(c *policy.Change) error {
 	case policy.OpDeleteRole:
 		return r.mustHave(mayChange(c.Name))
 	case policy.OpRevokeCertificate:
-		return r.mustHave(right{action: ActionChange, certificates: true})
+		if err := r.mustHave(right{action: ActionChange, certificates: true}); err != nil {
+			return err
+		}
+		return r.checkCA(c.Certificate)
 	}
 	return fmt.Errorf("%w: operation %q", policy.ErrInvalid, c.Op)
+}
+
+// checkCA checks the revocation of a CA. The first two IDs of a credential are those of its leaf.
+func (r *rightsAt) checkCA(id policy.CertificateID) error {
+	if own := r.author.Credential; own != nil && slices.Contains(own.IDs()[2:], id) {
+		return fmt.Errorf("%w: %s", ErrOwnIssuer, id)
+	}
+	switch {
+	case r.author.IsCA == nil || !r.author.IsCA(id):
+		return nil
+	case !FullRights(r.tip, r.author.Principal):
+		return fmt.Errorf("%w: certificate %s is that of a CA", ErrNeedsFullRights, id)
+	case !r.author.ForceCA:
+		return fmt.Errorf("%w: %s", ErrRevokesCA, id)
+	}
+	return nil
 }
 
 func (r *rightsAt) mustHave(what right) error {

@@ -106,6 +106,9 @@ func (d *Draft) grant(g Grant) error {
 		d.setRecord(g.Principal, before)
 		return nil
 	}
+	if i < 0 && before != nil && len(before.Grants) >= MaxGrants {
+		return &FieldError{Field: "principal", Err: fmt.Errorf("%w: %s has %d grants, which is the limit", ErrInvalid, g.Principal, MaxGrants)}
+	}
 	r := d.ownRecord(g.Principal, before)
 	if i >= 0 {
 		r.Grants[i] = g

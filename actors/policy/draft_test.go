@@ -200,6 +200,20 @@ func genChange(t *rapid.T) policy.Change {
 }
 
 // Many changes in one draft come to what they come to one by one, and are refused alike.
+// SECURITY, line 23.
+func TestAPrincipalHasALimitOfGrants(t *testing.T) {
+	view := policytest.NewView(policytest.ParseYAML(t, "roles: {r: {}}"))
+	d := policy.NewDraft(view, 2)
+	give := func(i int) error {
+		return d.Apply(policy.GrantRole(policytest.MustGrant(t, policy.GrantSpec{Principal: "user:a", Role: "r", Within: policy.Limits{fmt.Sprint(i)}})))
+	}
+	for i := range policy.MaxGrants {
+		require.NoError(t, give(i))
+	}
+	require.NoError(t, give(0), "an earlier one again")
+	require.ErrorContains(t, give(-1), "principal: invalid: user:a has 4096 grants, which is the limit")
+}
+
 func TestADraftOfManyChangesIsThatOfEach(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := policytest.NewView(policytest.GenFile(t))

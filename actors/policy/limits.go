@@ -2,8 +2,8 @@ package policy
 
 import "fmt"
 
-// Limits on what one role and one grant have. A role at the limit compiles in less than a
-// second.
+// Limits on what one role, one grant and one principal have. A role at the limit compiles in
+// less than a second.
 const (
 	// MaxInherits is the most roles that a role inherits directly.
 	MaxInherits = 1_000
@@ -15,6 +15,8 @@ const (
 	MaxRoleConditions = 64 << 10
 	// MaxWithin is the most limits of a grant.
 	MaxWithin = 1_000
+	// MaxGrants is the most exact grants of a principal.
+	MaxGrants = 4_096
 )
 
 // count rejects more than a limit.

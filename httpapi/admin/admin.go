@@ -12,6 +12,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/control"
 	"github.com/interlock-authz/interlock/actors/oplog"
+	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
@@ -34,6 +35,9 @@ type Options struct {
 	// hexadecimal, as certs.TrustAnchors.Issuers does. The issuer of a certificate that is
 	// revoked by its serial number has to be one of them; nil accepts any.
 	Issuers func() []string
+	// IsCA reports whether a certificate is that of a CA of callers, whose revocation ends them all;
+	// nil if this is not known.
+	IsCA func(policy.CertificateID) bool
 	// Logger is for requests without a log of their own; nil for slog.Default.
 	Logger *slog.Logger
 	// BodyLimit bounds a body in bytes; 0 for [DefaultBodyLimit].
@@ -63,6 +67,7 @@ type api struct {
 	engine  *actors.Engine
 	callers httpapi.Identifier
 	issuers func() []string
+	isCA    func(policy.CertificateID) bool
 	limit   int64
 	store   Store
 
@@ -79,7 +84,7 @@ type api struct {
 // is safe for concurrent use.
 func New(o Options) http.Handler {
 	a := &api{
-		engine: o.Engine, callers: o.Identifier, issuers: o.Issuers, store: o.Store,
+		engine: o.Engine, callers: o.Identifier, issuers: o.Issuers, isCA: o.IsCA, store: o.Store,
 		limit:      cmp.Or(o.BodyLimit, DefaultBodyLimit),
 		linesLimit: cmp.Or(o.LinesLimit, DefaultLinesLimit),
 		idle:       cmp.Or(o.Idle, DefaultIdle),

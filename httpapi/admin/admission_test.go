@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
@@ -225,4 +226,29 @@ func TestLimits_ARefusedUpdateIsNotQueued(t *testing.T) {
 	s.change("stranger", "", grant("bob", "reader")).RequireProblem(t, 403, "denied")
 	require.Empty(t, log.arrived)
 	require.Empty(t, held)
+}
+
+// SECURITY, line 28.
+func TestRights_ACAIsRevokedByFullRightsAndOnPurpose(t *testing.T) {
+	var s *adminStation
+	s = newAdminStation(t, func(o *admin.Options) {
+		o.IsCA = func(id policy.CertificateID) bool { return s.Connections.IsIssuer(id) || id.SHA256 == strings.Repeat("ab", 32) }
+	})
+	revokeCertificate := func(sha256 string) string { return `{"op":"revoke-certificate","sha256":"` + sha256 + `"}` }
+	require.Equal(t, 200, s.change("admin", "", putRole("revoker", "", [3]string{"allow", "interlock:change", "certificates"}), grant("helpdesk", "revoker")).StatusCode)
+	own := fmt.Sprintf("%x", sha256.Sum256(s.Authority.Certificate().Raw))
+	for _, author := range []string{"admin", "helpdesk"} {
+		for _, query := range []string{"", "?force=authority", "?force=full-rights,authority", "?dry-run=true"} {
+			s.change(author, query, revokeCertificate(own)).RequireProblem(t, 409, "own-issuer")
+		}
+	}
+	other := strings.Repeat("ab", 32)
+	s.change("helpdesk", "", revokeCertificate(other)).RequireProblem(t, 403, "needs-full-rights")
+	s.change("helpdesk", "?force=authority", revokeCertificate(other)).RequireProblem(t, 403, "needs-full-rights")
+	s.change("admin", "", revokeCertificate(other)).RequireProblem(t, 409, "revokes-ca")
+	s.change("admin", "?force=full-rights", revokeCertificate(other)).RequireProblem(t, 409, "revokes-ca")
+	s.change("admin", "?force=none", revokeCertificate(other)).RequireProblem(t, 400, "malformed-request")
+	require.Equal(t, 200, s.change("admin", "?force=authority", revokeCertificate(other)).StatusCode)
+	require.Equal(t, 200, s.change("helpdesk", "", revokeCertificate(strings.Repeat("cd", 32))).StatusCode, "a leaf")
+	require.Equal(t, 200, s.get("admin", "/v1/policy").StatusCode, "nobody is locked out")
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
@@ -50,7 +51,7 @@ func (a *api) mayPropose(ctx context.Context, caller *httpapi.Caller) error {
 }
 
 func (a *api) author(caller *httpapi.Caller) control.Author {
-	return control.Author{Principal: caller.Principal, Credential: caller.Credential, Ended: a.engine.Ended, Connected: a.connected.has}
+	return control.Author{Principal: caller.Principal, Credential: caller.Credential, Ended: a.engine.Ended, IsCA: a.isCA, Connected: a.connected.has}
 }
 
 func (a *api) readChanges(w http.ResponseWriter, r *http.Request, caller *httpapi.Caller) ([]policy.Change, error) {
@@ -108,12 +109,12 @@ const (
 
 // update says how a request wants its changes applied.
 type update struct {
-	wait  time.Duration
-	grace *time.Duration // nil leaves it to the operations
-	dry   bool
-	force bool
-	match func(policy.View) error // nil without If-Match
-	key   *idempotencyKey         // nil without Idempotency-Key
+	wait           time.Duration
+	grace          *time.Duration // nil leaves it to the operations
+	dry            bool
+	force, forceCA bool
+	match          func(policy.View) error // nil without If-Match
+	key            *idempotencyKey         // nil without Idempotency-Key
 }
 
 func (a *api) updateOf(r *http.Request) (u update, err error) {
@@ -134,8 +135,15 @@ func (a *api) updateOf(r *http.Request) (u update, err error) {
 		}
 	}
 	if query.Has("force") {
-		if u.force = query.Get("force") == client.ForceFullRights; !u.force {
-			return u, queryProblem("force", "is not "+client.ForceFullRights)
+		for what := range strings.SplitSeq(query.Get("force"), ",") {
+			switch what {
+			case client.ForceFullRights:
+				u.force = true
+			case client.ForceCA:
+				u.forceCA = true
+			default:
+				return u, queryProblem("force", "is neither "+client.ForceFullRights+" nor "+client.ForceCA)
+			}
 		}
 	}
 	if u.key, err = idempotencyKeyOf(r); err != nil {
@@ -148,7 +156,7 @@ func (a *api) updateOf(r *http.Request) (u update, err error) {
 // apply sends the changes to the engine, with the checks of the control plane as preconditions.
 func (a *api) apply(w http.ResponseWriter, r *http.Request, caller *httpapi.Caller, changes []policy.Change, u update) error {
 	author := a.author(caller)
-	author.Force = u.force
+	author.Force, author.ForceCA = u.force, u.forceCA
 	before, after := author.Preconditions(changes, time.Now)
 	proposed := actors.Update{
 		Changes: changes, Grace: u.grace, After: after, Key: u.key.repeat(),

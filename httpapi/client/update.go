@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -72,6 +73,10 @@ type Preview struct {
 // rights from its author, or from all principals that have connected.
 const ForceFullRights = "full-rights"
 
+// ForceCA is the value of the query parameter force that permits an update to revoke the
+// certificate of a CA.
+const ForceCA = "authority"
+
 // UpdateOptions of [Client.Update] and [Client.PutPolicy].
 type UpdateOptions struct {
 	// Wait is how long the server waits until the update is quiesced, at most a minute; nil
@@ -85,6 +90,8 @@ type UpdateOptions struct {
 	// Force permits an update that takes full rights from its author, or from all principals
 	// that have connected.
 	Force bool
+	// ForceCA permits an update that revokes the certificate of a CA.
+	ForceCA bool
 	// IfMatch is the ETag of the policy that the changes are based on. Required by PutPolicy.
 	IfMatch string
 	// IdempotencyKey makes it safe to send the request again: 1 to 255 printable ASCII
@@ -103,8 +110,15 @@ func (o *UpdateOptions) query() url.Values {
 	if o.DryRun {
 		q.Set("dry-run", "true")
 	}
+	var forced []string
 	if o.Force {
-		q.Set("force", ForceFullRights)
+		forced = append(forced, ForceFullRights)
+	}
+	if o.ForceCA {
+		forced = append(forced, ForceCA)
+	}
+	if len(forced) > 0 {
+		q.Set("force", strings.Join(forced, ","))
 	}
 	return q
 }

@@ -53,6 +53,8 @@ var rules = []rule{
 	{is(control.ErrNeedsFullRights), 403, "needs-full-rights", "Full rights needed", "", ownText},
 	{is(control.ErrExactOnly), 403, "exact-principals-only", "Exact principals only", "", ownText},
 	{is(control.ErrLastAdministrator), 409, "last-administrator", "The last administrator", "", ownText},
+	{is(control.ErrOwnIssuer), 409, "own-issuer", "Own certificate", "", ownText},
+	{is(control.ErrRevokesCA), 409, "revokes-ca", "A CA would be revoked", "", revokesCADetail},
 	{is(control.ErrLosesControl), 409, "loses-full-rights", "Full rights would be lost", "", losesControlDetail},
 
 	{is(actors.ErrOverloaded), 503, "overloaded", "Overloaded", "Too many requests are waiting for this principal. Try again.", nil},
@@ -108,6 +110,10 @@ func deniedFor(reason policy.Reason) func(error) bool {
 
 // ownText is for errors about what the caller sent.
 func ownText(err error) string { return err.Error() }
+
+func revokesCADetail(err error) string {
+	return err.Error() + "; all certificates that it issued end for good; repeat the request with ?force=" + client.ForceCA + " if that is intended."
+}
 
 func losesControlDetail(err error) string {
 	return err.Error() + "; repeat the request with ?force=" + client.ForceFullRights + " if that is intended."

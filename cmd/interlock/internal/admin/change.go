@@ -16,13 +16,13 @@ import (
 type change struct {
 	connection
 	cli.Output
-	spec       policy.ChangeSpec
-	expires    time.Duration
-	wait       time.Duration
-	grace      time.Duration
-	graceGiven func() bool // nil if the command has no flag --grace
-	dry        bool
-	force      bool
+	spec           policy.ChangeSpec
+	expires        time.Duration
+	wait           time.Duration
+	grace          time.Duration
+	graceGiven     func() bool // nil if the command has no flag --grace
+	dry            bool
+	force, forceCA bool
 
 	// The flags of revoke.
 	ignoreNotFound    bool
@@ -58,7 +58,7 @@ func (c *change) setHolder(args []string) {
 }
 
 func (c *change) options() client.UpdateOptions {
-	o := client.UpdateOptions{Wait: &c.wait, DryRun: c.dry, Force: c.force}
+	o := client.UpdateOptions{Wait: &c.wait, DryRun: c.dry, Force: c.force, ForceCA: c.forceCA}
 	if c.graceGiven != nil && c.graceGiven() {
 		o.Grace = &c.grace
 	}

@@ -57,6 +57,7 @@ that the revocation forbids is running, and none will start. Exit status 1 means
 	cmd.Flags().BoolVar(&c.ignoreNotFound, "ignore-not-found", false, "succeed if the principal has no such grant")
 	cmd.Flags().BoolVar(&c.allowStillGranted, "allow-still-granted", false, "succeed if another grant still gives the role")
 	cmd.Flags().StringVar(&certificate, "certificate", "", "`file` of a certificate, or its SHA-256, or serial@issuer")
+	cmd.Flags().BoolVar(&c.forceCA, "force-authority", false, "revoke the certificate of a CA, and so all that it issued, for good")
 	return cmd
 }
 

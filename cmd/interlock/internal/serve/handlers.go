@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/store"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -34,7 +35,10 @@ func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store
 	if err != nil {
 		return nil, err
 	}
-	options := admin.Options{Engine: engine, Identifier: l.connections, Issuers: func() []string { return l.trust.State().Issuers() }, UpdateRate: float64(c.UpdateRate), Logger: log}
+	isCA := func(id policy.CertificateID) bool {
+		return l.connections.IsIssuer(id) || l.trust.State().IsCA(id.SHA256, id.Issuer, id.Serial)
+	}
+	options := admin.Options{IsCA: isCA, Engine: engine, Identifier: l.connections, Issuers: func() []string { return l.trust.State().Issuers() }, UpdateRate: float64(c.UpdateRate), Logger: log}
 	if s.Journal != nil {
 		options.Store = s.Journal
 	}
