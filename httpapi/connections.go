@@ -129,6 +129,9 @@ func verifiedChain(r *http.Request) []*x509.Certificate {
 	return r.TLS.VerifiedChains[0]
 }
 
+// DefaultMaxConnections is the default of [ConnectionLimits.Max].
+const DefaultMaxConnections = 16384
+
 // ConnectionLimits bound the connections of one server. A zero field has the default in its
 // comment.
 type ConnectionLimits struct {
@@ -167,7 +170,7 @@ func (c *Connections) attach(server *http.Server, limits ConnectionLimits, proxi
 	s := &serverConns{
 		callers: c, proxied: proxied, log: cmp.Or(log, slog.Default()), byPrincipal: map[policy.Principal]int{},
 		limits: ConnectionLimits{
-			Max: cmp.Or(limits.Max, 16384), PerPrincipal: cmp.Or(limits.PerPrincipal, 1024),
+			Max: cmp.Or(limits.Max, DefaultMaxConnections), PerPrincipal: cmp.Or(limits.PerPrincipal, 1024),
 			UnauthenticatedTimeout: cmp.Or(limits.UnauthenticatedTimeout, 10*time.Second),
 			MaxAge:                 cmp.Or(limits.MaxAge, time.Hour),
 		},

@@ -23,6 +23,9 @@ type Options struct {
 	// VerifyEvery is the interval at which the whole store is compared with its log; 0
 	// means a day. The first time is a minute after the start.
 	VerifyEvery time.Duration
+	// MaxOpenFiles bounds the files that are kept open for reading; 0 for 1,000. A few more are
+	// open for writing, and during a backup.
+	MaxOpenFiles int
 	// Logger gets warnings and errors for operators; nil for slog.Default.
 	Logger *slog.Logger
 

@@ -294,7 +294,7 @@ func refusal(err error) error {
 func (j *Journal) storeOptions() *pebble.Options {
 	o := &pebble.Options{
 		FS: j.files, Lock: j.lock, Logger: &storeLogger{journal: j}, FormatMajorVersion: pebble.FormatNewest,
-		ReadOnly:  j.options.readOnly,
+		ReadOnly: j.options.readOnly, MaxOpenFiles: j.options.MaxOpenFiles,
 		CacheSize: 32 << 20, MemTableSize: 16 << 20,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { _ = j.report(damaged("store, in the background", err)) },

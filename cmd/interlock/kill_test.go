@@ -61,6 +61,8 @@ type killed struct {
 	admin   string
 	http    *http.Client
 	writers []*writer9
+	callers string
+	files   int // RLIMIT_NOFILE; 0 for that of the test
 
 	mu       sync.Mutex
 	asked    map[string]*request9 // since the last comparison, by reason
@@ -76,8 +78,12 @@ type request9 struct {
 }
 
 func (k *killed) start() {
-	k.server = exec.Command("interlock", "serve", "--dev", "--log-format", "json",
-		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0")
+	args := []string{"interlock", "serve", "--dev", "--log-format", "json",
+		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0"}
+	if k.files > 0 {
+		args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$@"`, k.files), "sh"}, args...)
+	}
+	k.server = exec.Command(args[0], args[1:]...)
 	k.server.Dir = k.dir
 	name, value := clitest.QuickRace()
 	k.server.Env = append(os.Environ(), name+"="+value)
@@ -98,7 +104,7 @@ func (k *killed) start() {
 	}()
 	select {
 	case at := <-ready:
-		k.admin = at.Administrators
+		k.admin, k.callers = at.Administrators, at.Callers
 	case text := <-said:
 		k.t.Fatalf("the server does not restart:\n%s", text)
 	case <-time.After(patience):

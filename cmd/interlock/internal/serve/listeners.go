@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -44,6 +45,7 @@ type listeners struct {
 	closeSource func() error // of trust
 	connections *httpapi.Connections
 	all         []*listener
+	files       openFiles
 }
 
 // listen opens all sockets, or none. It runs before the store opens, so that an error in the configuration leaves no store
@@ -66,6 +68,10 @@ func listen(ctx context.Context, c *config.Config, log *slog.Logger) (*listeners
 	}
 	if proxied != nil {
 		l.all = append(l.all, &listener{name: proxies, address: c.Proxied.Listen, tls: mutual(), proxied: proxied, handler: (*handlers).forCallers})
+	}
+	if l.files, err = currentOpenFiles(len(l.all) - 2); err != nil { // two are not for callers
+		l.stop(0)
+		return nil, err
 	}
 	if err := l.open(); err != nil {
 		l.stop(0)
@@ -92,6 +98,8 @@ func (l *listeners) open() error {
 // handle makes the servers.
 func (l *listeners) handle(h *handlers, limits httpapi.ConnectionLimits, log *slog.Logger) {
 	for _, one := range l.all {
+		limits := limits
+		limits.Max = l.files.connections(one.name, cmp.Or(limits.Max, httpapi.DefaultMaxConnections), log)
 		one.server = httpapi.NewServer(httpapi.ServerOptions{
 			Handler: one.handler(h), TLS: one.tls, Proxied: one.proxied, Connections: l.connections, Limits: limits, Logger: log,
 		})

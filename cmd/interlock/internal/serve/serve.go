@@ -74,7 +74,7 @@ func Run(ctx context.Context, c *config.Config, dev bool, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	s, err := store.Open(c, log)
+	s, err := store.Open(c, l.files.store, log)
 	if err != nil {
 		l.stop(0)
 		return err

@@ -18,13 +18,14 @@ type Store struct {
 	Journal *journal.Journal // nil in memory
 }
 
-// Open opens the store that the configuration names; its Data must be set. The caller closes the store.
-func Open(c *config.Config, log *slog.Logger) (*Store, error) {
+// Open opens the store that the configuration names; its Data must be set. It keeps at most that many files open, 0 for the
+// default. The caller closes the store.
+func Open(c *config.Config, openFiles int, log *slog.Logger) (*Store, error) {
 	if *c.Data == "" {
 		return &Store{Name: "in memory: changes are lost when the server ends", Log: oplog.NewMemory()}, nil
 	}
 	j, err := journal.Open(*c.Data, journal.Options{
-		Keep: journal.Keep{Age: c.Keep.Age, Count: c.Keep.Count, MinAge: c.Keep.MinAge}, Logger: log,
+		Keep: journal.Keep{Age: c.Keep.Age, Count: c.Keep.Count, MinAge: c.Keep.MinAge}, MaxOpenFiles: openFiles, Logger: log,
 	})
 	if err != nil {
 		return nil, Hint(err)
