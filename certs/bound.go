@@ -25,11 +25,25 @@ type Binding struct {
 	Names []string `yaml:"names,omitempty"`
 }
 
-// TrustAnchors are the CAs of clients and the names that each may certify. It is immutable and safe for concurrent use.
+// TrustAnchors are the CAs of clients and the names that each may certify. A CA is bound by its key: a binding also holds
+// for other certificates of the key, and where the CA is not at the end of a chain. It is immutable and safe for concurrent
+// use.
 type TrustAnchors struct {
-	all   []*x509.Certificate
-	bound map[[sha256.Size]byte]*bounds
+	all    []*x509.Certificate
+	listed map[[sha256.Size]byte]bool    // by the SHA-256 of the whole certificate
+	bound  map[[sha256.Size]byte]*bounds // by the SHA-256 of the public key
 }
+
+func newTrustAnchors() *TrustAnchors {
+	return &TrustAnchors{listed: map[[sha256.Size]byte]bool{}, bound: map[[sha256.Size]byte]*bounds{}}
+}
+
+// boundsOf returns what the key of a CA is bound to, nil if it is not listed.
+func (a *TrustAnchors) boundsOf(ca *x509.Certificate) *bounds {
+	return a.bound[sha256.Sum256(ca.RawSubjectPublicKeyInfo)]
+}
+
+func (a *TrustAnchors) lists(cert *x509.Certificate) bool { return a.listed[sha256.Sum256(cert.Raw)] }
 
 // bounds is what one CA may certify.
 type bounds struct {
@@ -41,7 +55,7 @@ type bounds struct {
 // LoadTrustAnchors reads the files of bindings. A CA in several files may certify the names of all of them. Errors are
 // those of [LoadPool] and [ErrBinding].
 func LoadTrustAnchors(bindings ...Binding) (*TrustAnchors, error) {
-	a := &TrustAnchors{bound: map[[sha256.Size]byte]*bounds{}}
+	a := newTrustAnchors()
 	if len(bindings) == 0 {
 		return nil, fmt.Errorf("%w: name at least one file of a CA", ErrNoTrustAnchors)
 	}
@@ -70,7 +84,7 @@ func BindTrustAnchors(domain spiffeid.TrustDomain, found ...*x509.Certificate) (
 			return nil, fmt.Errorf("%w: the certificate %.120q, given for %s, is not a CA", ErrBinding, cert.Subject.String(), domain)
 		}
 	}
-	a := &TrustAnchors{bound: map[[sha256.Size]byte]*bounds{}}
+	a := newTrustAnchors()
 	a.add(bounds{trustDomains: []spiffeid.TrustDomain{domain}}, found...)
 	return a, nil
 }
@@ -95,11 +109,13 @@ func (b Binding) bounds() (bounds, error) {
 // add adds a CA, before the TrustAnchors are shared.
 func (a *TrustAnchors) add(what bounds, found ...*x509.Certificate) {
 	for _, cert := range found {
-		key := sha256.Sum256(cert.Raw)
-		known := a.bound[key]
+		if !a.lists(cert) {
+			a.listed[sha256.Sum256(cert.Raw)], a.all = true, append(a.all, cert)
+		}
+		known := a.boundsOf(cert)
 		if known == nil {
 			known = &bounds{}
-			a.bound[key], a.all = known, append(a.all, cert)
+			a.bound[sha256.Sum256(cert.RawSubjectPublicKeyInfo)] = known
 		}
 		known.everything = known.everything || what.everything
 		known.trustDomains = append(known.trustDomains, what.trustDomains...)
@@ -112,10 +128,10 @@ func (a *TrustAnchors) with(b *TrustAnchors) *TrustAnchors {
 	if a == nil || b == nil {
 		return cmp.Or(a, b)
 	}
-	both := &TrustAnchors{bound: map[[sha256.Size]byte]*bounds{}}
+	both := newTrustAnchors()
 	for _, from := range []*TrustAnchors{a, b} {
 		for _, cert := range from.all {
-			both.add(*from.bound[sha256.Sum256(cert.Raw)], cert)
+			both.add(*from.boundsOf(cert), cert)
 		}
 	}
 	return both
@@ -143,14 +159,23 @@ func (a *TrustAnchors) Issuers() []string {
 	return issuers
 }
 
-// check rejects an identity that the CA at the end of the chain may not certify.
+// check rejects an identity that one of the CAs in the chain is not bound to. The CA at the end must be listed.
 func (a *TrustAnchors) check(chain []*x509.Certificate, id Identity) error {
-	root := chain[len(chain)-1]
-	b := a.bound[sha256.Sum256(root.Raw)]
-	if b == nil || !b.may(id) {
-		return refuse(ReasonNotBound,
-			"the CA %.120q at the end of the chain may not certify %.120q; have it issued by one that may, or list the name with the CA",
-			root.Subject.String(), id.Name)
+	for i, ca := range chain {
+		end := i == len(chain)-1
+		if i == 0 && !end { // the leaf
+			continue
+		}
+		b := a.boundsOf(ca)
+		if b == nil && end || b != nil && !b.may(id) {
+			place := "in"
+			if end {
+				place = "at the end of"
+			}
+			return refuse(ReasonNotBound,
+				"the CA %.120q %s the chain may not certify %.120q; have it issued by one that may, or list the name with the CA",
+				ca.Subject.String(), place, id.Name)
+		}
 	}
 	return nil
 }

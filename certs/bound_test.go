@@ -1,9 +1,13 @@
 package certs_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
+	"math/big"
 	"path/filepath"
 	"testing"
 
@@ -125,4 +129,37 @@ func TestMappedFingerprintsNeedNoBinding(t *testing.T) {
 	got, err = id.Mapping(map[[sha256.Size]byte]string{sha256.Sum256(leaf.Raw): "user:legacy"}).Identify(chain)
 	require.NoError(t, err)
 	require.Equal(t, "user:legacy", got.Name)
+}
+
+// TestIdentity_ABindingFollowsTheKey lists a bound CA and the unbound root above it. The bound CA comes with a renewed
+// certificate of its key, which is not listed.
+//
+// SECURITY, line 32.
+func TestIdentity_ABindingFollowsTheKey(t *testing.T) {
+	ca, dir := newAuthority(t)
+	a, err := certs.LoadTrustAnchors(
+		certs.Binding{File: filepath.Join(dir, devca.CertFile)},
+		certs.Binding{File: writeIssuer(t), TrustDomains: []string{"a.example"}})
+	require.NoError(t, err)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: ca.Certificate().Subject, IsCA: true, BasicConstraintsValid: true}
+	again := *issuer()
+	again.SerialNumber = big.NewInt(99)
+	der, err := x509.CreateCertificate(rand.Reader, &again, root, issuer().PublicKey, key)
+	require.NoError(t, err)
+	renewed, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	require.False(t, renewed.Equal(issuer()))
+
+	identify := func(name string) error {
+		_, err := identifier(t).Under(a).Identify([]*x509.Certificate{mint(t, uris(name))[0], renewed, ca.Certificate()})
+		return err
+	}
+	require.NoError(t, identify("spiffe://a.example/alice"))
+	err = identify("spiffe://b.example/alice")
+	var refused *certs.IdentityError
+	require.True(t, errors.As(err, &refused), "%v", err)
+	require.Equal(t, certs.ReasonNotBound, refused.Reason)
+	require.ErrorContains(t, err, "in the chain may not certify")
 }

@@ -238,7 +238,7 @@ func (a *TrustAnchors) trusts(cert *x509.Certificate, extra []*x509.Certificate)
 }
 
 func (a *TrustAnchors) leadsTo(cert *x509.Certificate, extra []*x509.Certificate, steps int) bool {
-	if a.bound[sha256.Sum256(cert.Raw)] != nil {
+	if a.lists(cert) {
 		return true
 	}
 	signs := func(issuer *x509.Certificate) bool {

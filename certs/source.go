@@ -24,8 +24,7 @@ func (m Material) Sum() [sha256.Size]byte {
 	}
 	if m.TrustAnchors != nil {
 		for _, cert := range m.TrustAnchors.all {
-			key := sha256.Sum256(cert.Raw)
-			fmt.Fprintf(h, "%x %+v\n", key, *m.TrustAnchors.bound[key])
+			fmt.Fprintf(h, "%x %+v\n", sha256.Sum256(cert.Raw), *m.TrustAnchors.boundsOf(cert))
 		}
 	}
 	return [sha256.Size]byte(h.Sum(nil))
