@@ -55,11 +55,20 @@ func (c *connection) handshakeDone() {
 		return
 	}
 	state := secure.ConnectionState()
-	if len(state.VerifiedChains) == 0 {
-		c.endAfter(c.server.limits.UnauthenticatedTimeout)
+	if len(state.VerifiedChains) > 0 {
+		id := c.server.callers.identify(state.VerifiedChains[0])
+		c.adopt(id)
+		if id.err == nil {
+			return
+		}
+	}
+	if !c.server.nameless.enter(c) {
+		c.server.refuse("too many connections without an identity", slog.Int("limit", c.server.nameless.most))
+		c.advance(credentialEnded)
+		c.once.Do(func() { _ = c.conn.Close() }) // at once, because it holds a place
 		return
 	}
-	c.adopt(c.server.callers.identify(state.VerifiedChains[0]))
+	c.endAfter(c.server.limits.UnauthenticatedTimeout)
 }
 
 // adopt stores the identification. A connection counts for its first caller, and lives no
@@ -70,12 +79,13 @@ func (c *connection) adopt(id *identification) {
 		return
 	}
 	first, allowed := c.count(id.caller)
-	if !allowed {
+	switch {
+	case !allowed:
 		c.advance(overLimit)
 		c.server.refuse("too many connections of a principal", slog.Int("limit", c.server.limits.PerPrincipal),
 			slog.String("principal", id.caller.Principal.String()))
-	}
-	if first {
+		c.endAfter(c.server.limits.UnauthenticatedTimeout) // if it makes no request
+	case first:
 		c.watchEnd(id.caller.Credential)
 	}
 }

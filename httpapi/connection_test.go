@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
@@ -265,5 +267,78 @@ func readUntil(t testing.TB, from io.Reader, end string) {
 	for one := make([]byte, 1); !strings.HasSuffix(string(read), end); read = append(read, one...) {
 		_, err := io.ReadFull(from, one)
 		require.NoError(t, err)
+	}
+}
+
+// idle opens a connection that makes no request. With a protocol it also completes the handshake.
+func (s *guardStation) idle(protocol string, chain ...tls.Certificate) net.Conn {
+	s.T.Helper()
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}} // others come from 127.0.0.1
+	conn, err := from.Dial("tcp", strings.TrimPrefix(s.URL, "https://"))
+	require.NoError(s.T, err)
+	s.T.Cleanup(func() { _ = conn.Close() })
+	if protocol == "" {
+		return conn
+	}
+	secure := tls.Client(conn, &tls.Config{RootCAs: s.Authority.Pool(), ServerName: "localhost", Certificates: chain, NextProtos: []string{protocol}})
+	require.NoError(s.T, secure.Handshake())
+	if protocol == "h2" {
+		_, err = io.WriteString(secure, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+		require.NoError(s.T, err)
+	}
+	return secure
+}
+
+// SECURITY, line 25.
+func TestLimits_NamelessAndCrowdedConnectionsAreClosed(t *testing.T) {
+	s := limited(t, httpapi.ConnectionLimits{PerPrincipal: 1, UnauthenticatedTimeout: 50 * time.Millisecond})
+	nameless := s.IssueBy(s.Authority, devca.ClientOptions{DNSNames: []string{"a.example", "b.example"}})
+	bob := s.Issue("spiffe://interlock.test/bob")
+	first := s.As("bob")
+	require.Equal(t, 200, s.whoami(first).StatusCode)
+	for name, conn := range map[string]net.Conn{
+		"a certificate without an identity": s.idle("h2", nameless), "over the limit of its principal": s.idle("h2", bob), "no certificate": s.idle("h2"),
+	} {
+		t.Log(name)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		requireClosed(t, conn)
+	}
+	require.Equal(t, 200, s.whoami(first).StatusCode, "the same connection")
+	s.requireOpen(1)
+}
+
+// TestLimits_NoClientTakesAllConnections has one client take all that it can. Another one still connects.
+//
+// SECURITY, line 25.
+func TestLimits_NoClientTakesAllConnections(t *testing.T) {
+	const most = 60
+	bob := func(s *guardStation) net.Conn { return s.idle("h2", s.Issue("spiffe://interlock.test/bob")) }
+	for name, open := range map[string]func(*guardStation) net.Conn{
+		"without TLS": func(s *guardStation) net.Conn { return s.idle("") },
+		"without a certificate": func(s *guardStation) net.Conn {
+			conn, err := tls.Dial("tcp", strings.TrimPrefix(s.URL, "https://"), &tls.Config{RootCAs: s.Authority.Pool(), NextProtos: []string{"h2"}})
+			if err != nil { // over the limit
+				return nil
+			}
+			_, _ = io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+			s.T.Cleanup(func() { _ = conn.Close() })
+			return conn
+		},
+		"of one principal": bob,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := limited(t, httpapi.ConnectionLimits{Max: most, UnauthenticatedTimeout: time.Hour})
+			tries := most - 1
+			if name == "of one principal" {
+				tries = most/2 + 5 // of which a request gets 429
+			}
+			for range tries {
+				open(s)
+			}
+			require.Eventually(t, func() bool { return s.Connections.Counts().Refused > 0 }, patience, time.Millisecond)
+			for range 5 {
+				require.Equal(t, 200, s.whoami(s.As("alice")).StatusCode)
+			}
+		})
 	}
 }

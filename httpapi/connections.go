@@ -138,16 +138,21 @@ type ConnectionLimits struct {
 	// Max bounds the open connections, including those in their handshake: 16,384. Further
 	// connections are closed at once.
 	Max int
-	// PerPrincipal bounds the connections of one principal: 1,024. Requests on further
-	// connections are answered with 429.
+	// PerPrincipal bounds the connections of one principal: 1,024, and at most half of Max.
+	// Requests on further connections are answered with 429.
 	PerPrincipal int
-	// UnauthenticatedTimeout closes connections that have not presented a client certificate:
-	// 10 s. A request in progress is finished first.
+	// UnauthenticatedTimeout closes connections that have not presented a client certificate that
+	// gives an identity, and those over PerPrincipal: 10 s. A request in progress is finished
+	// first. The connections without an identity, and those of one address before their handshake,
+	// are at most a quarter of Max each. Further ones are closed at once.
 	UnauthenticatedTimeout time.Duration
 	// MaxAge closes connections of that age: 1 hour, plus or minus a random tenth. The next
 	// answer closes the connection (GOAWAY with HTTP/2). Requests in progress are finished.
 	MaxAge time.Duration
 }
+
+// leastShare is the least that a quarter of a limit of connections is.
+const leastShare = 8
 
 // ConnectionCounts count connections since the start.
 type ConnectionCounts struct {
@@ -175,6 +180,8 @@ func (c *Connections) attach(server *http.Server, limits ConnectionLimits, proxi
 			MaxAge:                 cmp.Or(limits.MaxAge, time.Hour),
 		},
 	}
+	s.limits.PerPrincipal = min(s.limits.PerPrincipal, max(s.limits.Max/2, 1))
+	s.handshaking.most, s.nameless.most = max(s.limits.Max/4, leastShare), max(s.limits.Max/4, leastShare)
 	c.mu.Lock()
 	c.servers = append(c.servers, s)
 	c.mu.Unlock()

@@ -41,6 +41,8 @@ var badPaths = map[string]string{
 	"invalid UTF-8":                "a%FFb",
 	"overlong UTF-8":               "%C0%AFb",
 	"a surrogate":                  "%ED%A0%80",
+	"a direction override":         "a%E2%80%AEb",
+	"a line separator":             "a%E2%80%A8b",
 	"a matrix parameter":           "a;v=1",
 	"an encoded matrix parameter":  "a%3Bv=1",
 	"dots with a parameter":        "..;/b",

@@ -88,7 +88,11 @@ func (t template) fill(rule *Rule, r *http.Request) (string, error) {
 		}
 		b.WriteString(value)
 	}
-	return b.String(), nil
+	resource := b.String()
+	if policy.CheckResource(resource) != nil {
+		return "", pathProblem("The path names a resource that is too long, or that has control characters or invalid UTF-8.")
+	}
+	return resource, nil
 }
 
 // decoded returns the text of a variable. A router that compares paths as they were sent keeps
@@ -135,7 +139,7 @@ func checkCanonical(u *url.URL) error {
 		return pathProblem("The path holds a semicolon, which some readers take for a parameter.")
 	case hasDotSegment(path):
 		return pathProblem("The path holds a segment of dots.")
-	case !utf8.ValidString(path), strings.ContainsFunc(path, isControl):
+	case !utf8.ValidString(path), strings.ContainsFunc(path, policy.IsControl):
 		return pathProblem("The path holds control characters or invalid UTF-8.")
 	}
 	return nil
@@ -182,8 +186,6 @@ func hasDotSegment(path string) bool {
 	}
 	return false
 }
-
-func isControl(r rune) bool { return r < 0x20 || r >= 0x7f && r < 0xa0 }
 
 func pathProblem(detail string) *client.Problem {
 	return web.NewProblem(http.StatusBadRequest, "path", "Path not canonical", detail+" The server does not clean paths.")

@@ -25,8 +25,77 @@ type serverConns struct {
 	refused, maxAge, ended atomic.Uint64
 	lastWarning            atomic.Int64 // of refused connections, in nanoseconds of Unix time
 
+	// handshaking bounds the connections of one address before their handshake, nameless those
+	// without an identity.
+	handshaking addressShare
+	nameless    share
+
 	mu          sync.Mutex
 	byPrincipal map[policy.Principal]int
+}
+
+// share bounds the connections of one kind to a part of the limit. It is safe for concurrent use.
+type share struct {
+	most int
+
+	mu sync.Mutex
+	in map[*connection]struct{}
+}
+
+// enter reports whether the connection has a place. [share.leave] gives it back.
+func (s *share) enter(c *connection) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.in) >= s.most {
+		return false
+	}
+	if s.in == nil {
+		s.in = map[*connection]struct{}{}
+	}
+	s.in[c] = struct{}{}
+	return true
+}
+
+func (s *share) leave(c *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.in, c)
+}
+
+// addressShare bounds the connections of each remote address. It is safe for concurrent use.
+type addressShare struct {
+	most int
+
+	mu   sync.Mutex
+	from map[string]int
+}
+
+// enter reports whether the connection has a place. It always needs [addressShare.leave].
+func (s *addressShare) enter(address string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.from == nil {
+		s.from = map[string]int{}
+	}
+	s.from[address]++
+	return s.from[address] <= s.most
+}
+
+func (s *addressShare) leave(address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.from[address]--; s.from[address] <= 0 {
+		delete(s.from, address)
+	}
+}
+
+// addressOf returns the remote address without the port.
+func addressOf(conn net.Conn) string {
+	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+	if err != nil {
+		return conn.RemoteAddr().String()
+	}
+	return host
 }
 
 // opened is called for each connection before its handshake.
@@ -35,6 +104,10 @@ func (s *serverConns) opened(ctx context.Context, conn net.Conn) context.Context
 	if s.open.Add(1) > int64(s.limits.Max) {
 		s.refuse("too many connections", slog.Int("limit", s.limits.Max), slog.String("peer", conn.RemoteAddr().String()))
 		_ = conn.Close() // the handshake fails
+	}
+	if !s.handshaking.enter(addressOf(conn)) {
+		s.refuse("too many connections of an address in their handshake", slog.Int("limit", s.handshaking.most), slog.String("peer", conn.RemoteAddr().String()))
+		_ = conn.Close()
 	}
 	c.aging = time.AfterFunc(jittered(s.limits.MaxAge), c.reachMaxAge)
 	s.conns.Store(conn, c)
@@ -71,6 +144,7 @@ func (s *serverConns) stateChanged(conn net.Conn, state http.ConnState) {
 		c.busy.Store(true)
 		if !c.shaken {
 			c.shaken = true
+			s.handshaking.leave(addressOf(conn))
 			c.handshakeDone()
 		}
 	case http.StateIdle:
@@ -88,6 +162,10 @@ func (s *serverConns) remove(c *connection) {
 	s.conns.Delete(c.conn)
 	s.open.Add(-1)
 	c.aging.Stop()
+	if !c.shaken {
+		s.handshaking.leave(addressOf(c.conn))
+	}
+	s.nameless.leave(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.removed = true

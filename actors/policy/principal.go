@@ -154,11 +154,18 @@ func unprintableRune(s string) string {
 		return "is not valid UTF-8"
 	}
 	for _, r := range s {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r) {
+		if IsControl(r) {
 			return fmt.Sprintf("holds the control character %U", r)
 		}
 	}
 	return ""
+}
+
+// IsControl reports whether a character can change how a line of text is shown: a control
+// character, a line or paragraph separator, or one that sets the direction of text. No name
+// contains one.
+func IsControl(r rune) bool {
+	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r)
 }
 
 func malformed(what, text, format string, args ...any) error {

@@ -232,7 +232,9 @@ func TestLimits_ARefusedUpdateIsNotQueued(t *testing.T) {
 func TestRights_ACAIsRevokedByFullRightsAndOnPurpose(t *testing.T) {
 	var s *adminStation
 	s = newAdminStation(t, func(o *admin.Options) {
-		o.IsCA = func(id policy.CertificateID) bool { return s.Connections.IsIssuer(id) || id.SHA256 == strings.Repeat("ab", 32) }
+		o.IsCA = func(id policy.CertificateID) bool {
+			return s.Connections.IsIssuer(id) || id.SHA256 == strings.Repeat("ab", 32)
+		}
 	})
 	revokeCertificate := func(sha256 string) string { return `{"op":"revoke-certificate","sha256":"` + sha256 + `"}` }
 	require.Equal(t, 200, s.change("admin", "", putRole("revoker", "", [3]string{"allow", "interlock:change", "certificates"}), grant("helpdesk", "revoker")).StatusCode)
