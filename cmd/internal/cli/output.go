@@ -46,10 +46,10 @@ func (o *Output) Set(name string) error {
 func (o *Output) Type() string { return "format" }
 
 // Write prints a document. JSON is one line for each document, and YAML begins each document with "---", so that a
-// stream has the same form. A table is what table prints.
+// stream has the same form. A table is what table prints. Tables and JSON have no control characters.
 func (o *Output) Write(out io.Writer, document any, table func(io.Writer) error) error {
 	if *o != outputJSON && *o != outputYAML {
-		return table(out)
+		return table(plain{out})
 	}
 	text, err := json.Marshal(document, json.Deterministic(true))
 	if err != nil {
@@ -61,7 +61,7 @@ func (o *Output) Write(out io.Writer, document any, table func(io.Writer) error)
 		}
 		text = append([]byte("---\n"), text...)
 	} else {
-		text = append(text, '\n')
+		out, text = plain{out}, append(text, '\n')
 	}
 	_, err = out.Write(text)
 	return err

@@ -45,6 +45,7 @@ func Run(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, ErrDenied):
 		return Denied
 	}
+	stderr = plain{stderr}
 	fmt.Fprintln(stderr, "error:", err)
 	var h *hinted
 	if errors.As(err, &h) {
