@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 var (
@@ -101,7 +102,32 @@ func readKeyFile(path string) ([]byte, error) {
 	if mode := opened.Mode().Perm(); mode&^modeKey != 0 {
 		return nil, unsafeKey(path, fmt.Sprintf("has mode %04o, wider than 0600; run: chmod 600 %s", mode, path))
 	}
+	if err := checkOwner(path, opened); err != nil {
+		return nil, err
+	}
 	return readAll(path, f)
+}
+
+// checkOwner rejects a key that another user than ours and root owns or can replace.
+func checkOwner(path string, key os.FileInfo) error {
+	folder, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("certs: %w", err)
+	}
+	switch mode := folder.Mode(); {
+	case !isOurs(key):
+		return unsafeKey(path, "belongs to another user; make the user of this process its owner")
+	case !isOurs(folder):
+		return unsafeKey(path, "is in a folder of another user, who can replace it")
+	case mode.Perm()&0o022 != 0 && mode&os.ModeSticky == 0:
+		return unsafeKey(path, fmt.Sprintf("is in a folder with mode %04o, in which others can replace it; run: chmod go-w %s", mode.Perm(), filepath.Dir(path)))
+	}
+	return nil
+}
+
+func isOurs(file os.FileInfo) bool {
+	stat, ok := file.Sys().(*syscall.Stat_t)
+	return !ok || stat.Uid == 0 || int(stat.Uid) == os.Geteuid()
 }
 
 func unsafeKey(path, detail string) error {

@@ -143,3 +143,32 @@ func TestLoadKeyPairKeepsTheChain(t *testing.T) {
 	require.Len(t, pair.Certificate, 2)
 	require.Equal(t, pair.Leaf.Raw, pair.Certificate[0])
 }
+
+// SECURITY, line 20.
+func TestLoadKeyPairRefusesAKeyThatOthersCanReplace(t *testing.T) {
+	for mode, good := range map[fs.FileMode]bool{0o700: true, 0o755: true, 0o777 | fs.ModeSticky: true, 0o775: false, 0o757: false, 0o777: false} {
+		cert, key := pairOnDisk(t)
+		require.NoError(t, os.Chmod(filepath.Dir(key), mode))
+		_, err := certs.LoadKeyPair(cert, key)
+		if good {
+			require.NoError(t, err, mode)
+			continue
+		}
+		requireFileError(t, err, certs.ErrPermissions, key)
+		require.ErrorContains(t, err, "run: chmod go-w "+filepath.Dir(key))
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file to another user")
+	}
+	const other = 12345
+	cert, key := pairOnDisk(t)
+	require.NoError(t, os.Chown(key, other, -1))
+	_, err := certs.LoadKeyPair(cert, key)
+	requireFileError(t, err, certs.ErrPermissions, key)
+	require.ErrorContains(t, err, "belongs to another user")
+	cert, key = pairOnDisk(t)
+	require.NoError(t, os.Chown(filepath.Dir(key), other, -1))
+	_, err = certs.LoadKeyPair(cert, key)
+	requireFileError(t, err, certs.ErrPermissions, key)
+	require.ErrorContains(t, err, "in a folder of another user")
+}
