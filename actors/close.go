@@ -34,8 +34,8 @@ func (e *Engine) Close(ctx context.Context) error {
 	close(e.leaving)
 	t := newTracker(e.Revision())
 	e.directory.each(func(p *principal) {
-		t.expect()
-		p.tell(&node{message: &shutdown{tracker: t}})
+		t.expectTurn(p)
+		p.tell(&node{message: &shutdown{of: p, tracker: t}})
 	})
 	t.applied()
 	cause := t.wait(ctx, ownLeases(ctx))
@@ -98,12 +98,15 @@ func (e *Engine) stop(ctx context.Context) {
 }
 
 // shutdown is the message that makes a principal stop admitting.
-type shutdown struct{ tracker *tracker }
+type shutdown struct {
+	of      *principal
+	tracker *tracker
+}
 
-func (s *shutdown) drop() { s.tracker.applied() }
+func (s *shutdown) drop() { s.tracker.turned(s.of) }
 
 func (s *shutdown) handle(p *principal, _ moment) {
-	defer s.tracker.applied()
+	defer s.tracker.turned(s.of)
 	p.shut = policy.ReasonClosed
 	for l := p.leases.Load(); l != nil; l = l.older.Load() {
 		l.watch(s.tracker)

@@ -118,6 +118,15 @@ func (e *NotQuiescedError) Error() string {
 	switch {
 	case len(names) > 0:
 		what = fmt.Sprintf("%d operations still run: %s", e.Receipt.RunningCount, strings.Join(names, ", "))
+	case len(e.Receipt.Waiting) > 0:
+		for i, p := range e.Receipt.Waiting {
+			if i == 3 {
+				names = append(names, "…")
+				break
+			}
+			names = append(names, p.String())
+		}
+		what = fmt.Sprintf("a turn has not ended of %d principals: %s", e.Receipt.WaitingCount, strings.Join(names, ", "))
 	case len(e.Receipt.Missing) > 0:
 		what = "not confirmed by " + strings.Join(e.Receipt.Missing, ", ")
 	}

@@ -110,6 +110,7 @@ func (c *recordChange) handle(p *principal, at moment) {
 // sharedChange is the message of a sweep: the revisions that concern a principal which runs
 // something, in order.
 type sharedChange struct {
+	of        *principal
 	revisions []*revision
 	given     bool
 }
@@ -120,7 +121,7 @@ func (c *sharedChange) acknowledge() {
 	if !c.given {
 		c.given = true
 		for _, r := range c.revisions {
-			r.tracker.applied()
+			r.tracker.turned(c.of)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,10 @@ type Receipt struct {
 	// Running lists the operations that have not ended, at most [MaxListed]. RunningCount counts all.
 	Running      []LeaseInfo
 	RunningCount int
+	// Waiting lists the principals with a turn that has not ended, and that have not handled the
+	// update therefore, at most [MaxListed]. WaitingCount counts all.
+	Waiting      []policy.Principal
+	WaitingCount int
 	// Connections counts the connections that were closed, or told to close after their
 	// requests, because their credential ended: see [Options].
 	Connections int
@@ -77,7 +82,8 @@ type tracker struct {
 	near []*principal
 
 	mu      sync.Mutex
-	pending int // principals, and one for the authority until it has posted all messages
+	pending int                // principals, and one for the authority until it has posted all messages
+	turns   map[*principal]int // of the principals among pending, how often each is
 	running map[*Lease]LeaseInfo
 	ended   []Ended
 	count   int
@@ -115,23 +121,47 @@ func (t *tracker) applied() {
 	t.mu.Unlock()
 }
 
+// expectTurn counts a principal that has to handle the update in a turn.
+func (t *tracker) expectTurn(p *principal) {
+	t.mu.Lock()
+	t.pending++
+	if t.turns == nil {
+		t.turns = map[*principal]int{}
+	}
+	t.turns[p]++
+	t.mu.Unlock()
+}
+
+// turned is called when such a principal has handled the update, or cannot have leases.
+func (t *tracker) turned(p *principal) {
+	t.mu.Lock()
+	if t.turns[p]--; t.turns[p] <= 0 {
+		delete(t.turns, p)
+	}
+	t.pending--
+	t.wake()
+	t.mu.Unlock()
+}
+
 // acknowledgment is a principal's answer to a tracker, given once: when the message is
 // handled or dropped, or when it is posted to a mailbox that is opening. Such a mailbox
 // handles it before it records a lease.
 type acknowledgment struct {
 	tracker *tracker
+	of      *principal
 	given   atomic.Bool
 }
 
 func (a *acknowledgment) acknowledge() {
 	if a.given.CompareAndSwap(false, true) {
-		a.tracker.applied()
+		a.tracker.turned(a.of)
 	}
 }
 
 // tellFor posts a message that a tracker waits for.
 func (p *principal) tellFor(a *acknowledgment, m message) {
-	a.tracker.expect()
+	a.of = p
+	a.tracker.expectTurn(p)
 	p.tell(&node{message: m})
 	if !p.open.Load() {
 		a.acknowledge()
@@ -189,7 +219,7 @@ func (t *tracker) receipt() Receipt {
 	defer t.mu.Unlock()
 	r := Receipt{
 		Revision: t.revision, Quiesced: t.over(),
-		Ended: slices.Clone(t.ended), EndedCount: t.count, RunningCount: len(t.running),
+		Ended: slices.Clone(t.ended), EndedCount: t.count, RunningCount: len(t.running), WaitingCount: len(t.turns),
 		Connections: t.closed, StillGrantedBy: t.still, StillGrantedCount: len(t.still), Unchanged: t.unchanged,
 	}
 	for _, info := range t.running {
@@ -198,6 +228,13 @@ func (t *tracker) receipt() Receipt {
 		}
 		r.Running = append(r.Running, info)
 	}
+	for p := range t.turns {
+		if len(r.Waiting) == MaxListed {
+			break
+		}
+		r.Waiting = append(r.Waiting, p.who)
+	}
+	slices.SortFunc(r.Waiting, func(a, b policy.Principal) int { return strings.Compare(a.String(), b.String()) })
 	slices.SortFunc(r.Running, func(a, b LeaseInfo) int { return int(int64(a.ID - b.ID)) })
 	return r
 }

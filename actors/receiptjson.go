@@ -22,6 +22,8 @@ func (r Receipt) MarshalJSON() ([]byte, error) {
 		EndedCount     int                `json:"endedCount"`
 		Running        []LeaseInfo        `json:"running"`
 		RunningCount   int                `json:"runningCount"`
+		Waiting        []policy.Principal `json:"waiting,omitempty"`
+		WaitingCount   int                `json:"waitingCount,omitzero"`
 		Connections    int                `json:"connections"`
 		StillGrantedBy []policy.GrantSpec `json:"stillGrantedBy"`
 		StillGranted   int                `json:"stillGrantedCount"`
@@ -29,7 +31,7 @@ func (r Receipt) MarshalJSON() ([]byte, error) {
 		Unchanged      bool               `json:"unchanged,omitzero"`
 		Restarted      bool               `json:"restarted"`
 	}{
-		r.Revision, r.Quiesced, orEmpty(r.Ended), r.EndedCount, orEmpty(r.Running), r.RunningCount,
+		r.Revision, r.Quiesced, orEmpty(r.Ended), r.EndedCount, orEmpty(r.Running), r.RunningCount, r.Waiting, r.WaitingCount,
 		r.Connections, grants, r.StillGrantedCount, r.Missing, r.Unchanged, r.Restarted,
 	})
 }

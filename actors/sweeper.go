@@ -71,11 +71,11 @@ func (s *sweeper) sweep(due []*revision) {
 		for _, r := range due {
 			if r.concerns(p) {
 				concerned = append(concerned, r)
-				r.tracker.expect()
+				r.tracker.expectTurn(p)
 			}
 		}
 		if concerned != nil {
-			p.tell(&node{message: &sharedChange{revisions: concerned}})
+			p.tell(&node{message: &sharedChange{of: p, revisions: concerned}})
 		}
 	})
 }

@@ -279,3 +279,43 @@ func TestG4_RevisionsOfDecisionsNeverFallBehind(t *testing.T) {
 		require.Equal(t, r.Revision, d.Revision, "an update that does not concern her moves her decisions on too")
 	}
 }
+
+// TestAReceiptNamesTheTurnsThatItWaitsFor has a function in its turn during a change of its principal's grants, and of the
+// role that it holds.
+//
+// SECURITY, line 30.
+func TestAReceiptNamesTheTurnsThatItWaitsFor(t *testing.T) {
+	reader := roleOf(t, "reader", permission(policy.Allow, "read", "**"))
+	for name, update := range map[string]actors.Update{
+		"its own grants":  revoke(alice, "reader"),
+		"a role it holds": {Changes: []policy.Change{policy.PutRole(roleOf(t, "reader"), "")}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			e := newEngine(t, actors.Options{}, reader)
+			grant(t, e, alice, "reader")
+			inside, leave := make(chan struct{}), make(chan struct{})
+			executed := make(chan error, 1)
+			go func() {
+				executed <- e.Execute(context.Background(), actors.Request{Principal: alice, Action: "read", Resource: "x"},
+					func(context.Context) error { close(inside); <-leave; return nil })
+			}()
+			<-inside
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			receipt, err := e.Update(ctx, update)
+			var unfinished *actors.NotQuiescedError
+			require.ErrorAs(t, err, &unfinished, name)
+			require.False(t, receipt.Quiesced)
+			require.Empty(t, receipt.Running)
+			require.Equal(t, []policy.Principal{alice}, receipt.Waiting, name)
+			require.Equal(t, 1, receipt.WaitingCount)
+			require.ErrorContains(t, err, "a turn has not ended of 1 principals: "+alice.String())
+			close(leave)
+			require.NoError(t, <-executed)
+			receipt, err = e.Receipt(t.Context(), receipt.Revision)
+			require.NoError(t, err)
+			require.True(t, receipt.Quiesced)
+			require.Empty(t, receipt.Waiting)
+		})
+	}
+}

@@ -188,7 +188,7 @@ func (a *api) apply(w http.ResponseWriter, r *http.Request, caller *httpapi.Call
 	defer cancel()
 	receipt, err := a.engine.Update(ctx, proposed)
 	if lost := a.mayPropose(r.Context(), caller); lost != nil { // while it waited, or by this update
-		receipt.Ended, receipt.Running, receipt.StillGrantedBy = nil, nil, nil
+		receipt.Ended, receipt.Running, receipt.Waiting, receipt.StillGrantedBy = nil, nil, nil, nil
 	}
 	return a.answerReceipt(w, r, receipt, err)
 }

@@ -46,6 +46,10 @@ type Receipt struct {
 	EndedCount   int          `json:"endedCount"`
 	Running      []Lease      `json:"running"`
 	RunningCount int          `json:"runningCount"`
+	// Waiting lists at most 1,000 principals with a turn that has not ended, and WaitingCount
+	// counts all.
+	Waiting      []policy.Principal `json:"waiting,omitempty"`
+	WaitingCount int                `json:"waitingCount,omitzero"`
 	// Connections is the number of connections closed because their certificate became invalid.
 	Connections int `json:"connections"`
 	// StillGrantedBy lists grants that still give a role that the update revoked. It is empty

@@ -97,6 +97,12 @@ func printOperations(out io.Writer, r *client.Receipt) {
 	if more := r.RunningCount - len(r.Running); more > 0 {
 		fmt.Fprintf(out, "  running %d more\n", more)
 	}
+	for _, p := range r.Waiting {
+		fmt.Fprintln(out, "  waiting for a turn of", p)
+	}
+	if more := r.WaitingCount - len(r.Waiting); more > 0 {
+		fmt.Fprintf(out, "  waiting for turns of %d more\n", more)
+	}
 }
 
 func printNotes(out io.Writer, r *client.Receipt) {
