@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(clitest.Isolated(m), map[string]func(){"interlock": main, "interlock-lab": func() {
 		os.Exit(cli.Run(lab.Command(), os.Args[1:], os.Stdout, os.Stderr))
-	}})
+	}, "flood": flood})
 }
 
 // TestScripts runs the scripts of testdata/script. They have these commands besides those of testscript:
