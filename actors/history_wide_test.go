@@ -207,14 +207,14 @@ func (w *wide) illegal(t *testing.T) string {
 	return ""
 }
 
-// wideHistories returns the number of seeds. make test runs 200 with the race detector and
+// wideHistories returns the number of seeds. make test runs 100 with the race detector and
 // 1,000 without it.
 func wideHistories() int {
 	switch {
 	case actors.Soak():
 		return 10_000
 	case actors.WithRaceDetector:
-		return 200
+		return 100
 	}
 	return 1000
 }

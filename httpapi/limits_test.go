@@ -293,7 +293,7 @@ func TestLimits_Slowloris(t *testing.T) {
 	}
 	over, under := make(chan end), map[string]int{}
 	for _, sloth := range sloths() {
-		for range either(6, 50) {
+		for range either(4, 50) {
 			dawdle := sloth.begin(s, bob)
 			under[sloth.name]++
 			began := time.Now()
