@@ -167,7 +167,7 @@ func TestLimits_AFloodStopsNoRevocation(t *testing.T) {
 	attacker.Stderr = os.Stderr
 	require.NoError(t, attacker.Start())
 	t.Cleanup(func() { _ = attacker.Process.Kill() }) // it is dead unless the test failed
-	measure() // until the flood is at its height
+	measure()                                         // until the flood is at its height
 	revocations, answers := measure()
 	require.NoError(t, attacker.Process.Kill())
 	_ = attacker.Wait() // it was killed
