@@ -25,7 +25,7 @@ func start(t *testing.T, form demo.Form) *demo.Server {
 }
 
 func run(t *testing.T, target *race.Target) *race.Report {
-	report, err := race.Run(t.Context(), target, race.Options{Duration: 600 * time.Millisecond, Seed: 1})
+	report, err := race.Run(t.Context(), target, race.Options{Duration: 1500 * time.Millisecond, Seed: 1})
 	require.NoError(t, err)
 	require.Positive(t, report.Allowed+report.Denied)
 	require.Positive(t, report.Revocations)
