@@ -106,31 +106,31 @@ type NotQuiescedError struct {
 }
 
 func (e *NotQuiescedError) Error() string {
-	names := make([]string, 0, 3)
-	for i, l := range e.Receipt.Running {
-		if i == 3 {
-			names = append(names, "…")
-			break
-		}
-		names = append(names, fmt.Sprintf("lease %d of %s (%s on %s)", l.ID, l.Principal, l.Action, l.Resource))
-	}
+	r := &e.Receipt
 	what := "not all principals have handled it"
 	switch {
-	case len(names) > 0:
-		what = fmt.Sprintf("%d operations still run: %s", e.Receipt.RunningCount, strings.Join(names, ", "))
-	case len(e.Receipt.Waiting) > 0:
-		for i, p := range e.Receipt.Waiting {
-			if i == 3 {
-				names = append(names, "…")
-				break
-			}
-			names = append(names, p.String())
-		}
-		what = fmt.Sprintf("a turn has not ended of %d principals: %s", e.Receipt.WaitingCount, strings.Join(names, ", "))
-	case len(e.Receipt.Missing) > 0:
-		what = "not confirmed by " + strings.Join(e.Receipt.Missing, ", ")
+	case len(r.Running) > 0:
+		what = fmt.Sprintf("%d operations still run: %s", r.RunningCount, firstOf(r.Running, func(l LeaseInfo) string {
+			return fmt.Sprintf("lease %d of %s (%s on %s)", l.ID, l.Principal, l.Action, l.Resource)
+		}))
+	case len(r.Waiting) > 0:
+		what = fmt.Sprintf("%d principals have a turn that has not ended: %s", r.WaitingCount, firstOf(r.Waiting, policy.Principal.String))
+	case len(r.Missing) > 0:
+		what = "not confirmed by " + strings.Join(r.Missing, ", ")
 	}
-	return fmt.Sprintf("revision %d is applied and %v: %s", e.Receipt.Revision, ErrNotQuiesced, what)
+	return fmt.Sprintf("revision %d is applied and %v: %s", r.Revision, ErrNotQuiesced, what)
+}
+
+// firstOf names the first three of a list.
+func firstOf[T any](list []T, name func(T) string) string {
+	var names []string
+	for _, one := range list[:min(len(list), 3)] {
+		names = append(names, name(one))
+	}
+	if len(list) > 3 {
+		names = append(names, "…")
+	}
+	return strings.Join(names, ", ")
 }
 
 // Unwrap returns [ErrNotQuiesced] and the cause.

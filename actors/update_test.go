@@ -309,7 +309,7 @@ func TestAReceiptNamesTheTurnsThatItWaitsFor(t *testing.T) {
 			require.Empty(t, receipt.Running)
 			require.Equal(t, []policy.Principal{alice}, receipt.Waiting, name)
 			require.Equal(t, 1, receipt.WaitingCount)
-			require.ErrorContains(t, err, "a turn has not ended of 1 principals: "+alice.String())
+			require.ErrorContains(t, err, "1 principals have a turn that has not ended: "+alice.String())
 			close(leave)
 			require.NoError(t, <-executed)
 			receipt, err = e.Receipt(t.Context(), receipt.Revision)

@@ -25,8 +25,11 @@ type connection struct {
 	busy           atomic.Bool // a request is in progress
 	shaken         bool        // the handshake is done; used by the server's own goroutine only
 	once           sync.Once   // closes it
-	aging          *time.Timer
-	clients        forwardedClients // of a proxy
+	// The places that it has in the shares of the server. leaveNameless is nil unless it has no
+	// identity. They are used by the server's own goroutine only.
+	leaveHandshaking, leaveNameless func()
+	aging                           *time.Timer
+	clients                         forwardedClients // of a proxy
 
 	// Under the lock of the server.
 	removed   bool
@@ -62,8 +65,9 @@ func (c *connection) handshakeDone() {
 			return
 		}
 	}
-	if !c.server.nameless.enter(c) {
-		c.server.refuse("too many connections without an identity", slog.Int("limit", c.server.nameless.most))
+	var found bool
+	if c.leaveNameless, found = c.server.nameless.Enter(struct{}{}); !found {
+		c.server.refuse("too many connections without an identity", slog.Int("limit", c.server.nameless.MostOfEach()))
 		c.advance(credentialEnded)
 		c.once.Do(func() { _ = c.conn.Close() }) // at once, because it holds a place
 		return

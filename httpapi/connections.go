@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/x509"
 	"log/slog"
+	"math"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
+	"github.com/interlock-authz/interlock/httpapi/internal/share"
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
@@ -181,7 +183,8 @@ func (c *Connections) attach(server *http.Server, limits ConnectionLimits, proxi
 		},
 	}
 	s.limits.PerPrincipal = min(s.limits.PerPrincipal, max(s.limits.Max/2, 1))
-	s.handshaking.most, s.nameless.most = max(s.limits.Max/4, leastShare), max(s.limits.Max/4, leastShare)
+	quarter := max(s.limits.Max/4, leastShare)
+	s.handshaking, s.nameless = share.New[string](math.MaxInt, quarter), share.New[struct{}](quarter, quarter)
 	c.mu.Lock()
 	c.servers = append(c.servers, s)
 	c.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi/internal/share"
 )
 
 // serverConns are the connections of one server. None of its locks is on the path of a request.
@@ -27,66 +28,11 @@ type serverConns struct {
 
 	// handshaking bounds the connections of one address before their handshake, nameless those
 	// without an identity.
-	handshaking addressShare
-	nameless    share
+	handshaking *share.Shares[string]
+	nameless    *share.Shares[struct{}]
 
 	mu          sync.Mutex
 	byPrincipal map[policy.Principal]int
-}
-
-// share bounds the connections of one kind to a part of the limit. It is safe for concurrent use.
-type share struct {
-	most int
-
-	mu sync.Mutex
-	in map[*connection]struct{}
-}
-
-// enter reports whether the connection has a place. [share.leave] gives it back.
-func (s *share) enter(c *connection) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.in) >= s.most {
-		return false
-	}
-	if s.in == nil {
-		s.in = map[*connection]struct{}{}
-	}
-	s.in[c] = struct{}{}
-	return true
-}
-
-func (s *share) leave(c *connection) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.in, c)
-}
-
-// addressShare bounds the connections of each remote address. It is safe for concurrent use.
-type addressShare struct {
-	most int
-
-	mu   sync.Mutex
-	from map[string]int
-}
-
-// enter reports whether the connection has a place. It always needs [addressShare.leave].
-func (s *addressShare) enter(address string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.from == nil {
-		s.from = map[string]int{}
-	}
-	s.from[address]++
-	return s.from[address] <= s.most
-}
-
-func (s *addressShare) leave(address string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.from[address]--; s.from[address] <= 0 {
-		delete(s.from, address)
-	}
 }
 
 // addressOf returns the remote address without the port.
@@ -105,8 +51,9 @@ func (s *serverConns) opened(ctx context.Context, conn net.Conn) context.Context
 		s.refuse("too many connections", slog.Int("limit", s.limits.Max), slog.String("peer", conn.RemoteAddr().String()))
 		_ = conn.Close() // the handshake fails
 	}
-	if !s.handshaking.enter(addressOf(conn)) {
-		s.refuse("too many connections of an address in their handshake", slog.Int("limit", s.handshaking.most), slog.String("peer", conn.RemoteAddr().String()))
+	var ok bool
+	if c.leaveHandshaking, ok = s.handshaking.Enter(addressOf(conn)); !ok {
+		s.refuse("too many connections of an address in their handshake", slog.Int("limit", s.handshaking.MostOfEach()), slog.String("peer", conn.RemoteAddr().String()))
 		_ = conn.Close()
 	}
 	c.aging = time.AfterFunc(jittered(s.limits.MaxAge), c.reachMaxAge)
@@ -144,7 +91,7 @@ func (s *serverConns) stateChanged(conn net.Conn, state http.ConnState) {
 		c.busy.Store(true)
 		if !c.shaken {
 			c.shaken = true
-			s.handshaking.leave(addressOf(conn))
+			c.leaveHandshaking()
 			c.handshakeDone()
 		}
 	case http.StateIdle:
@@ -162,10 +109,10 @@ func (s *serverConns) remove(c *connection) {
 	s.conns.Delete(c.conn)
 	s.open.Add(-1)
 	c.aging.Stop()
-	if !c.shaken {
-		s.handshaking.leave(addressOf(c.conn))
+	c.leaveHandshaking()
+	if c.leaveNameless != nil {
+		c.leaveNameless()
 	}
-	s.nameless.leave(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.removed = true

@@ -18,7 +18,7 @@
 // an update that removes one.
 //
 // Revoking the certificate of a CA ends everybody that it certified, and cannot be undone. It
-// needs full rights and [Author.ForceCA], and nobody can revoke a CA that its own certificate
+// needs full rights and [Author.ForceCA], and no author can revoke a CA that its own certificate
 // depends on.
 //
 // A principal has full rights if an exact grant without limits gives it an unconditional

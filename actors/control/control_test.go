@@ -194,6 +194,9 @@ func TestComparingRightsIsBounded(t *testing.T) {
 		given.Actions = append(given.Actions, fmt.Sprintf("interlock:x%d", i))
 		given.Resources = append(given.Resources, fmt.Sprintf("given/%d", i))
 	}
+	few := policy.PermissionSpec{Actions: []string{"interlock:change", "interlock:grant"}, Resources: []string{"roles/given", "roles/few"}}
+	own.Actions = append(own.Actions, "interlock:grant")
+	own.Resources = append(own.Resources, "roles/few")
 	own.Actions = append(own.Actions, given.Actions...)
 	own.Resources = append(own.Resources, given.Resources...)
 	role := func(name string, p policy.PermissionSpec) *policy.Role {
@@ -201,7 +204,14 @@ func TestComparingRightsIsBounded(t *testing.T) {
 		require.NoError(t, err)
 		return r
 	}
-	m, err := oplog.NewMemoryWith([]*policy.Role{role("own", own)}, []policy.Grant{grantOf("user:a", "own")})
+	m, err := oplog.NewMemoryWith([]*policy.Role{role("own", own), role("few", few)}, []policy.Grant{grantOf("user:a", "own")})
 	require.NoError(t, err)
 	require.ErrorIs(t, proposeOn(t, m, by("user:a"), policy.PutRole(role("given", given), "")), control.ErrNeedsFullRights)
+
+	// A role is compared once, however often it is granted.
+	grants := make([]policy.Change, 1_000)
+	for i := range grants {
+		grants[i] = policy.GrantRole(grantOf(fmt.Sprintf("user:n%d", i), "few"))
+	}
+	require.NoError(t, proposeOn(t, m, by("user:a"), grants...))
 }

@@ -128,6 +128,7 @@ type reachAt struct {
 	tip, next *reach
 	named     map[right]error
 	own       *ownRights // computed when it is needed
+	given     map[giving]error
 }
 
 func (r *reachAt) check(c *policy.Change) error {
@@ -194,9 +195,31 @@ func (r *reachAt) checkParents(put, before *policy.Role) error {
 	return nil
 }
 
+// giving is what mayGive has checked: a role at the tip or next, with its allows, its denies
+// or both.
+type giving struct {
+	at             *reach
+	role           string
+	allows, denies bool
+}
+
 // mayGive checks that the author's permissions name the role, and that the author has what
-// the role's permissions of these effects give.
+// the role's permissions of these effects give. Each role is checked once, because an update
+// can grant one to many principals.
 func (r *reachAt) mayGive(at *reach, role string, effects ...policy.Effect) error {
+	what := giving{at, role, slices.Contains(effects, policy.Allow), slices.Contains(effects, policy.Deny)}
+	err, known := r.given[what]
+	if !known {
+		err = r.checkGiving(at, role, effects)
+		if r.given == nil {
+			r.given = map[giving]error{}
+		}
+		r.given[what] = err
+	}
+	return err
+}
+
+func (r *reachAt) checkGiving(at *reach, role string, effects []policy.Effect) error {
 	if err := r.mustName(mayGrant(role)); err != nil {
 		return err
 	}

@@ -117,6 +117,12 @@ func TestG6_ComparingNestedValuesCosts(t *testing.T) {
 	require.True(t, decideIf(t, "allow", compare(5), q).Allowed)
 	require.Equal(t, policy.ReasonConditionError, decideIf(t, "allow", compare(15), q).Reason, "a comparison touches 1,500 values")
 	require.Equal(t, policy.ReasonConditionError, decideIf(t, "allow", strings.Repeat("!(context.c in context.a) && ", 14)+"true", q).Reason)
+	names := map[string]any{}
+	for i := range 3_000 {
+		names[fmt.Sprint("name-", i)] = true
+	}
+	inMap := policy.Query{Properties: &policy.Properties{Context: map[string]any{"names": names}}}
+	require.True(t, decideIf(t, "allow", strings.Repeat("'name-7' in context.names && ", 49)+"true", inMap).Allowed, "a map looks up its key")
 	require.Equal(t, policy.ReasonNoPermission, decideIf(t, "allow", strings.Repeat("context.a == context.c || ", 99)+"false", q).Reason, "a text has one value")
 }
 

@@ -72,7 +72,11 @@ func (meter) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
 	case operators.Equals, operators.NotEquals:
 		touched = min(sizeOf(args[0], maxConditionCost), sizeOf(args[1], maxConditionCost))
 	case operators.In:
-		touched = sizeOf(args[1], maxConditionCost)
+		list, ok := args[1].(traits.Lister)
+		if !ok { // a map, which looks up its key
+			return nil
+		}
+		touched = sizeOf(list, maxConditionCost)
 	default:
 		return nil
 	}

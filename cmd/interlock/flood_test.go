@@ -61,7 +61,7 @@ func TestLimits_ConnectionsLeaveFilesForTheStore(t *testing.T) {
 
 // floods are what a certificate without a grant, and a client without one, can send again and again. Each returns when it was
 // answered.
-func floods(callers, admins string, stranger, nobody *http.Client) map[string]func() {
+func floods(callers, admins string, stranger, uncertified *http.Client) map[string]func() {
 	large := `{"changes":[{"op":"put-role","role":{"name":"x","inherits":[` + strings.Repeat(`"a",`, 200_000) + `"a"]}}]}`
 	item := `{"resource":{"type":"orders","id":"1","properties":{"a":[` + strings.Repeat("1,", 500) + `1]}}}`
 	batch := `{"subject":{"type":"principal","id":"spiffe://interlock.test/erik"},"action":{"name":"orders:read"},"evaluations":[` +
@@ -89,7 +89,7 @@ func floods(callers, admins string, stranger, nobody *http.Client) map[string]fu
 		"feed":        send(stranger, http.MethodGet, admins+"/v1/changes", "text/plain", "", "Accept", "text/event-stream"),
 		"batch":       send(stranger, http.MethodPost, callers+"/access/v1/evaluations", "application/json", batch),
 		"order":       send(stranger, http.MethodGet, callers+"/orders/1", "text/plain", ""),
-		"nobody":      send(nobody, http.MethodPost, admins+"/v1/changes", "application/json", large),
+		"uncertified": send(uncertified, http.MethodPost, admins+"/v1/changes", "application/json", large),
 		"connection": func() {
 			if conn, err := net.Dial("tcp", strings.TrimPrefix(callers, "https://")); err == nil {
 				time.AfterFunc(time.Second, func() { _ = conn.Close() })

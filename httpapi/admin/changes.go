@@ -207,7 +207,7 @@ func (a *api) mayQueue(ctx context.Context, caller *httpapi.Caller, before func(
 	if err := a.pace.check(caller.Principal); err != nil {
 		return nil, err
 	}
-	return a.gates.updates.enter(caller.Principal)
+	return enter(a.gates.updates, caller.Principal)
 }
 
 // checkCredential rejects a caller whose credential has expired or was revoked.

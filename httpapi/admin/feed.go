@@ -47,7 +47,7 @@ func (a *api) getChanges(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		leave, err := a.gates.feeds.enter(caller.Principal)
+		leave, err := enter(a.gates.feeds, caller.Principal)
 		if err != nil {
 			return err
 		}

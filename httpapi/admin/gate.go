@@ -7,6 +7,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi/internal/share"
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
@@ -14,54 +15,26 @@ import (
 // revocation never waits for such a place.
 const smallBody = 64 << 10
 
-// gates bound what callers have in work at once. Each bounds every caller to a part of the
-// whole, so that one cannot take the places of all others.
+// gates bound what callers have in work at once.
 type gates struct {
-	large   gate // bodies that are read, parsed and compared
-	updates gate // updates in the log, and the waits for their receipts
-	feeds   gate // streams of changes
+	large   *share.Shares[policy.Principal] // bodies that are read, parsed and compared
+	updates *share.Shares[policy.Principal] // updates in the log, and the waits for their receipts
+	feeds   *share.Shares[policy.Principal] // streams of changes
 }
 
 func newGates() gates {
-	return gates{large: gate{most: 4, mostOfEach: 2}, updates: gate{most: 2048, mostOfEach: 256}, feeds: gate{most: 1024, mostOfEach: 64}}
-}
-
-// gate bounds something in all and for each principal. It is safe for concurrent use.
-type gate struct {
-	most, mostOfEach int
-
-	mu   sync.Mutex
-	all  int
-	each map[policy.Principal]int
-}
-
-// busy is answered with Retry-After.
-func busy() error {
-	return web.NewProblem(http.StatusServiceUnavailable, "busy", "Busy", "Too many requests of this kind are in work. Try again.")
-}
-
-// enter takes a place. leave gives it back, and may be called more than once.
-func (g *gate) enter(who policy.Principal) (leave func(), err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.all == g.most || g.each[who] == g.mostOfEach {
-		return nil, busy()
+	return gates{
+		large: share.New[policy.Principal](4, 2), updates: share.New[policy.Principal](2048, 256), feeds: share.New[policy.Principal](1024, 64),
 	}
-	if g.each == nil {
-		g.each = map[policy.Principal]int{}
-	}
-	g.all++
-	g.each[who]++
-	return sync.OnceFunc(func() { g.leave(who) }), nil
 }
 
-func (g *gate) leave(who policy.Principal) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.all--
-	if g.each[who]--; g.each[who] == 0 {
-		delete(g.each, who)
+// enter takes a place for a caller. The error is answered with Retry-After.
+func enter(places *share.Shares[policy.Principal], who policy.Principal) (leave func(), err error) {
+	leave, ok := places.Enter(who)
+	if !ok {
+		return nil, web.NewProblem(http.StatusServiceUnavailable, "busy", "Busy", "Too many requests of this kind are in work. Try again.")
 	}
+	return leave, nil
 }
 
 // enterLarge takes a place for the body of r if it may be large.
@@ -69,11 +42,11 @@ func (g *gates) enterLarge(r *http.Request, who policy.Principal) (leave func(),
 	if r.ContentLength >= 0 && r.ContentLength <= smallBody {
 		return func() {}, nil
 	}
-	return g.large.enter(who)
+	return enter(g.large, who)
 }
 
-// pace bounds the rate of each author's updates, so that nobody can push the history of its own
-// actions out of the log. It is safe for concurrent use.
+// pace bounds the rate of each author's updates, so that no author can push the history of its
+// own actions out of the log. It is safe for concurrent use.
 type pace struct {
 	limit rate.Limit
 	burst int
@@ -86,7 +59,7 @@ func newPace(limit float64) pace {
 	if limit < 0 {
 		return pace{limit: rate.Inf}
 	}
-	return pace{limit: rate.Limit(limit), burst: int(10 * limit)}
+	return pace{limit: rate.Limit(limit), burst: max(int(10*limit), 1)}
 }
 
 // maxPaced is the number of authors at which those are forgotten that have made no update for long.

@@ -130,20 +130,45 @@ func (q *inquiry) batch(b *batch) (any, error) {
 	return &answers, nil
 }
 
+// maxTogether bounds the questions that one turn decides. A turn delays the updates of its
+// principal, and a condition can take a millisecond.
+const maxTogether = 20
+
+// decideAll decides the questions in parts. It checks the context and the caller's rights again
+// before each part but the first, so a client that is gone, or a revocation of the rights, ends
+// it.
 func (q *inquiry) decideAll(questions []actors.Request, s semantic) ([]policy.Decision, error) {
-	if s == executeAll {
-		return q.decideTogether(questions)
+	decisions := make([]policy.Decision, 0, len(questions))
+	decide := q.decideTogether
+	if s != executeAll {
+		decide = func(part []actors.Request) ([]policy.Decision, error) { return q.decideUntil(part, s) }
 	}
-	var decisions []policy.Decision
-	for i := range questions {
-		if i > 0 && i%maxTogether == 0 {
-			if err := q.authorize(questions[i:min(i+maxTogether, len(questions))]); err != nil {
+	for part := range slices.Chunk(questions, maxTogether) {
+		if err := q.ctx.Err(); err != nil {
+			return nil, err
+		}
+		if len(decisions) > 0 {
+			if err := q.authorize(part); err != nil {
 				return nil, err
 			}
 		}
+		some, err := decide(part)
+		if err != nil {
+			return nil, err
+		}
+		decisions = append(decisions, some...)
+		if s.endsWith(decisions[len(decisions)-1].Allowed) {
+			break
+		}
+	}
+	return decisions, nil
+}
+
+// decideUntil decides one question after the other, until an answer ends the batch.
+func (q *inquiry) decideUntil(questions []actors.Request, s semantic) (decisions []policy.Decision, err error) {
+	for i := range questions {
 		d := q.malformed()
 		if !questions[i].Principal.IsZero() {
-			var err error
 			if d, err = q.decide(q.asCaller(questions[i])); err != nil {
 				return nil, err
 			}
@@ -156,34 +181,8 @@ func (q *inquiry) decideAll(questions []actors.Request, s semantic) ([]policy.De
 	return decisions, nil
 }
 
-// maxTogether bounds the questions that one turn decides. A turn delays the updates of its
-// principal, and a condition can take a millisecond.
-const maxTogether = 20
-
-// decideTogether decides the questions in parts. It checks the caller's rights and the context
-// again before each part, so a revocation of the rights, or a client that is gone, ends it.
+// decideTogether decides all questions about one principal in one turn.
 func (q *inquiry) decideTogether(questions []actors.Request) ([]policy.Decision, error) {
-	decisions := make([]policy.Decision, 0, len(questions))
-	for part := range slices.Chunk(questions, maxTogether) {
-		if err := q.ctx.Err(); err != nil {
-			return nil, err
-		}
-		if len(decisions) > 0 {
-			if err := q.authorize(part); err != nil {
-				return nil, err
-			}
-		}
-		some, err := q.decidePart(part)
-		if err != nil {
-			return nil, err
-		}
-		decisions = append(decisions, some...)
-	}
-	return decisions, nil
-}
-
-// decidePart decides all questions about one principal in one turn.
-func (q *inquiry) decidePart(questions []actors.Request) ([]policy.Decision, error) {
 	decisions := make([]policy.Decision, len(questions))
 	sound := make([]actors.Request, 0, len(questions))
 	places := make([]int, 0, len(questions))
