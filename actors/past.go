@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/interlock-authz/interlock/actors/oplog"
@@ -43,7 +44,7 @@ func (e *Engine) ExplainAt(ctx context.Context, q *policy.Query, revision uint64
 		seen++
 		return seen < maxSearched && ctx.Err() == nil
 	})
-	if err != nil {
+	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return nil, err
 	}
 	for _, entry := range candidates {

@@ -254,3 +254,20 @@ func TestRights_ACAIsRevokedByFullRightsAndOnPurpose(t *testing.T) {
 	require.Equal(t, 200, s.change("helpdesk", "", revokeCertificate(strings.Repeat("cd", 32))).StatusCode, "a leaf")
 	require.Equal(t, 200, s.get("admin", "/v1/policy").StatusCode, "the administrators still have access")
 }
+
+// SECURITY, line 23.
+func TestAChainOfInheritanceThatIsTooLongIsRefused(t *testing.T) {
+	s := newAdminStation(t)
+	chain := func(n int) []string {
+		changes := []string{putRole("c0", "")}
+		for i := 1; i < n; i++ {
+			changes = append(changes, putRole(fmt.Sprint("c", i), fmt.Sprint("c", i-1)))
+		}
+		return changes
+	}
+	got := s.change("admin", "", chain(policy.MaxInheritance+1)...)
+	got.RequireProblem(t, 422, "invalid")
+	require.Contains(t, got.Text, "roles.c100.inherits")
+	require.Equal(t, 200, s.change("admin", "", chain(policy.MaxInheritance)...).StatusCode)
+	s.change("admin", "", putRole("c100", "c99")).RequireProblem(t, 422, "invalid")
+}

@@ -297,3 +297,19 @@ func TestPolicyOfThePast(t *testing.T) {
 	s.get("auditor", "/v1/policy?at=3").RequireProblem(t, 404, "unknown-revision")
 	s.get("auditor", "/v1/policy?at=x").RequireProblem(t, 400, "malformed-request")
 }
+
+// SECURITY, line 24.
+func TestASearchOfThePastEndsWithItsContext(t *testing.T) {
+	s := newDurableStation(t, journal.Keep{})
+	for i := range 3 {
+		s.change("admin", "", grant(fmt.Sprint("u", i), "reader")).receipt(t, 200)
+	}
+	q := &policy.Query{Principal: who("u2"), Action: "orders:read", Resource: "orders/1", Now: time.Now}
+	past, err := s.Engine.ExplainAt(t.Context(), q, 1)
+	require.NoError(t, err)
+	require.NotNil(t, past.Until)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	_, err = s.Engine.ExplainAt(ended, q, 1)
+	require.ErrorIs(t, err, context.Canceled)
+}
