@@ -42,10 +42,11 @@ type Draft struct {
 	// Certificates lists newly revoked certificates.
 	Certificates []CertificateID
 
-	patterns *PatternGrants  // after PatternEdits; nil if there are none
-	own      *token          // of the edits of patterns
-	named    map[string]bool // which roles Records name; nil when they have to be gathered
-	heirs    map[string]int  // how many roles inherit one; nil when it has to be counted
+	revoked  map[CertificateID]bool // those of Certificates
+	patterns *PatternGrants         // after PatternEdits; nil if there are none
+	own      *token                 // of the edits of patterns
+	named    map[string]bool        // which roles Records name; nil when they have to be gathered
+	heirs    map[string]int         // how many roles inherit one; nil when it has to be counted
 	deeper   deeper
 }
 
@@ -82,7 +83,10 @@ func (d *Draft) Apply(c Change) error {
 			return &FieldError{Field: "sha256", Err: fmt.Errorf("%w: no certificate is named", ErrInvalid)}
 		}
 		if !d.Revoked(c.Certificate) {
-			d.Certificates = append(d.Certificates, c.Certificate)
+			if d.revoked == nil {
+				d.revoked = map[CertificateID]bool{}
+			}
+			d.Certificates, d.revoked[c.Certificate] = append(d.Certificates, c.Certificate), true
 		}
 		return nil
 	}
@@ -375,5 +379,5 @@ func (r *Record) grants(role string) bool {
 
 // Revoked implements [View].
 func (d *Draft) Revoked(id CertificateID) bool {
-	return slices.Contains(d.Certificates, id) || d.base.Revoked(id)
+	return d.revoked[id] || d.base.Revoked(id)
 }
