@@ -34,6 +34,7 @@ type api struct {
 	t      *testing.T
 	socket string
 	calls  chan struct{} // one for each that there is room for
+	said   chan struct{} // one for each answer, if there is room
 	server *grpc.Server
 	served chan struct{}
 
@@ -50,7 +51,7 @@ func newAPI(t *testing.T) *api {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(folder)) })
 	return &api{
-		t: t, socket: filepath.Join(folder, "agent.sock"), calls: make(chan struct{}, 1000),
+		t: t, socket: filepath.Join(folder, "agent.sock"), calls: make(chan struct{}, 1000), said: make(chan struct{}, 1000),
 		refusal: status.New(codes.PermissionDenied, "no identity issued"), changed: make(chan struct{}),
 	}
 }
@@ -117,6 +118,10 @@ func (a *api) FetchX509SVID(_ *workload.X509SVIDRequest, stream workload.SpiffeW
 		}
 		if err := stream.Send(answer); err != nil {
 			return err
+		}
+		select {
+		case a.said <- struct{}{}:
+		default:
 		}
 		select {
 		case <-changed:
