@@ -70,9 +70,39 @@ func cutBlock(name string, sep byte) (b block, rest string, more bool) {
 	return block{low, high&(1<<(8*n)-1) | uint64(n+8)<<56}, name[n+9:], true
 }
 
+// mayBeOdd reports whether a resource may have an odd segment. It reports true for all that
+// do, and for few others. It reads eight bytes at a time, because each decision asks it.
+func mayBeOdd(resource string) bool {
+	n := len(resource)
+	if resource[0]|1 == '/' || resource[n-1]|1 == '/' { // '.' and '/' differ in the last bit
+		return true
+	}
+	if n < 8 {
+		return mayHoldOdd(load(resource))
+	}
+	for i := 0; i < n-8; i += 7 {
+		if mayHoldOdd(word(resource[i:])) {
+			return true
+		}
+	}
+	return mayHoldOdd(word(resource[n-8:]))
+}
+
+// mayHoldOdd reports whether a slash may come before a dot or another slash in w.
+func mayHoldOdd(w uint64) bool {
+	const ones = 0x0101010101010101
+	return bytesOf(w, '/')<<8&bytesOf(w|ones, '/') != 0
+}
+
 // find returns the index of the first byte of w that is c, or 8.
 func find(w uint64, c byte) int {
+	return bits.TrailingZeros64(bytesOf(w, c)) / 8
+}
+
+// bytesOf returns a word whose lowest byte that is not zero is 0x80 where that of w is the
+// first c. It may have such bytes above a c for other bytes too.
+func bytesOf(w uint64, c byte) uint64 {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	x := w ^ uint64(c)*ones
-	return bits.TrailingZeros64((x-ones)&^x&highs) / 8
+	return (x - ones) &^ x & highs
 }

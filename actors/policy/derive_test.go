@@ -130,7 +130,7 @@ func (d *derivation) ask(t *rapid.T, table *policy.Table, record *policy.Record,
 	if ex.Role != "" {
 		require.NotNil(t, ex.Permission)
 		require.Equal(t, d.roles[ex.Role].Permissions()[ex.Number].String(), ex.Permission.String())
-		require.True(t, matchesAny(ex.Permission.Resources, q.Resource))
+		require.True(t, matchesAny(ex.Permission.Effect, ex.Permission.Resources, q.Resource))
 		require.NotNil(t, ex.Grant)
 		require.Equal(t, ex.Role, ex.Path[len(ex.Path)-1])
 	}

@@ -19,7 +19,9 @@
 // where literal and prefix contain no '*' and prefix is not empty. Resources have '/' instead.
 // The segment '*' matches exactly one segment, whatever it is. A prefix and '*' match one
 // segment that begins with the prefix, and the prefix itself. '**' matches zero or more
-// segments. Patterns of principals have no prefixes. An action that begins with "interlock:"
+// segments. In the resources of an allow and in the limits of a grant, no wildcard matches a
+// segment that is odd: empty, "." or "..". In those of a deny, wildcards match odd segments too.
+// Patterns of principals have no prefixes. An action that begins with "interlock:"
 // is matched only by patterns that begin with it, so "**" and "i*:**" never give rights of
 // the control plane.
 //

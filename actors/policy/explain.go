@@ -117,7 +117,15 @@ func (d *Decision) byPermission() bool {
 func (d *Decision) decidedBy(p *Permission) bool {
 	return p.Effect == d.effect && (p.When == nil) == (d.when == nil) && p.When.String() == d.when.String() &&
 		slices.ContainsFunc(p.Actions, func(a ActionPattern) bool { return a.Matches(d.action) }) &&
-		meets(p.Resources, d.what)
+		slices.ContainsFunc(p.Resources, func(r ResourcePattern) bool { return d.matches(p.Effect, r) })
+}
+
+// matches reports whether a pattern of a permission with that effect matches what was asked.
+func (d *Decision) matches(effect Effect, r ResourcePattern) bool {
+	if effect == Deny {
+		return r.MatchesDeny(d.what)
+	}
+	return r.Matches(d.what)
 }
 
 // grant finds one that gives the deciding role for what was asked, one without limits

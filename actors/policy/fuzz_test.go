@@ -46,6 +46,7 @@ func FuzzPolicyPattern(f *testing.F) {
 	f.Add("s3:Get*", "s3:GetObject")
 	f.Add("orders/eu-*", "orders/eu-")
 	f.Add("orders/eu-*/**", "orders/eu-1//x")
+	f.Add("orders/*/..", "orders/../..")
 	f.Add("inter*:*", "interlock:grant")
 	f.Fuzz(func(t *testing.T, pattern, name string) {
 		if a, err := policy.ParseActionPattern(pattern); err == nil {
@@ -56,8 +57,11 @@ func FuzzPolicyPattern(f *testing.F) {
 			t.Fatal(err)
 		}
 		if r, err := policy.ParseResourcePattern(pattern); err == nil {
-			if want := matchOracle(pattern, name, "/"); r.Matches(name) != want {
+			if want := resourceOracle(policy.Allow, pattern, name); r.Matches(name) != want {
 				t.Fatalf("resource pattern %q on %q: want %v", pattern, name, want)
+			}
+			if want := resourceOracle(policy.Deny, pattern, name); r.MatchesDeny(name) != want {
+				t.Fatalf("resource pattern %q of a deny on %q: want %v", pattern, name, want)
 			}
 			if !r.Covers(r) || !r.Overlaps(r) {
 				t.Fatalf("%q does not cover itself", pattern)

@@ -151,9 +151,16 @@ func (c *conditional) with(own *token, role int32, r *rule, add bool) *condition
 	return next
 }
 
+// matches are the terminals that match an action on a resource. Those by whose patterns a
+// wildcard matched an odd segment have no allows.
+type matches struct {
+	hits[terminal]
+	odd bool // the resource has an odd segment
+}
+
 // find fills out with the terminals that match, except some that concern no role of held. It
 // reports whether any permission of any role names the action.
-func (x *index) find(held roleSet, action, resource string, out *hits[terminal]) bool {
+func (x *index) find(held roleSet, action, resource string, out *matches) bool {
 	end, named := x.literal.get(name(action), hashSegment(action))
 	if named {
 		end.find(held, resource, out)
@@ -168,23 +175,46 @@ func (x *index) find(held roleSet, action, resource string, out *hits[terminal])
 	return named
 }
 
-func (a *actionEnd) find(held roleSet, resource string, out *hits[terminal]) {
-	a.resources.walk(resource, '/', out)
+func (a *actionEnd) find(held roleSet, resource string, out *matches) {
+	out.walk(a.resources, resource)
 	if a.products != nil {
 		a.products.each(held, func(_ int32, products []*product) bool {
 			for _, p := range products {
-				p.resources.walk(resource, '/', out)
+				out.walk(p.resources, resource)
 			}
 			return true
 		})
 	}
 }
 
-func findWild(n *trieNode[actionEnd], held roleSet, action, resource string, out *hits[terminal]) bool {
+func findWild(n *trieNode[actionEnd], held roleSet, action, resource string, out *matches) bool {
 	var ends hits[actionEnd]
 	n.walk(action, ':', &ends)
 	for i := range ends.n {
 		ends.at(i).find(held, resource, out)
 	}
 	return ends.n > 0
+}
+
+// walk adds the terminals of a trie that match the resource.
+func (m *matches) walk(resources *trieNode[terminal], resource string) {
+	if !m.odd {
+		resources.walk(resource, '/', &m.hits)
+		return
+	}
+	resources.walkOdd(resource, true, false, func(t *terminal, wild bool) {
+		if wild {
+			t = t.denies()
+		}
+		m.add(t)
+	})
+}
+
+// denies returns the terminal without its allows.
+func (t *terminal) denies() *terminal {
+	d := &terminal{deny: t.deny}
+	if t.conditions != nil {
+		d.conditions = &conditional{deny: t.conditions.deny}
+	}
+	return d
 }

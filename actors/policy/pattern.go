@@ -97,8 +97,15 @@ func (p ActionPattern) Matches(action string) bool {
 	return match(p.text, action, ':')
 }
 
-// Matches reports whether the pattern matches the resource.
-func (p ResourcePattern) Matches(resource string) bool { return match(p.text, resource, '/') }
+// Matches reports whether the pattern matches the resource as that of an allow or of a limit:
+// no wildcard matches an odd segment.
+func (p ResourcePattern) Matches(resource string) bool {
+	return match(p.text, resource, '/') && (!isOdd(resource) || matchOdd(p.text, resource))
+}
+
+// MatchesDeny reports whether the pattern matches the resource as that of a deny, whose
+// wildcards match odd segments too.
+func (p ResourcePattern) MatchesDeny(resource string) bool { return match(p.text, resource, '/') }
 
 // Matches reports whether the pattern matches the principal.
 func (p PrincipalPattern) Matches(who Principal) bool {
@@ -107,15 +114,18 @@ func (p PrincipalPattern) Matches(who Principal) bool {
 	return ok && pk == k && match(pn, n, '/')
 }
 
-// Covers reports whether every resource that q matches is matched by p too.
+// Covers reports whether [ResourcePattern.Matches] of p is true for each resource for which
+// that of q is.
 func (p ResourcePattern) Covers(q ResourcePattern) bool {
-	if q.text == wildRest { // a name has one segment at least
-		return covers(p.text, "*/**", '/')
+	narrow := q.text
+	if narrow == wildRest { // a name has one segment at least
+		narrow = "*/**"
 	}
-	return covers(p.text, q.text, '/')
+	return covers(p.text, narrow, '/') && (!isOdd(narrow) || matchOdd(p.text, narrow))
 }
 
-// Overlaps reports whether some resource could be matched by both patterns.
+// Overlaps reports whether [ResourcePattern.MatchesDeny] of both patterns could be true for
+// some resource.
 func (p ResourcePattern) Overlaps(q ResourcePattern) bool { return overlaps(p.text, q.text, '/') }
 
 // ReachesControl reports whether the pattern can match an action of the control plane.
@@ -207,6 +217,39 @@ func match(pattern, name string, sep byte) bool {
 			return pmore == nmore || (pmore && prest == wildRest)
 		}
 		pattern, name = prest, nrest
+	}
+}
+
+// isOddSegment reports whether a segment of a resource is odd: empty, "." or "..".
+func isOddSegment(s string) bool { return s == "" || s == "." || s == ".." }
+
+// isOdd reports whether any segment of the resource is odd.
+func isOdd(resource string) bool {
+	for more := true; more; {
+		var seg string
+		if seg, resource, more = cutSegment(resource, '/'); isOddSegment(seg) {
+			return true
+		}
+	}
+	return false
+}
+
+// matchOdd reports whether only literal segments of the pattern, which matches the resource,
+// match odd segments of it.
+func matchOdd(pattern, resource string) bool {
+	for {
+		p, prest, pmore := cutSegment(pattern, '/')
+		if p == wildRest {
+			return !isOdd(resource)
+		}
+		r, rrest, rmore := cutSegment(resource, '/')
+		if _, wild := prefixOf(p); wild && isOddSegment(r) {
+			return false
+		}
+		if !pmore || !rmore {
+			return true
+		}
+		pattern, resource = prest, rrest
 	}
 }
 

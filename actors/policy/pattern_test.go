@@ -13,22 +13,30 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy/internal/policytest"
 )
 
-// matchOracle says by recursion what a pattern matches.
+// matchOracle says what a pattern matches.
 func matchOracle(pattern, name, sep string) bool {
-	return matchSegments(strings.Split(pattern, sep), strings.Split(name, sep))
+	return matchSegments(strings.Split(pattern, sep), strings.Split(name, sep), func(string) bool { return true })
 }
 
-func matchSegments(pattern, name []string) bool {
+// resourceOracle says what a pattern of a permission with that effect matches.
+func resourceOracle(effect policy.Effect, pattern, resource string) bool {
+	return matchSegments(strings.Split(pattern, "/"), strings.Split(resource, "/"), func(segment string) bool {
+		return effect == policy.Deny || strings.Trim(segment, ".") != "" || len(segment) > 2
+	})
+}
+
+// matchSegments says by recursion what segments match. ok says what a wildcard may match.
+func matchSegments(pattern, name []string, ok func(segment string) bool) bool {
 	switch {
 	case len(pattern) == 0:
 		return len(name) == 0
 	case pattern[0] == "**":
-		return len(pattern) == 1
+		return len(pattern) == 1 && !slices.ContainsFunc(name, func(n string) bool { return !ok(n) })
 	case len(name) == 0:
 		return false
 	}
 	prefix, wild := strings.CutSuffix(pattern[0], "*")
-	return (pattern[0] == name[0] || wild && strings.HasPrefix(name[0], prefix)) && matchSegments(pattern[1:], name[1:])
+	return (pattern[0] == name[0] || wild && ok(name[0]) && strings.HasPrefix(name[0], prefix)) && matchSegments(pattern[1:], name[1:], ok)
 }
 
 func actionOracle(pattern, action string) bool {
@@ -37,18 +45,28 @@ func actionOracle(pattern, action string) bool {
 }
 
 func TestResourcePatternsAgainstAllNames(t *testing.T) {
-	all := policytest.Names("/", 4, "a", "ab", "az", "abz")
+	t.Run("prefixes", func(t *testing.T) {
+		checkResourcePatterns(t, policytest.Names("/", 4, "a", "ab", "az", "abz"), policytest.GenPattern("/", "a", "ab"))
+	})
+	t.Run("odd segments", func(t *testing.T) {
+		gen := policytest.GenPattern("/", "a", "", "..").Filter(func(pattern string) bool { return pattern != "" })
+		checkResourcePatterns(t, policytest.Names("/", 4, "a", "", "..", "..z"), gen)
+	})
+}
+
+func checkResourcePatterns(t *testing.T, all []string, gen *rapid.Generator[string]) {
 	rapid.Check(t, func(t *rapid.T) {
-		gen := policytest.GenPattern("/", "a", "ab")
 		p, err := policy.ParseResourcePattern(gen.Draw(t, "p"))
 		require.NoError(t, err)
 		q, err := policy.ParseResourcePattern(gen.Draw(t, "q"))
 		require.NoError(t, err)
 		covers, overlaps := true, false
 		for _, name := range all {
-			inP, inQ := matchOracle(p.String(), name, "/"), matchOracle(q.String(), name, "/")
+			inP, inQ := resourceOracle(policy.Allow, p.String(), name), resourceOracle(policy.Allow, q.String(), name)
 			require.Equal(t, inP, p.Matches(name), "%s on %s", p, name)
 			covers = covers && (inP || !inQ)
+			inP, inQ = resourceOracle(policy.Deny, p.String(), name), resourceOracle(policy.Deny, q.String(), name)
+			require.Equal(t, inP, p.MatchesDeny(name), "deny %s on %s", p, name)
 			overlaps = overlaps || (inP && inQ)
 		}
 		require.Equal(t, covers, p.Covers(q), "%s covers %s", p, q)
@@ -129,16 +147,20 @@ func TestPrincipalPatterns(t *testing.T) {
 
 // The table in docs/policy.md.
 func TestWhatWildcardsMatch(t *testing.T) {
-	names := []string{"a", "a/", "a/b", "a/eu-", "a/eu-1", "a/eu-1/", "a/eu-1/x", "a/eu%2D1", "a/eu%2F1", "a//b", "b"}
+	names := []string{"a", "a/", "a/b", "a/eu-", "a/eu-1", "a/eu-1/", "a/eu-1/x", "a/eu%2D1", "a/eu%2F1", "a//b", "a/.", "a/..", "a/../b", "a/...", "b"}
 	for pattern, matches := range map[string][]string{
-		"a/*":       {"a/", "a/b", "a/eu-", "a/eu-1", "a/eu%2D1", "a/eu%2F1"},
+		"a/*":       {"a/b", "a/eu-", "a/eu-1", "a/eu%2D1", "a/eu%2F1", "a/..."},
 		"a/eu-*":    {"a/eu-", "a/eu-1"},
-		"a/eu-*/*":  {"a/eu-1/", "a/eu-1/x"},
-		"a/eu-*/**": {"a/eu-", "a/eu-1", "a/eu-1/", "a/eu-1/x"},
+		"a/eu-*/*":  {"a/eu-1/x"},
+		"a/eu-*/**": {"a/eu-", "a/eu-1", "a/eu-1/x"},
 		"a/eu%*":    {"a/eu%2D1", "a/eu%2F1"},
-		"a/**":      {"a", "a/", "a/b", "a/eu-", "a/eu-1", "a/eu-1/", "a/eu-1/x", "a/eu%2D1", "a/eu%2F1", "a//b"},
-		"a/*/**":    {"a/", "a/b", "a/eu-", "a/eu-1", "a/eu-1/", "a/eu-1/x", "a/eu%2D1", "a/eu%2F1", "a//b"},
+		"a/**":      {"a", "a/b", "a/eu-", "a/eu-1", "a/eu-1/x", "a/eu%2D1", "a/eu%2F1", "a/..."},
+		"a/*/**":    {"a/b", "a/eu-", "a/eu-1", "a/eu-1/x", "a/eu%2D1", "a/eu%2F1", "a/..."},
 		"a//*":      {"a//b"},
+		"a/..*":     {"a/..."},
+		"a/../*":    {"a/../b"},
+		"a//**":     {"a/", "a//b"},
+		"a/../**":   {"a/..", "a/../b"},
 		"*":         {"a", "b"},
 	} {
 		p, err := policy.ParseResourcePattern(pattern)

@@ -406,3 +406,43 @@ func (p *prefixes[E]) walk(segment, rest string, more bool, sep byte, out *hits[
 		}
 	}
 }
+
+// walkOdd tells add what is kept for all patterns below n that match the resource, and whether
+// one of their wildcards matched an odd segment. more tells whether any segment is left, and
+// wild whether that happened above n.
+func (n *trieNode[E]) walkOdd(resource string, more, wild bool, add func(v *E, wild bool)) {
+	for n != nil {
+		if n.rest != nil {
+			add(n.rest, wild || more && isOdd(resource))
+		}
+		if n.others != nil {
+			n.others.walkOdd(resource, more, wild, add)
+		}
+		if !more {
+			return
+		}
+		var b block
+		b, resource, more = cutBlock(resource, '/')
+		n = n.kid(b)
+	}
+}
+
+func (o *others[E]) walkOdd(resource string, more, wild bool, add func(v *E, wild bool)) {
+	if !more {
+		if o.exact != nil {
+			add(o.exact, wild)
+		}
+		return
+	}
+	segment, resource, more := cutSegment(resource, '/')
+	wild = wild || isOddSegment(segment)
+	o.star.walkOdd(resource, more, wild, add)
+	if o.prefix == nil {
+		return
+	}
+	for _, l := range o.prefix.lengths {
+		if l.length <= len(segment) {
+			o.prefix.at(segment[:l.length]).walkOdd(resource, more, wild, add)
+		}
+	}
+}

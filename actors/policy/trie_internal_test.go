@@ -167,6 +167,23 @@ func matching(patterns map[string]bool, name string) []string {
 	return found
 }
 
+// The search in strides finds an odd segment at each place of a resource.
+func TestEachOddSegmentIsFound(t *testing.T) {
+	for n := 1; n <= 40; n++ {
+		plain := strings.Repeat("x", n)
+		require.False(t, mayBeOdd(plain))
+		for _, odd := range []string{"/", "/.", "/..", "//", "/./", "/../"} {
+			for at := range n {
+				name := plain[:at] + odd + plain[at:]
+				require.False(t, isOdd(name) && !mayBeOdd(name), name)
+			}
+			require.True(t, isOdd(plain+odd) && mayBeOdd(plain+odd), plain+odd)
+			start := odd[1:] + "/" + plain
+			require.True(t, !isOdd(start) || mayBeOdd(start), start)
+		}
+	}
+}
+
 // A decision reads a cache line of each node and each terminal.
 func TestNodesAndTerminalsFillACacheLine(t *testing.T) {
 	if bits.UintSize < 64 {

@@ -121,6 +121,30 @@ func TestDecisionSubjects(t *testing.T) {
 	}
 }
 
+// Two IDs are never one resource, and an ID that begins with a slash is one that wildcards match.
+func TestDecisionOfAnIDThatBeginsWithASlash(t *testing.T) {
+	s := newDecisionStation(t)
+	c := s.As("pep")
+	for id, resource := range map[string]string{
+		"/todos": "route/%2Ftodos", "todos": "route/todos", "%2Ftodos": "route/%252Ftodos", "//todos": "route/%2F/todos",
+		"%todos": "route/%25todos", "%25todos": "route/%2525todos", "a/%2F": "route/a/%2F",
+	} {
+		t.Run(id, func(t *testing.T) {
+			spec := policy.RoleSpec{Permissions: []policy.PermissionSpec{{Actions: []string{"routes:read"}, Resources: []string{resource}}}}
+			role, err := spec.Role("route-reader")
+			require.NoError(t, err)
+			_, err = s.Engine.Update(t.Context(), actors.Update{Changes: []policy.Change{
+				policy.PutRole(role, ""), policy.GrantRole(policy.Grant{Principal: policy.MustPrincipal("user:erin"), Role: "route-reader"}),
+			}})
+			require.NoError(t, err)
+			for other := range strings.FieldsSeq("/todos todos %2Ftodos //todos %todos %25todos a/%2F") {
+				got := s.Post(c, evaluation, ask("user", "erin", "routes:read", "route/"+other))
+				require.Equal(t, fmt.Sprintf(`{"decision":%t}`, other == id), got.Text, other)
+			}
+		})
+	}
+}
+
 func TestDecisionNeedsTheRightToAskAboutOthers(t *testing.T) {
 	s := newDecisionStation(t)
 	alice, desk := s.As("alice"), s.As("desk")

@@ -174,12 +174,21 @@ func (e *entity) principal() (policy.Principal, error) {
 	return who, nil
 }
 
-// resource is type/id.
+// resource is type/id. An ID that begins with a slash begins with %2F there, because the segment
+// before that slash would be empty, and no wildcard of an allow matches an empty segment. So that
+// two IDs are two resources, an ID that begins with a percent sign begins with %25.
 func (e *entity) resource() (string, error) {
 	if err := e.complete("/resource"); err != nil {
 		return "", err
 	}
-	what := *e.Type + "/" + *e.ID
+	id := *e.ID
+	switch id[0] {
+	case '/':
+		id = "%2F" + id[1:]
+	case '%':
+		id = "%25" + id[1:]
+	}
+	what := *e.Type + "/" + id
 	if err := policy.CheckResource(what); err != nil {
 		return "", unusable("/resource", err.Error())
 	}

@@ -20,7 +20,7 @@ var (
 	Principals = []string{"user:a", "user:b", "user:a/b", "spiffe://td/a", "spiffe://td/a/b", "spiffe://other/a"}
 	Subjects   = []string{"user:*", "user:**", "user:a/*", "spiffe://td/*", "spiffe://td/**", "spiffe://td/a/*"}
 	Actions    = Names(":", 3, "interlock", "x", "xy")
-	Resources  = Names("/", 4, "x", "xy")
+	Resources  = slices.DeleteFunc(Names("/", 4, "x", "xy", "", ".."), func(name string) bool { return name == "" })
 	Instants   = []time.Time{
 		{}, Instant("2030-01-01T00:00:00Z"), Instant("2031-01-01T00:00:00.25Z"), Instant("2032-06-01T00:00:00Z"),
 	}
@@ -83,7 +83,7 @@ func GenPermission() *rapid.Generator[policy.PermissionSpec] {
 		return policy.PermissionSpec{
 			Effect:    rapid.SampledFrom([]string{"", "", "deny"}).Draw(t, "effect"),
 			Actions:   rapid.SliceOfN(GenPattern(":", "interlock", "x", "xy"), 1, 2).Draw(t, "actions"),
-			Resources: rapid.SliceOfN(GenPattern("/", "x", "xy"), 1, 2).Draw(t, "resources"),
+			Resources: rapid.SliceOfN(genResourcePattern(), 1, 2).Draw(t, "resources"),
 			When:      rapid.SampledFrom(Conditions).Draw(t, "when").Text,
 		}
 	})
@@ -110,7 +110,7 @@ func GenGrant(t *rapid.T, role string) policy.GrantSpec {
 	} else {
 		g.Principals = rapid.SampledFrom(Subjects).Draw(t, "principals")
 	}
-	if within := rapid.SliceOfNDistinct(GenPattern("/", "x", "xy"), 0, 2, rapid.ID).Draw(t, "within"); len(within) > 0 {
+	if within := rapid.SliceOfNDistinct(genResourcePattern(), 0, 2, rapid.ID).Draw(t, "within"); len(within) > 0 {
 		g.Within = within
 	}
 	if e := rapid.SampledFrom(Instants).Draw(t, "expires"); !e.IsZero() {
@@ -175,6 +175,10 @@ func Names(sep string, most int, alphabet ...string) []string {
 		all, longest = append(slices.Clone(all), longer...), longer
 	}
 	return all
+}
+
+func genResourcePattern() *rapid.Generator[string] {
+	return GenPattern("/", "x", "xy", "", "..").Filter(func(pattern string) bool { return pattern != "" })
 }
 
 // GenPattern draws a pattern over the alphabet, with prefixes of it.
