@@ -74,7 +74,7 @@ func cutBlock(name string, sep byte) (b block, rest string, more bool) {
 // do, and for few others. It reads eight bytes at a time, because each decision asks it.
 func mayBeOdd(resource string) bool {
 	n := len(resource)
-	if resource[0]|1 == '/' || resource[n-1]|1 == '/' { // '.' and '/' differ in the last bit
+	if resource[0] == '/' || resource[0] == '.' || resource[n-1] == '/' {
 		return true
 	}
 	if n < 8 {
@@ -90,8 +90,8 @@ func mayBeOdd(resource string) bool {
 
 // mayHoldOdd reports whether a slash may come before a dot or another slash in w.
 func mayHoldOdd(w uint64) bool {
-	const ones = 0x0101010101010101
-	return bytesOf(w, '/')<<8&bytesOf(w|ones, '/') != 0
+	slashes := bytesOf(w, '/') // and each dot after one, which differs in the lowest bit
+	return slashes<<8&slashes != 0
 }
 
 // find returns the index of the first byte of w that is c, or 8.
@@ -99,8 +99,8 @@ func find(w uint64, c byte) int {
 	return bits.TrailingZeros64(bytesOf(w, c)) / 8
 }
 
-// bytesOf returns a word whose lowest byte that is not zero is 0x80 where that of w is the
-// first c. It may have such bytes above a c for other bytes too.
+// bytesOf returns a word that has 0x80 for each byte of w that is c, and for each c^1 right
+// above one of these. Other bytes are zero.
 func bytesOf(w uint64, c byte) uint64 {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	x := w ^ uint64(c)*ones
