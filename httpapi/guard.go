@@ -58,6 +58,7 @@ type Guard struct {
 	engine  *actors.Engine
 	callers Identifier
 	log     *slog.Logger
+	bodies  *web.Bodies // in mode Execute
 }
 
 // NewGuard makes a guard. callers identifies the caller of each request; nil for mutual TLS with
@@ -67,7 +68,7 @@ func NewGuard(engine *actors.Engine, callers Identifier, log *slog.Logger) *Guar
 	if callers == nil {
 		callers = NewConnections(nil)
 	}
-	return &Guard{engine: engine, callers: callers, log: log}
+	return &Guard{engine: engine, callers: callers, log: log, bodies: web.NewBodies()}
 }
 
 // Protect puts the guard around a handler. The action and the resource come from the rule and the
@@ -187,7 +188,13 @@ func (g *guarded) execute(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err // before anything is read for a caller without identity
 	}
-	body, err := wholeBody(w, r, cmp.Or(g.rule.BodyLimit, DefaultBodyLimit))
+	limit := cmp.Or(g.rule.BodyLimit, DefaultBodyLimit)
+	leave, err := g.bodies.Enter(r, limit, caller.Principal)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	body, err := wholeBody(w, r, limit)
 	if err != nil {
 		return err
 	}

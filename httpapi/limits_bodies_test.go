@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -135,5 +136,55 @@ func TestLimits_DeepBodies(t *testing.T) {
 			require.Less(t, time.Since(began), patience/2, "%s, %s", to.name, name)
 			require.Less(t, grown(), uint64(2*affordable), "%s, %s", to.name, name)
 		}
+	}
+}
+
+// TestLimits_BodiesOfOneCaller sends bodies that never end until one more finds no place. Another caller still has its own, and
+// small bodies need none.
+//
+// SECURITY, line 26.
+func TestLimits_BodiesOfOneCaller(t *testing.T) {
+	for _, to := range targets(t)[:3] {
+		t.Run(to.name, func(t *testing.T) {
+			send := func(c *http.Client, body io.Reader) int {
+				r := to.request("")
+				switch body := body.(type) {
+				case *strings.Reader:
+					r.Body, r.ContentLength = io.NopCloser(body), body.Size()
+				case io.ReadCloser:
+					r.Body, r.ContentLength = body, -1
+				}
+				got, err := c.Do(r)
+				if err != nil { // the answer came while the body was being sent
+					return 0
+				}
+				_ = got.Body.Close()
+				return got.StatusCode
+			}
+			large, small := strings.Repeat("[", 100_000), "["
+			c := to.station.Client(servertest.HTTP2, to.station.Issue("spiffe://interlock.test/"+to.who))
+			refusedAs := send(c, strings.NewReader(large))
+			require.NotEqual(t, http.StatusServiceUnavailable, refusedAs)
+			ended := make(chan struct{})
+			var flood sync.WaitGroup
+			for range 32 { // 1 MiB each
+				flood.Go(func() {
+					for got := 0; got == 0 || got == http.StatusServiceUnavailable; { // the request below had the place
+						slow, end := io.Pipe()
+						go func() { <-ended; _ = end.Close() }()
+						got = send(c, slow)
+					}
+				})
+			}
+			require.Eventually(t, func() bool {
+				return send(c, strings.NewReader(large)) == http.StatusServiceUnavailable
+			}, 10*time.Second, time.Millisecond)
+			require.Equal(t, refusedAs, send(c, strings.NewReader(small)), "it needs no place")
+			other := to.station.Client(servertest.HTTP2, to.station.Issue("spiffe://interlock.test/other"))
+			require.NotEqual(t, http.StatusServiceUnavailable, send(other, strings.NewReader(large)))
+			close(ended)
+			flood.Wait()
+			require.Equal(t, refusedAs, send(c, strings.NewReader(large)), "the places are free again")
+		})
 	}
 }

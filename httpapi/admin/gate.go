@@ -32,7 +32,7 @@ func newGates() gates {
 func enter(places *share.Shares[policy.Principal], who policy.Principal) (leave func(), err error) {
 	leave, ok := places.Enter(who)
 	if !ok {
-		return nil, web.NewProblem(http.StatusServiceUnavailable, "busy", "Busy", "Too many requests of this kind are in work. Try again.")
+		return nil, web.Busy()
 	}
 	return leave, nil
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"time"
 
@@ -16,8 +17,10 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/internal/share"
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
@@ -47,6 +50,8 @@ type API struct {
 	maxBody  int64
 	maxItems int
 	timeout  time.Duration
+	bodies   *web.Bodies
+	parsing  *share.Line[policy.Principal] // of large bodies
 	metadata client.Metadata
 	router   http.Handler
 }
@@ -63,6 +68,7 @@ func New(o Options) (*API, error) {
 	a := &API{
 		engine: o.Engine, callers: o.Identifier, log: o.Logger,
 		maxBody: cmp.Or(o.MaxBody, 1<<20), maxItems: cmp.Or(o.MaxEvaluations, 1000), timeout: cmp.Or(o.Timeout, 10*time.Second),
+		bodies: web.NewBodies(), parsing: share.NewLine[policy.Principal](max(runtime.GOMAXPROCS(0)/2, 1)),
 		metadata: client.Metadata{DecisionPoint: base, Evaluation: base + client.EvaluationPath, Evaluations: base + client.EvaluationsPath},
 	}
 	if a.callers == nil {
@@ -113,10 +119,9 @@ func (a *API) serveEvaluation(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer cancel()
 	var e evaluation
-	if err := a.readBody(w, r, &e); err != nil {
-		return err
-	}
-	if err := e.check(""); err != nil {
+	leave, err := a.readBody(w, r, asked, &e, func() error { return e.check("") })
+	defer leave()
+	if err != nil {
 		return err
 	}
 	answer, err := asked.one(&e)
@@ -126,13 +131,36 @@ func (a *API) serveEvaluation(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, answer)
 }
 
-// readBody reads a request. AuthZEN wants 400 for a body of another media type.
-func (a *API) readBody(w http.ResponseWriter, r *http.Request, into any) error {
-	err := web.ReadJSON(w, r, a.maxBody, into)
-	if wrong, ok := errors.AsType[*web.MediaTypeError](err); ok {
-		return web.NewProblem(http.StatusBadRequest, "unsupported-media-type", "Unsupported media type", wrong.Detail)
+// quickBody is how long a body may be that is parsed at once, in bytes.
+const quickBody = 16 << 10
+
+// readBody reads a request and checks it. The body counts until leave is called, also after an
+// error. Every caller may send large bodies, so they are parsed few at a time, and the callers
+// take turns.
+func (a *API) readBody(w http.ResponseWriter, r *http.Request, asked *inquiry, into any, check func() error) (leave func(), err error) {
+	who := asked.caller.Principal
+	leave, err = a.bodies.Enter(r, a.maxBody, who)
+	if err != nil {
+		return func() {}, err
 	}
-	return err
+	data, err := web.ReadJSONBody(w, r, a.maxBody)
+	if wrong, ok := errors.AsType[*web.MediaTypeError](err); ok { // AuthZEN wants 400
+		return leave, web.NewProblem(http.StatusBadRequest, "unsupported-media-type", "Unsupported media type", wrong.Detail)
+	}
+	if err != nil {
+		return leave, err
+	}
+	if len(data) > quickBody {
+		parsed, err := a.parsing.Enter(asked.ctx, who)
+		if err != nil {
+			return leave, err
+		}
+		defer parsed()
+	}
+	if err := web.ParseJSON(data, into); err != nil {
+		return leave, err
+	}
+	return leave, check()
 }
 
 // inquire identifies the caller and reads the query. The caller calls the CancelFunc.

@@ -89,10 +89,9 @@ func (a *API) serveEvaluations(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer cancel()
 	var b batch
-	if err := a.readBody(w, r, &b); err != nil {
-		return err
-	}
-	if err := b.check(); err != nil {
+	leave, err := a.readBody(w, r, asked, &b, b.check)
+	defer leave()
+	if err != nil {
 		return err
 	}
 	if len(b.Evaluations) > a.maxItems {

@@ -2,9 +2,13 @@ package authzen
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -13,6 +17,8 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/internal/share"
 )
 
 // watchedContext calls a function when somebody looks whether it has ended.
@@ -55,4 +61,41 @@ grants: [{principal: "user:pep", role: pep}]`))
 			}
 		}
 	}
+}
+
+// TestLimits_LargeQuestionsWaitInALine has another caller's body in the only place for large ones. A small body needs none.
+//
+// SECURITY, line 23.
+func TestLimits_LargeQuestionsWaitInALine(t *testing.T) {
+	memory, err := oplog.NewMemoryWith(nil, nil)
+	require.NoError(t, err)
+	engine, err := actors.New(actors.Options{Log: memory})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, engine.Close(context.Background())) })
+	pep := identified{Principal: policy.MustPrincipal("user:pep")}
+	api, err := New(Options{Engine: engine, Identifier: pep, BaseURL: "https://pdp.example.org", Timeout: 50 * time.Millisecond})
+	require.NoError(t, err)
+	api.parsing = share.NewLine[policy.Principal](1)
+	leave, err := api.parsing.Enter(t.Context(), policy.MustPrincipal("user:other"))
+	require.NoError(t, err)
+	ask := func(size int) int {
+		body := `{"subject":{"type":"user","id":"pep"},"action":{"name":"a"},"resource":{"type":"b","id":"c"},"more":"` + strings.Repeat("x", size) + `"}`
+		r := httptest.NewRequest(http.MethodPost, client.EvaluationPath, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, r)
+		return w.Code
+	}
+	require.Equal(t, http.StatusOK, ask(10))
+	require.Equal(t, http.StatusGatewayTimeout, ask(quickBody))
+	leave()
+	require.Equal(t, http.StatusOK, ask(quickBody))
+	require.Equal(t, http.StatusOK, ask(quickBody), "each leaves the line")
+}
+
+// identified identifies each caller as itself.
+type identified httpapi.Caller
+
+func (c identified) Identify(*http.Request) (*httpapi.Caller, error) {
+	return (*httpapi.Caller)(&c), nil
 }

@@ -24,22 +24,26 @@ func (s *Shares[K]) MostOfEach() int { return s.mostOfEach }
 
 // Enter takes a place and reports whether there was one. leave gives it back, and may be called
 // more than once. Without a place leave does nothing.
-func (s *Shares[K]) Enter(key K) (leave func(), ok bool) {
+func (s *Shares[K]) Enter(key K) (leave func(), ok bool) { return s.EnterMany(key, 1) }
+
+// EnterMany takes n places, or as many as one key may have.
+func (s *Shares[K]) EnterMany(key K, n int) (leave func(), ok bool) {
+	n = min(n, s.mostOfEach)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.all >= s.most || s.each[key] >= s.mostOfEach {
+	if s.all+n > s.most || s.each[key]+n > s.mostOfEach {
 		return func() {}, false
 	}
-	s.all++
-	s.each[key]++
-	return sync.OnceFunc(func() { s.leave(key) }), true
+	s.all += n
+	s.each[key] += n
+	return sync.OnceFunc(func() { s.leave(key, n) }), true
 }
 
-func (s *Shares[K]) leave(key K) {
+func (s *Shares[K]) leave(key K, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.all--
-	if s.each[key]--; s.each[key] == 0 {
+	s.all -= n
+	if s.each[key] -= n; s.each[key] == 0 {
 		delete(s.each, key)
 	}
 }

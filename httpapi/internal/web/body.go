@@ -56,14 +56,19 @@ func (e *MediaTypeError) Error() string { return e.Detail }
 //
 // The error is a *MediaTypeError, a *http.MaxBytesError, a *BodyError, or one of reading.
 func ReadJSON(w http.ResponseWriter, r *http.Request, limit int64, into any, opts ...json.Options) error {
-	if err := checkJSONType(r.Header); err != nil {
-		return err
-	}
-	data, err := ReadBody(w, r, limit)
+	data, err := ReadJSONBody(w, r, limit)
 	if err != nil {
 		return err
 	}
-	return parseJSON(data, into, opts...)
+	return ParseJSON(data, into, opts...)
+}
+
+// ReadJSONBody is the part of [ReadJSON] that reads.
+func ReadJSONBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if err := checkJSONType(r.Header); err != nil {
+		return nil, err
+	}
+	return ReadBody(w, r, limit)
 }
 
 func checkJSONType(h http.Header) error {
@@ -114,8 +119,8 @@ func RefuseAnnounced(r *http.Request, limit int64) error {
 	return &http.MaxBytesError{Limit: limit}
 }
 
-// parseJSON is the part of [ReadJSON] without HTTP.
-func parseJSON(data []byte, into any, opts ...json.Options) error {
+// ParseJSON is the part of [ReadJSON] that parses. The error is a *BodyError.
+func ParseJSON(data []byte, into any, opts ...json.Options) error {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return &BodyError{Offset: -1, Detail: "is empty; send one JSON value"}
 	}
