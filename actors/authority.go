@@ -98,6 +98,9 @@ func (e *Engine) carryOut(o *oplog.Outcome) {
 	if len(o.Certificates) > 0 {
 		e.revise(func(set *revocations) *revocations { return set.with(o.Certificates) })
 	}
+	if len(o.Unrevoked) > 0 {
+		e.revise(func(set *revocations) *revocations { return set.without(o.Unrevoked) })
+	}
 	earlier := e.sweeper.unsweptRevisions()
 	for who, record := range o.Records {
 		p := e.directory.get(who)

@@ -265,6 +265,27 @@ func TestG3_Overload(t *testing.T) {
 	})
 }
 
+func TestACertificateThatIsNoLongerRevokedIsAccepted(t *testing.T) {
+	e := newEngine(t, actors.Options{}, roleOf(t, "writer", permission(policy.Allow, "orders:write", "orders/**")))
+	grant(t, e, alice, "writer")
+	credential := actors.NewCredential([32]byte{2}, [32]byte{}, "2", time.Now().Add(-2*time.Hour), time.Now().Add(time.Hour))
+	id, err := policy.ByFingerprint(credential.Fingerprint())
+	require.NoError(t, err)
+	ask := func() policy.Reason {
+		d, err := e.Decide(t.Context(), actors.Request{Principal: alice, Credential: credential, Action: "orders:write", Resource: "orders/1"})
+		require.NoError(t, err)
+		return d.Reason
+	}
+	for range 2 {
+		require.Equal(t, policy.ReasonAllowed, ask())
+		_, err = e.Update(t.Context(), actors.Update{Changes: []policy.Change{policy.RevokeCertificate(id, "lost")}})
+		require.NoError(t, err)
+		require.Equal(t, policy.ReasonCredentialRevoked, ask())
+		_, err = e.Update(t.Context(), actors.Update{Changes: []policy.Change{policy.UnrevokeCertificate(id, "found")}})
+		require.NoError(t, err)
+	}
+}
+
 func TestG6_EveryDoubtDenies(t *testing.T) {
 	cond, err := policy.ParseCondition("resource.properties.amount < 10")
 	require.NoError(t, err)

@@ -133,6 +133,15 @@ func (r *revocations) with(ids []policy.CertificateID) *revocations {
 	return next
 }
 
+// without removes certificates.
+func (r *revocations) without(ids []policy.CertificateID) *revocations {
+	next := r.with(nil)
+	for _, id := range ids {
+		next.set.Delete(id)
+	}
+	return next
+}
+
 // supposing returns revocations that include certificates which are not revoked.
 func (r *revocations) supposing(ids []policy.CertificateID) *revocations {
 	next := *r.with(nil)

@@ -26,6 +26,8 @@ type Options struct {
 	// MaxOpenFiles bounds the files that are kept open for reading; 0 for 1,000. A few more are
 	// open for writing, and during a backup.
 	MaxOpenFiles int
+	// Existing makes [Open] fail with [ErrMissing] where it would make a store.
+	Existing bool
 	// Logger gets warnings and errors for operators; nil for slog.Default.
 	Logger *slog.Logger
 

@@ -23,7 +23,7 @@ const (
 )
 
 // Open opens the store in a folder. It makes one if the folder is empty or missing. The
-// folder and its files are private to the user. Errors wrap [ErrFormat], [ErrStoreID],
+// folder and its files are private to the user. Errors wrap [ErrMissing], [ErrFormat], [ErrStoreID],
 // [ErrLocked], [ErrPermissions], [ErrNotWritable], [ErrLost] or [ErrDamaged].
 func Open(dir string, o Options) (*Journal, error) {
 	j, err := newJournal(dir, o)
@@ -164,10 +164,10 @@ func (j *Journal) open() error {
 func (j *Journal) makeFolder(folder string) error {
 	_, err := j.files.Stat(folder)
 	missing := errors.Is(err, fs.ErrNotExist)
+	if missing && (j.options.readOnly || j.options.Existing) {
+		return ErrMissing
+	}
 	if j.options.readOnly {
-		if missing {
-			return ErrMissing
-		}
 		return nil
 	}
 	parent := j.files.PathDir(folder)
@@ -221,7 +221,7 @@ func (j *Journal) readHead() (headDoc, error) {
 		return known, fmt.Errorf("%w: the head file says revision %d, and the store is gone", ErrLost, known.Revision)
 	case errors.Is(err, errNoHead) && exists:
 		return known, damaged("head file "+j.path(headFile), errNoHead)
-	case errors.Is(err, errNoHead) && j.options.readOnly:
+	case errors.Is(err, errNoHead) && (j.options.readOnly || j.options.Existing):
 		return known, ErrMissing
 	case errors.Is(err, errNoHead):
 		known = headDoc{StoreID: rand.Text()}

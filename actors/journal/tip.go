@@ -162,6 +162,9 @@ func (t *tip) changePolicy(d *policy.Draft) {
 	for _, id := range d.Certificates {
 		t.change(certificateKey(id), binary.AppendUvarint(nil, t.revision))
 	}
+	for _, id := range d.Unrevoked {
+		t.change(certificateKey(id), nil)
+	}
 }
 
 func (t *tip) changePatterns(d *policy.Draft) {

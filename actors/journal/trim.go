@@ -152,7 +152,7 @@ func changedKeys(c *policy.Change) [][]byte {
 		return [][]byte{roleKey(c.Role.Name())}
 	case c.Op == policy.OpDeleteRole:
 		return [][]byte{roleKey(c.Name)}
-	case c.Op == policy.OpRevokeCertificate:
+	case c.Op == policy.OpRevokeCertificate, c.Op == policy.OpUnrevokeCertificate:
 		return [][]byte{certificateKey(c.Certificate)}
 	case c.Grant.Exact():
 		return [][]byte{recordKey(c.Grant.Principal)}

@@ -161,6 +161,9 @@ func (s *memoryState) commit(d *policy.Draft) {
 	for _, id := range d.Certificates {
 		s.revoked[id] = struct{}{}
 	}
+	for _, id := range d.Unrevoked {
+		delete(s.revoked, id)
+	}
 	s.revision = d.Revision()
 }
 

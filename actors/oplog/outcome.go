@@ -31,8 +31,9 @@ type Outcome struct {
 	Records map[policy.Principal]*policy.Record
 	// Patterns are the edits of the pattern grants, in their order.
 	Patterns []policy.PatternEdit
-	// Certificates lists the certificates that the change revoked.
-	Certificates []policy.CertificateID
+	// Certificates lists the certificates that the change revoked, Unrevoked those whose
+	// revocation it took back.
+	Certificates, Unrevoked []policy.CertificateID
 }
 
 // Applied reports whether the outcome has a revision of its own.

@@ -103,7 +103,8 @@ func (p *Proposal) Draft(tip policy.View) (*policy.Draft, error) {
 func (p *Proposal) Applied(d *policy.Draft) Outcome {
 	return Outcome{
 		ID: p.ID, Change: &p.Change, Revision: d.Revision(),
-		Roles: d.RolesPut, Records: d.Records, Patterns: d.PatternEdits, Certificates: d.Certificates,
+		Roles: d.RolesPut, Records: d.Records, Patterns: d.PatternEdits,
+		Certificates: d.Certificates, Unrevoked: d.Unrevoked,
 	}
 }
 

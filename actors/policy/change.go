@@ -11,15 +11,17 @@ type Op string
 
 // The operations of a change.
 const (
-	OpGrant             Op = "grant"
-	OpRevoke            Op = "revoke"
-	OpPutRole           Op = "put-role"
-	OpDeleteRole        Op = "delete-role"
-	OpRevokeCertificate Op = "revoke-certificate"
+	OpGrant               Op = "grant"
+	OpRevoke              Op = "revoke"
+	OpPutRole             Op = "put-role"
+	OpDeleteRole          Op = "delete-role"
+	OpRevokeCertificate   Op = "revoke-certificate"
+	OpUnrevokeCertificate Op = "unrevoke-certificate"
 )
 
 // Change is one step of an update. Op determines which fields are used. Make one with
-// [GrantRole], [RevokeRole], [PutRole], [DeleteRole] or [RevokeCertificate].
+// [GrantRole], [RevokeRole], [PutRole], [DeleteRole], [RevokeCertificate] or
+// [UnrevokeCertificate].
 type Change struct {
 	Op Op
 	// Grant is the grant to add. For a revocation it has the holder and the role, and
@@ -29,7 +31,7 @@ type Change struct {
 	Role *Role
 	// Name is the role to delete.
 	Name string
-	// Certificate is the certificate to revoke.
+	// Certificate is the certificate to revoke, or to accept again.
 	Certificate CertificateID
 	// Reason says why. For a grant it is the same as Grant.Reason.
 	Reason string
@@ -50,9 +52,15 @@ func DeleteRole(name, reason string) Change {
 	return Change{Op: OpDeleteRole, Name: name, Reason: reason}
 }
 
-// RevokeCertificate revokes a certificate. It cannot be undone.
+// RevokeCertificate revokes a certificate.
 func RevokeCertificate(id CertificateID, reason string) Change {
 	return Change{Op: OpRevokeCertificate, Certificate: id, Reason: reason}
+}
+
+// UnrevokeCertificate takes the revocation of a certificate back. The administration API has no
+// such change: it is the way back for an operator whose revocation locked all callers out.
+func UnrevokeCertificate(id CertificateID, reason string) Change {
+	return Change{Op: OpUnrevokeCertificate, Certificate: id, Reason: reason}
 }
 
 // CertificateID identifies a certificate by its SHA-256 fingerprint, or by its serial
@@ -133,7 +141,7 @@ func (c Change) String() string {
 		return string(c.Op) + " " + c.Role.name
 	case OpDeleteRole:
 		return string(c.Op) + " " + c.Name
-	case OpRevokeCertificate:
+	case OpRevokeCertificate, OpUnrevokeCertificate:
 		return string(c.Op) + " " + c.Certificate.String()
 	}
 	return "unknown change " + string(c.Op)

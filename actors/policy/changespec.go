@@ -69,11 +69,12 @@ func (r *RoleRef) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 
 // changeFields lists the fields of each operation, besides op and reason.
 var changeFields = map[Op][]string{
-	OpGrant:             {"principal", "principals", "role", "within", "expires"},
-	OpRevoke:            {"principal", "principals", "role", "within"},
-	OpPutRole:           {"role"},
-	OpDeleteRole:        {"role"},
-	OpRevokeCertificate: {"sha256", "serial", "issuer"},
+	OpGrant:               {"principal", "principals", "role", "within", "expires"},
+	OpRevoke:              {"principal", "principals", "role", "within"},
+	OpPutRole:             {"role"},
+	OpDeleteRole:          {"role"},
+	OpRevokeCertificate:   {"sha256", "serial", "issuer"},
+	OpUnrevokeCertificate: {"sha256", "serial", "issuer"},
 }
 
 // Change checks the specification and makes the change. Every error is a [*FieldError]
@@ -158,7 +159,7 @@ func (s *ChangeSpec) certificateChange() (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	return RevokeCertificate(id, s.Reason), nil
+	return Change{Op: s.Op, Certificate: id, Reason: s.Reason}, nil
 }
 
 // SpecOfChange writes the change as a specification: [ChangeSpec.Change] of it is c.
@@ -177,7 +178,7 @@ func SpecOfChange(c Change) ChangeSpec {
 		s.Role.Definition = &role
 	case OpDeleteRole:
 		s.Role.Name = c.Name
-	case OpRevokeCertificate:
+	case OpRevokeCertificate, OpUnrevokeCertificate:
 		s.SHA256, s.Serial, s.Issuer = c.Certificate.SHA256, c.Certificate.Serial, c.Certificate.Issuer
 	}
 	return s

@@ -39,10 +39,11 @@ type Draft struct {
 	Records map[Principal]*Record
 	// PatternEdits are the edits of the pattern grants.
 	PatternEdits []PatternEdit
-	// Certificates lists newly revoked certificates.
-	Certificates []CertificateID
+	// Certificates lists newly revoked certificates, Unrevoked those whose revocation was taken
+	// back.
+	Certificates, Unrevoked []CertificateID
 
-	revoked  map[CertificateID]bool // those of Certificates
+	revoked  map[CertificateID]bool // whether those of the two lists are
 	patterns *PatternGrants         // after PatternEdits; nil if there are none
 	own      *token                 // of the edits of patterns
 	named    map[string]bool        // which roles Records name; nil when they have to be gathered
@@ -79,18 +80,32 @@ func (d *Draft) Apply(c Change) error {
 	case OpDeleteRole:
 		return d.deleteRole(c.Name)
 	case OpRevokeCertificate:
-		if c.Certificate == (CertificateID{}) {
-			return &FieldError{Field: "sha256", Err: fmt.Errorf("%w: no certificate is named", ErrInvalid)}
-		}
-		if !d.Revoked(c.Certificate) {
-			if d.revoked == nil {
-				d.revoked = map[CertificateID]bool{}
-			}
-			d.Certificates, d.revoked[c.Certificate] = append(d.Certificates, c.Certificate), true
-		}
-		return nil
+		return d.setRevoked(c.Certificate, true, &d.Certificates, &d.Unrevoked)
+	case OpUnrevokeCertificate:
+		return d.setRevoked(c.Certificate, false, &d.Unrevoked, &d.Certificates)
 	}
 	return &FieldError{Field: "op", Err: fmt.Errorf("%w: unknown operation %q", ErrInvalid, c.Op)}
+}
+
+// setRevoked revokes a certificate or takes that back. added lists those for which the draft did
+// that, and undone those for which it did the other.
+func (d *Draft) setRevoked(id CertificateID, revoked bool, added, undone *[]CertificateID) error {
+	if id == (CertificateID{}) {
+		return &FieldError{Field: "sha256", Err: fmt.Errorf("%w: no certificate is named", ErrInvalid)}
+	}
+	if d.Revoked(id) == revoked {
+		return nil
+	}
+	if d.revoked == nil {
+		d.revoked = map[CertificateID]bool{}
+	}
+	d.revoked[id] = revoked
+	if d.base.Revoked(id) == revoked {
+		*undone = slices.DeleteFunc(*undone, func(other CertificateID) bool { return other == id })
+	} else {
+		*added = append(*added, id)
+	}
+	return nil
 }
 
 func (d *Draft) grant(g Grant) error {
@@ -379,5 +394,8 @@ func (r *Record) grants(role string) bool {
 
 // Revoked implements [View].
 func (d *Draft) Revoked(id CertificateID) bool {
-	return d.revoked[id] || d.base.Revoked(id)
+	if revoked, changed := d.revoked[id]; changed {
+		return revoked
+	}
+	return d.base.Revoked(id)
 }

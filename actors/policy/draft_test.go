@@ -81,6 +81,40 @@ grants:
 	require.NoError(t, policy.NewDraft(next, 10).Apply(policy.RevokeCertificate(cert, "")))
 }
 
+// A draft lists a certificate once if it ends otherwise than it began, whatever came between.
+func TestDraftTakesRevocationsOfCertificatesBack(t *testing.T) {
+	old, other := policy.CertificateID{SHA256: "01"}, policy.CertificateID{SHA256: "02"}
+	revoke := func(id policy.CertificateID) policy.Change { return policy.RevokeCertificate(id, "") }
+	unrevoke := func(id policy.CertificateID) policy.Change { return policy.UnrevokeCertificate(id, "") }
+	v := baseView(t)
+	d := policy.NewDraft(v, 9)
+	require.NoError(t, d.Apply(revoke(old)))
+	v = v.Commit(d)
+	for _, c := range []struct {
+		changes            []policy.Change
+		revoked, unrevoked []policy.CertificateID
+	}{
+		{[]policy.Change{unrevoke(old)}, nil, []policy.CertificateID{old}},
+		{[]policy.Change{unrevoke(old), unrevoke(old)}, nil, []policy.CertificateID{old}},
+		{[]policy.Change{unrevoke(old), revoke(old)}, nil, nil},
+		{[]policy.Change{unrevoke(old), revoke(old), unrevoke(old)}, nil, []policy.CertificateID{old}},
+		{[]policy.Change{unrevoke(other)}, nil, nil},
+		{[]policy.Change{revoke(other), unrevoke(other)}, nil, nil},
+		{[]policy.Change{revoke(other), unrevoke(other), revoke(other), unrevoke(old)}, []policy.CertificateID{other}, []policy.CertificateID{old}},
+	} {
+		d := policy.NewDraft(v, 10)
+		for _, change := range c.changes {
+			require.NoError(t, d.Apply(change))
+		}
+		require.ElementsMatch(t, c.revoked, d.Certificates, c.changes)
+		require.ElementsMatch(t, c.unrevoked, d.Unrevoked, c.changes)
+		next := v.Commit(d)
+		for _, id := range []policy.CertificateID{old, other} {
+			require.Equal(t, d.Revoked(id), next.Revoked(id))
+		}
+	}
+}
+
 func TestRevocationWithLimitsTakesOnlyThat(t *testing.T) {
 	v := baseView(t)
 	alice := policy.MustPrincipal("user:alice")
@@ -127,6 +161,7 @@ func TestChangesThatADraftRefuses(t *testing.T) {
 		{policy.DeleteRole("a", ""), "role", policy.ErrRoleInUse},
 		{policy.DeleteRole("parent", ""), "role", policy.ErrRoleInUse},
 		{policy.RevokeCertificate(policy.CertificateID{}, ""), "sha256", policy.ErrInvalid},
+		{policy.UnrevokeCertificate(policy.CertificateID{}, ""), "sha256", policy.ErrInvalid},
 		{policy.Change{Op: "other"}, "op", policy.ErrInvalid},
 	} {
 		err := policy.NewDraft(baseView(t), 2).Apply(c.change)

@@ -228,6 +228,7 @@ func TestBodies_ChangesAreParsedStrictly(t *testing.T) {
 		`{"op":"delete-role","role":"a/b"}`:                                                   "changes[0].role",
 		`{"op":"revoke-certificate","sha256":"12"}`:                                           "changes[0].sha256",
 		`{"op":"revoke-certificate","serial":"12"}`:                                           "changes[0].issuer",
+		`{"op":"unrevoke-certificate","sha256":"` + strings.Repeat("0", 64) + `"}`:            "changes[0].op",
 		`{"op":"revoke-certificate","sha256":"` + strings.Repeat("0", 64) + `","serial":"1"}`: "changes[0].sha256",
 	} {
 		got := post(`{"changes":[` + body + `]}`)

@@ -379,6 +379,9 @@ func everyChange() [][]policy.Change {
 		{policy.RevokeRole(policy.Grant{Principals: everyone, Role: "a"})},
 		{policy.RevokeCertificate(certificate, "lost")},
 		{policy.RevokeCertificate(certificate, "lost again")},
+		{policy.UnrevokeCertificate(certificate, "found"), policy.RevokeCertificate(certificate, "not found")}, // changes nothing
+		{policy.UnrevokeCertificate(certificate, "found")},
+		{policy.RevokeCertificate(certificate, "lost"), policy.UnrevokeCertificate(certificate, "found"), policy.RevokeCertificate(certificate, "lost")},
 		{policy.DeleteRole("c", ""), policy.GrantRole(policy.Grant{Principal: who("z"), Role: "a"})},
 	}
 }

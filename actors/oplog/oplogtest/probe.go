@@ -155,8 +155,8 @@ func (p *probe) compare(o *oplog.Outcome) {
 		p.faultLocked("revision %d has other roles than its change leads to", o.Revision)
 	case !samePatterns(o.Patterns, want.Patterns):
 		p.faultLocked("revision %d has other pattern grants than its change leads to", o.Revision)
-	case len(o.Certificates) != len(want.Certificates):
-		p.faultLocked("revision %d revokes %d certificates, not %d", o.Revision, len(o.Certificates), len(want.Certificates))
+	case !slices.Equal(o.Certificates, want.Certificates), !slices.Equal(o.Unrevoked, want.Unrevoked):
+		p.faultLocked("revision %d revokes certificates %v and takes back %v, not %v and %v", o.Revision, o.Certificates, o.Unrevoked, want.Certificates, want.Unrevoked)
 	case len(o.Records) != len(want.Records):
 		p.faultLocked("revision %d has %d records, not %d", o.Revision, len(o.Records), len(want.Records))
 	default:

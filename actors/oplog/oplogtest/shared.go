@@ -45,7 +45,9 @@ func (s *Shared) deliver(list []oplog.Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range list {
-		s.revoked = append(s.revoked, list[i].Certificates...)
+		s.revoked = slices.DeleteFunc(append(s.revoked, list[i].Certificates...), func(id policy.CertificateID) bool {
+			return slices.Contains(list[i].Unrevoked, id)
+		})
 	}
 	for _, m := range s.members {
 		m.queue <- list

@@ -68,6 +68,10 @@ func (d *describer) describe(c policy.Change) {
 		if !d.draft.Revoked(c.Certificate) {
 			d.add("certificate %s: revoked", c.Certificate)
 		}
+	case policy.OpUnrevokeCertificate:
+		if d.draft.Revoked(c.Certificate) {
+			d.add("certificate %s: no longer revoked", c.Certificate)
+		}
 	}
 }
 

@@ -108,6 +108,9 @@ func (v *View) Commit(d *policy.Draft) *View {
 	for _, id := range d.Certificates {
 		next.revoked[id] = true
 	}
+	for _, id := range d.Unrevoked {
+		delete(next.revoked, id)
+	}
 	return next
 }
 

@@ -43,7 +43,8 @@ that the revocation forbids is running, and none will start. Exit status 1 means
 				c.setHolder(args)
 				return c.apply(cmd)
 			}
-			if err := c.nameCertificate(certificate); err != nil {
+			c.spec.Op = policy.OpRevokeCertificate
+			if err := nameCertificate(&c.spec, certificate); err != nil {
 				return err
 			}
 			return c.apply(cmd)
@@ -57,26 +58,25 @@ that the revocation forbids is running, and none will start. Exit status 1 means
 	cmd.Flags().BoolVar(&c.ignoreNotFound, "ignore-not-found", false, "succeed if the principal has no such grant")
 	cmd.Flags().BoolVar(&c.allowStillGranted, "allow-still-granted", false, "succeed if another grant still gives the role")
 	cmd.Flags().StringVar(&certificate, "certificate", "", "`file` of a certificate, or its SHA-256, or serial@issuer")
-	cmd.Flags().BoolVar(&c.forceCA, "force-authority", false, "revoke the certificate of a CA, and so all that it issued, for good")
+	cmd.Flags().BoolVar(&c.forceCA, "force-authority", false, "revoke the certificate of a CA, and so all that it issued")
 	return cmd
 }
 
 // nameCertificate selects a certificate by a file, its SHA-256, or serial@issuer.
-func (c *change) nameCertificate(name string) error {
-	c.spec.Op = policy.OpRevokeCertificate
+func nameCertificate(spec *policy.ChangeSpec, name string) error {
 	if _, err := os.Stat(name); err == nil {
 		leaves, err := cli.ReadLeaves([]string{name})
 		if err != nil {
 			return err
 		}
-		c.spec.SHA256 = fmt.Sprintf("%x", sha256.Sum256(leaves[0].Raw))
+		spec.SHA256 = fmt.Sprintf("%x", sha256.Sum256(leaves[0].Raw))
 		return nil
 	}
 	if serial, issuer, ok := strings.Cut(name, "@"); ok {
-		c.spec.Serial, c.spec.Issuer = serial, issuer
+		spec.Serial, spec.Issuer = serial, issuer
 		return nil
 	}
-	c.spec.SHA256 = name
+	spec.SHA256 = name
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/store"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
@@ -74,7 +75,7 @@ func dataFlag(cmd *cobra.Command, data *string) {
 }
 
 func storeCommand() *cobra.Command {
-	return cli.Group(&cobra.Command{Use: "store", Short: "Check or repair a store that no server uses"}, storeCheckCommand(), storeAcceptCommand())
+	return cli.Group(&cobra.Command{Use: "store", Short: "Check or repair a store that no server uses"}, storeCheckCommand(), storeAcceptCommand(), storeUnrevokeCommand())
 }
 
 func storeCheckCommand() *cobra.Command {
@@ -126,4 +127,51 @@ changes revoked is granted again: check the policy before a server opens the sto
 	dataFlag(cmd, &data)
 	o.AddFlag(cmd)
 	return cmd
+}
+
+// unrevoked says that a store accepts a certificate again.
+type unrevoked struct {
+	Data        string `json:"data"`
+	Certificate string `json:"certificate"`
+	Revision    uint64 `json:"revision"`
+}
+
+func storeUnrevokeCommand() *cobra.Command {
+	var data, reason string
+	var o cli.Output
+	cmd := &cobra.Command{
+		Use: "unrevoke CERTIFICATE", Short: "Take the revocation of a certificate back", Args: cli.Needs("CERTIFICATE"),
+		Long: `Take the revocation of a certificate back, in a store that no server uses: the way back
+if a revoked CA locked every administrator out. The certificate is a file, its SHA-256,
+or serial@issuer, as it was revoked. The change is an entry of the log like any other,
+by the server itself. A certificate that is in a CRL stays revoked.`,
+		Example: "  interlock store unrevoke .interlock/ca.crt --reason 'the wrong CA was revoked'",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			done, err := unrevoke(cmd.Context(), data, args[0], reason)
+			if err != nil {
+				return err
+			}
+			return o.Answer(cmd.OutOrStdout(), true, done, fmt.Sprintf("certificate %s is no longer revoked, at revision %d of %s", done.Certificate, done.Revision, data))
+		},
+	}
+	dataFlag(cmd, &data)
+	o.AddFlag(cmd)
+	cmd.Flags().StringVar(&reason, "reason", "", "reason, for the log")
+	return cmd
+}
+
+func unrevoke(ctx context.Context, data, certificate, reason string) (*unrevoked, error) {
+	spec := policy.ChangeSpec{Op: policy.OpUnrevokeCertificate, Reason: reason}
+	if err := nameCertificate(&spec, certificate); err != nil {
+		return nil, err
+	}
+	change, err := spec.Change()
+	if err != nil {
+		return nil, err
+	}
+	revision, err := store.Unrevoke(ctx, data, change)
+	if err != nil {
+		return nil, err
+	}
+	return &unrevoked{Data: data, Certificate: change.Certificate.String(), Revision: revision}, nil
 }

@@ -2,11 +2,15 @@
 package store
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
+	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/actors/oplog"
+	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 )
@@ -47,6 +51,35 @@ func (s *Store) Close() error {
 		return nil
 	}
 	return s.Journal.Close()
+}
+
+// Unrevoke applies a change that takes the revocation of a certificate back, to a store that no server uses. It returns the
+// revision.
+func Unrevoke(ctx context.Context, data string, change policy.Change) (revision uint64, err error) {
+	silent := slog.New(slog.DiscardHandler)
+	j, err := journal.Open(data, journal.Options{Existing: true, Logger: silent})
+	if err != nil {
+		return 0, Hint(err)
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	var revoked bool
+	if err := j.View(func(tip policy.View) { revoked = tip.Revoked(change.Certificate) }); err != nil {
+		return 0, err
+	}
+	if !revoked {
+		return 0, cli.Hint(fmt.Errorf("%s: certificate %s is not revoked in the store", data, change.Certificate),
+			"interlock log shows how a certificate was named when it was revoked")
+	}
+	engine, err := actors.New(actors.Options{Log: j, Logger: silent})
+	if err != nil {
+		return 0, Hint(err)
+	}
+	defer func() { err = errors.Join(err, engine.Close(context.WithoutCancel(ctx))) }()
+	receipt, err := engine.Update(ctx, actors.Update{Changes: []policy.Change{change}})
+	if err != nil {
+		return 0, err
+	}
+	return receipt.Revision, nil
 }
 
 // Hint adds a hint to the error of a store that does not open. It returns every other error, and nil, unchanged.
