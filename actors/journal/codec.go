@@ -11,7 +11,7 @@ import (
 
 // formatVersion is the version of keys and documents. Every change of either needs a new
 // one.
-const formatVersion = 1
+const formatVersion = 2
 
 // metaDoc describes the store.
 type metaDoc struct {

@@ -17,3 +17,9 @@ func (o Options) At(clock func() time.Time) Options {
 	o.clock = clock
 	return o
 }
+
+// Repeats returns the options with other limits of idempotency keys, in all and of each author.
+func (o Options) Repeats(all, each int) Options {
+	o.repeats = repeatLimits{all, each}
+	return o
+}

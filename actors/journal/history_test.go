@@ -196,6 +196,43 @@ func TestARequestIsRepeatedSafely(t *testing.T) {
 	expect(5, admin, "k", 1) // the key was removed
 }
 
+// One author cannot take the keys of all others, and a restart forgets no count.
+func TestLimits_IdempotencyKeysOfEachAuthor(t *testing.T) {
+	files := vfs.NewMem()
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	options := journal.Options{}.At(func() time.Time { return now }).Repeats(5, 3)
+	s := open(t, files, options)
+	s.update(t, policy.PutRole(reader(t), ""))
+	ask := func(author policy.Principal, key string) error {
+		_, err := s.Update(t.Context(), actors.Update{
+			Changes: []policy.Change{grant(alice, "reader")}, Author: oplog.Author{Principal: author}, Key: oplog.IdempotencyKey{Key: key},
+		})
+		return err
+	}
+	whole := func() {
+		v, err := s.journal.Verify(t.Context())
+		require.NoError(t, err)
+		require.Positive(t, v.Entries)
+	}
+	for _, key := range []string{"1", "2", "3"} {
+		require.NoError(t, ask(admin, key))
+	}
+	require.ErrorIs(t, ask(admin, "4"), oplog.ErrTooManyKeys)
+	require.NoError(t, ask(admin, "2"), "it is known")
+	require.NoError(t, ask(admin, ""))
+	require.NoError(t, ask(bob, "1"))
+	whole()
+	s.end(t)
+	s = open(t, files, options)
+	require.ErrorIs(t, ask(admin, "4"), oplog.ErrTooManyKeys)
+	require.NoError(t, ask(bob, "2"))
+	require.ErrorIs(t, ask(bob, "3"), oplog.ErrTooManyKeys, "all have five")
+	now = now.Add(24 * time.Hour)
+	require.NoError(t, ask(admin, "4"), "old keys are removed")
+	require.NoError(t, ask(admin, "1"))
+	whole()
+}
+
 // SECURITY, line 31.
 func TestABurstDoesNotPushOutYoungEntries(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)

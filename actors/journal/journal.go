@@ -34,6 +34,7 @@ type Options struct {
 	files    vfs.FS // nil for the real ones
 	readOnly bool   // to read a store without writing
 	clock    func() time.Time
+	repeats  repeatLimits // zero for the usual ones
 	// lean makes small buffers, for tests that open many stores.
 	lean bool
 }

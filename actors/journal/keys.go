@@ -26,6 +26,7 @@ const (
 	sectionBefore      = 'h' // h KEY 0 REVISION           → what KEY held before that revision
 	sectionRepeat      = 'k' // k AUTHOR 0 KEY             → repeatDoc
 	sectionRepeatTime  = 'e' // e TIME AUTHOR 0 KEY        → nothing
+	sectionRepeatCount = 'n' // n AUTHOR                   → number of the author's repeatDocs, none for 0
 )
 
 var metaKey = []byte{sectionMeta}
@@ -113,6 +114,12 @@ func repeatTimeKey(nanoseconds int64, repeat []byte) []byte {
 	return append(binary.BigEndian.AppendUint64([]byte{sectionRepeatTime}, uint64(nanoseconds)), repeat[1:]...)
 }
 
+// repeatCountKey is the key of the count that a repeat key belongs to.
+func repeatCountKey(repeat []byte) []byte {
+	author, _, _ := bytes.Cut(repeat[1:], []byte{0})
+	return append([]byte{sectionRepeatCount}, author...)
+}
+
 // parseRepeatTimeKey returns the time, and the key of the request.
 func parseRepeatTimeKey(key []byte) (nanoseconds int64, repeat []byte) {
 	return int64(binary.BigEndian.Uint64(key[1:9])), append([]byte{sectionRepeat}, key[9:]...)
@@ -156,7 +163,7 @@ func placeOf(key []byte) string {
 		if of, revision, ok := parseBeforeKey(key); ok {
 			return fmt.Sprintf("%s before revision %d", placeOf(of), revision)
 		}
-	case sectionRepeat, sectionRepeatTime:
+	case sectionRepeat, sectionRepeatTime, sectionRepeatCount:
 		return "key of a request"
 	}
 	return fmt.Sprintf("key %q", key)

@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -121,12 +123,23 @@ func cloned(value []byte) []byte {
 	return append([]byte{}, value...)
 }
 
-// repeats checks the number of idempotency keys and the index of their times.
+// repeats checks the numbers of idempotency keys and the index of their times.
 func (c *checker) repeats(s *small) error {
-	var left digest
-	n := 0
+	var left, counts digest
+	n, of := 0, uint64(0) // all, and those of the author
 	var failed error
+	var author []byte
+	count := func() {
+		if of > 0 {
+			counts.add(author, binary.AppendUvarint(nil, of))
+		}
+	}
 	err := scan(c.reader, []byte{sectionRepeat}, nil, func(key, value []byte) bool {
+		if next := repeatCountKey(key); !bytes.Equal(next, author) {
+			count()
+			author, of = next, 0
+		}
+		of++
 		var doc repeatDoc
 		if failed = decode(key, value, &doc); failed != nil {
 			return false
@@ -138,14 +151,19 @@ func (c *checker) repeats(s *small) error {
 	if err := errors.Join(failed, err); err != nil || c.ctx.Err() != nil {
 		return err
 	}
+	count()
 	err = scan(c.reader, []byte{sectionRepeatTime}, nil, func(key, _ []byte) bool {
 		left.remove(key, nil)
 		return c.goOn()
 	})
+	err = errors.Join(err, scan(c.reader, []byte{sectionRepeatCount}, nil, func(key, value []byte) bool {
+		counts.remove(key, value)
+		return c.goOn()
+	}))
 	if err != nil || c.ctx.Err() != nil {
 		return err
 	}
-	if n != s.repeats || left != (digest{}) {
+	if n != s.repeats || left != (digest{}) || counts != (digest{}) {
 		return damaged("keys of requests", fmt.Errorf("there are %d, and have to be %d", n, s.repeats))
 	}
 	return nil

@@ -1,18 +1,25 @@
 package journal
 
 import (
+	"cmp"
+	"encoding/binary"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors/oplog"
 )
 
-// The journal keeps at most maxRepeats idempotency keys, each for repeatAge.
+// The journal keeps at most maxRepeats idempotency keys, at most maxRepeatsOfEach of one author,
+// each for repeatAge.
 const (
-	repeatAge  = 24 * time.Hour
-	maxRepeats = 1_000_000
+	repeatAge        = 24 * time.Hour
+	maxRepeats       = 1_000_000
+	maxRepeatsOfEach = 250_000
 	// forgetAtOnce is the maximum number of expired keys that a new key removes.
 	forgetAtOnce = 16
 )
+
+// repeatLimits bound the idempotency keys, in all and of each author.
+type repeatLimits struct{ all, each int }
 
 // repeated returns the revision of an earlier update with the same key, 0 if there is none.
 func (t *tip) repeated(p *oplog.Proposal) (uint64, error) {
@@ -32,13 +39,35 @@ func (t *tip) repeated(p *oplog.Proposal) (uint64, error) {
 			return doc.Revision, nil
 		}
 	}
-	if t.repeats >= maxRepeats {
+	full := func() bool {
+		return t.repeats >= cmp.Or(t.limits.all, maxRepeats) ||
+			t.repeatsOf(repeatCountKey(key)) >= uint64(cmp.Or(t.limits.each, maxRepeatsOfEach))
+	}
+	if full() {
 		t.forget()
 	}
-	if t.repeats >= maxRepeats {
+	if full() {
 		return 0, oplog.ErrTooManyKeys
 	}
 	return 0, nil
+}
+
+// repeatsOf returns the count at a key.
+func (t *tip) repeatsOf(countKey []byte) uint64 {
+	n, _ := binary.Uvarint(t.get(countKey)) // 0 for none
+	return n
+}
+
+// countRepeat counts an idempotency key that is stored, or one that is removed.
+func (t *tip) countRepeat(key []byte, by int) {
+	t.repeats += by
+	countKey := repeatCountKey(key)
+	n := int(t.repeatsOf(countKey)) + by
+	if n <= 0 {
+		t.put(countKey, nil)
+		return
+	}
+	t.put(countKey, binary.AppendUvarint(nil, uint64(n)))
 }
 
 // remember stores the key of an applied proposal.
@@ -54,7 +83,7 @@ func (t *tip) remember(p *oplog.Proposal) {
 	doc := repeatDoc{Request: p.Key.Request, Revision: t.revision, At: t.now.UnixNano()}
 	t.put(key, encode(&doc))
 	t.note(t.batch.Set(repeatTimeKey(doc.At, key), nil, nil))
-	t.repeats++
+	t.countRepeat(key, 1)
 }
 
 // forget removes some expired keys.
@@ -84,5 +113,5 @@ func (t *tip) drop(key, value []byte) {
 	}
 	t.put(key, nil)
 	t.note(t.batch.Delete(repeatTimeKey(doc.At, key), nil))
-	t.repeats--
+	t.countRepeat(key, -1)
 }

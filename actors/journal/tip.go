@@ -24,11 +24,12 @@ type tip struct {
 	records map[policy.Principal]kept // read from the store, or in the batch
 	holders map[string]map[policy.Principal]bool
 	now     time.Time
+	limits  repeatLimits
 	scratch []byte
 }
 
 // reset begins a new batch on a state. It drops maps that many changes have made large.
-func (t *tip) reset(db *pebble.DB, s small, recent map[policy.Principal]kept, now time.Time) {
+func (t *tip) reset(db *pebble.DB, s small, recent map[policy.Principal]kept, limits repeatLimits, now time.Time) {
 	const most = 1024
 	if t.written == nil || len(t.written)+len(t.records)+len(t.holders) > most {
 		t.written, t.records, t.scratch = map[string][]byte{}, map[policy.Principal]kept{}, nil
@@ -38,7 +39,7 @@ func (t *tip) reset(db *pebble.DB, s small, recent map[policy.Principal]kept, no
 	clear(t.records)
 	clear(t.holders)
 	t.view = view{small: s, reader: db}
-	t.batch, t.recent, t.now = db.NewBatch(), recent, now
+	t.batch, t.recent, t.limits, t.now = db.NewBatch(), recent, limits, now
 }
 
 // get returns the value of a key in the batch or, if the batch does not have it, in the

@@ -205,7 +205,7 @@ func (j *Journal) prepare(g *group) {
 
 func (j *Journal) beginBatch(g *group) {
 	g.tip, g.outcomes = &j.making.tip, nil
-	g.tip.reset(j.db, *j.tip.Load(), j.recent.records, j.options.clock().UTC())
+	g.tip.reset(j.db, *j.tip.Load(), j.recent.records, j.options.repeats, j.options.clock().UTC())
 }
 
 // apply applies a group without waiting for the sync.
