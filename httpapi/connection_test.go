@@ -36,6 +36,7 @@ func (s *guardStation) whoami(c *http.Client) servertest.Reply {
 
 // SECURITY, line 6.
 func TestCredentials_RevocationClosesOnlyItsConnections(t *testing.T) {
+	t.Parallel()
 	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
 			s := limited(t, httpapi.ConnectionLimits{})
@@ -173,6 +174,7 @@ func TestConnectionsAreForgotten(t *testing.T) {
 
 // SECURITY, line 10.
 func TestLimits_UnauthenticatedConnectionsAreClosed(t *testing.T) {
+	t.Parallel()
 	for _, speaks := range servertest.Wires {
 		s := limited(t, httpapi.ConnectionLimits{UnauthenticatedTimeout: 50 * time.Millisecond})
 		s.router.HandleFunc("/open", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "open") })
@@ -194,6 +196,7 @@ func TestLimits_UnauthenticatedConnectionsAreClosed(t *testing.T) {
 //
 // SECURITY, line 6.
 func TestCredentials_ACAThatMayNoLongerCertify(t *testing.T) {
+	t.Parallel()
 	for _, speaks := range servertest.Wires {
 		s := limited(t, httpapi.ConnectionLimits{})
 		bob, idle := s.Client(speaks, s.Issue("spiffe://interlock.test/bob")), s.Client(speaks, s.Issue("spiffe://interlock.test/bob"))
@@ -215,6 +218,7 @@ func TestCredentials_ACAThatMayNoLongerCertify(t *testing.T) {
 //
 // SECURITY, line 6.
 func TestCredentials_RevocationEndsAConnectionAtMaxAge(t *testing.T) {
+	t.Parallel()
 	s := limited(t, httpapi.ConnectionLimits{MaxAge: 50 * time.Millisecond})
 	held := newStream()
 	s.router.Handle("/held", held)
@@ -242,6 +246,7 @@ func TestConnectionsOfTheirAgeDoNotCount(t *testing.T) {
 //
 // SECURITY, line 6.
 func TestCredentials_HTTP2GetsGoAway(t *testing.T) {
+	t.Parallel()
 	s := limited(t, httpapi.ConnectionLimits{})
 	stolen := s.Issue("spiffe://interlock.test/bob")
 	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.URL, "https://"), &tls.Config{
@@ -291,6 +296,7 @@ func (s *guardStation) idle(protocol string, chain ...tls.Certificate) net.Conn 
 
 // SECURITY, line 25.
 func TestLimits_NamelessAndCrowdedConnectionsAreClosed(t *testing.T) {
+	t.Parallel()
 	s := limited(t, httpapi.ConnectionLimits{PerPrincipal: 1, UnauthenticatedTimeout: 50 * time.Millisecond})
 	nameless := s.IssueBy(s.Authority, devca.ClientOptions{DNSNames: []string{"a.example", "b.example"}})
 	bob := s.Issue("spiffe://interlock.test/bob")

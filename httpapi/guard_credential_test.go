@@ -119,6 +119,7 @@ func requireEnded(t testing.TB, got servertest.Reply, speaks servertest.Wire, wh
 
 // SECURITY, line 6.
 func TestCredentials_RevocationEndsOperations(t *testing.T) {
+	t.Parallel()
 	for _, speaks := range servertest.Wires {
 		s := newGuardStation(t)
 		all := s.streams("ends", "stays")

@@ -49,6 +49,7 @@ func TestAStreamOutlivesTheWriteTimeout(t *testing.T) {
 
 // TestAStalledWriteEndsByTheWriteTimeout: its client does not read.
 func TestAStalledWriteEndsByTheWriteTimeout(t *testing.T) {
+	t.Parallel()
 	s := impatient(t)
 	for _, copies := range []bool{false, true} {
 		h := newFlood()

@@ -200,6 +200,7 @@ func TestSlowClients_ASlowBodyDelaysNoRevocation(t *testing.T) {
 
 // SECURITY, line 22.
 func TestSlowClients_ExecuteDoesNotWaitInItsTurn(t *testing.T) {
+	t.Parallel()
 	for _, speaks := range servertest.Wires {
 		s := newGuardStation(t)
 		began := make(chan struct{}, 2)

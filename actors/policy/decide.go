@@ -120,7 +120,7 @@ func (t *Table) FillDecision(d *Decision, v Verdict, q *Query) {
 }
 
 // Judge answers the query for the holder of e. It allocates nothing unless a condition has
-// to be evaluated or more than eight pairs of patterns match.
+// to be evaluated, more than eight pairs of patterns match, or the resource has odd segments.
 func (t *Table) Judge(e *Effective, q *Query) Verdict {
 	var found matches
 	v := t.match(e, q.Action, q.Resource, &found)

@@ -131,19 +131,43 @@ func (a *API) serveEvaluation(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, answer)
 }
 
-// quickBody is how long a body may be that is parsed at once, in bytes.
+// quickBody is how long a body may be that is parsed at once, in bytes, and that of a caller
+// without a grant.
 const quickBody = 16 << 10
 
+// limitOf returns how long the caller's body may be. A caller without a grant may ask about
+// itself only, and every answer is no.
+func (a *API) limitOf(r *http.Request, asked *inquiry) (int64, error) {
+	if r.ContentLength >= 0 && r.ContentLength <= quickBody {
+		return a.maxBody, nil
+	}
+	who := asked.caller.Principal
+	for range a.engine.Table().Patterns().Matching(who) {
+		return a.maxBody, nil
+	}
+	record, err := a.engine.Record(asked.ctx, who)
+	if err != nil {
+		return 0, err
+	}
+	if record == nil || len(record.Grants) == 0 {
+		return min(a.maxBody, quickBody), nil
+	}
+	return a.maxBody, nil
+}
+
 // readBody reads a request and checks it. The body counts until leave is called, also after an
-// error. Every caller may send large bodies, so they are parsed few at a time, and the callers
-// take turns.
+// error. Large bodies are parsed few at a time, and the callers take turns.
 func (a *API) readBody(w http.ResponseWriter, r *http.Request, asked *inquiry, into any, check func() error) (leave func(), err error) {
 	who := asked.caller.Principal
-	leave, err = a.bodies.Enter(r, a.maxBody, who)
+	limit, err := a.limitOf(r, asked)
 	if err != nil {
 		return func() {}, err
 	}
-	data, err := web.ReadJSONBody(w, r, a.maxBody)
+	leave, err = a.bodies.Enter(r, limit, who)
+	if err != nil {
+		return func() {}, err
+	}
+	data, err := web.ReadJSONBody(w, r, limit)
 	if wrong, ok := errors.AsType[*web.MediaTypeError](err); ok { // AuthZEN wants 400
 		return leave, web.NewProblem(http.StatusBadRequest, "unsupported-media-type", "Unsupported media type", wrong.Detail)
 	}

@@ -72,7 +72,12 @@ func TestLimits_LargeQuestionsWaitInALine(t *testing.T) {
 	engine, err := actors.New(actors.Options{Log: memory})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, engine.Close(context.Background())) })
+	role, err := policy.NewRole("pep", nil, nil)
+	require.NoError(t, err)
 	pep := identified{Principal: policy.MustPrincipal("user:pep")}
+	_, err = engine.Update(t.Context(), actors.Update{Changes: []policy.Change{
+		policy.PutRole(role, ""), policy.GrantRole(policy.Grant{Principal: pep.Principal, Role: "pep"})}})
+	require.NoError(t, err)
 	api, err := New(Options{Engine: engine, Identifier: pep, BaseURL: "https://pdp.example.org", Timeout: 50 * time.Millisecond})
 	require.NoError(t, err)
 	api.parsing = share.NewLine[policy.Principal](1)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi/authzen"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
@@ -137,4 +139,38 @@ func TestBodyTooLargeIsRefusedUnread(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, got.Body.Close())
 	require.Equal(t, 413, got.StatusCode, "and not 100")
+}
+
+// A caller without a grant can only learn that it may do nothing, so its bodies are small.
+//
+// SECURITY, line 23.
+func TestLimits_BodiesOfACallerWithoutAGrant(t *testing.T) {
+	s := newDecisionStation(t)
+	long := `,"more":"` + strings.Repeat("x", 16<<10) + `"`
+	for _, announced := range []bool{true, false} {
+		ask := func(name, more string) int {
+			r := s.Request(http.MethodPost, evaluation, ask("principal", "spiffe://interlock.test/"+name, "orders:read", "orders/1", more))
+			if !announced {
+				r.ContentLength = -1
+			}
+			return s.Send(s.As(name), r).StatusCode
+		}
+		require.Equal(t, http.StatusRequestEntityTooLarge, ask("stranger", long))
+		require.Equal(t, http.StatusOK, ask("stranger", ""))
+		require.Equal(t, http.StatusOK, ask("pep", long))
+		_, err := s.Engine.Update(t.Context(), actors.Update{Changes: []policy.Change{
+			policy.GrantRole(policy.Grant{Principals: everyone(t), Role: "order-reader"})}})
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, ask("stranger", long), "a grant to a pattern is one")
+		_, err = s.Engine.Update(t.Context(), actors.Update{Changes: []policy.Change{
+			policy.RevokeRole(policy.Grant{Principals: everyone(t), Role: "order-reader"})}})
+		require.NoError(t, err)
+	}
+}
+
+func everyone(t *testing.T) policy.PrincipalPattern {
+	t.Helper()
+	p, err := policy.ParsePrincipalPattern("spiffe://interlock.test/**")
+	require.NoError(t, err)
+	return p
 }
