@@ -36,12 +36,12 @@ SLOW = ./cmd/interlock ./httpapi ./actors/journal ./actors ./httpapi/admin
 # How make test saves time:
 #  - without vet, which has to analyze every dependency too: make lint runs its checks;
 #  - by default the race detector waits a second at the end of each process;
-#  - many tests wait more than they compute, so three packages run at once;
+#  - many tests wait more than they compute, so three packages run at once, and six tests of each;
 #  - with the race detector a collection of garbage is slow, so there are fewer.
 QUICK = GORACE="atexit_sleep_ms=100 $$GORACE" GOGC=300
 
 test: ## run all tests with the race detector, and without it those of narrow windows and the model
-	$(QUICK) $(GO) test -race -vet off -count=1 -p 3 -timeout 20m $(SLOW) ./...
+	$(QUICK) $(GO) test -race -vet off -count=1 -p 3 -parallel 6 -timeout 20m $(SLOW) ./...
 	$(GO) test -vet off -count=1 -run '^(TestModelOfDelivery|TestG1_ATurnHas|TestMailboxLoses|TestG1G2G4_WideHistories)' ./actors
 
 soak: ## run the long forms of the fault tests, and print their counts; it takes hours

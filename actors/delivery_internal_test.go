@@ -271,7 +271,8 @@ func TestG1_ATurnHasTheRecordOfItsTable(t *testing.T) {
 		number := base + uint64(r) + 1
 		table = table.Next(number, nil, nil)
 		tracker := newTracker(number)
-		m := &recordChange{acknowledgment: acknowledgment{tracker: tracker}, record: &policy.Record{Revision: number, Grants: grants},
+		tracker.expectTurn(p)
+		m := &recordChange{acknowledgment: acknowledgment{tracker: tracker, of: p}, record: &policy.Record{Revision: number, Grants: grants},
 			revision: &revision{number: number, table: table, tracker: tracker}}
 		p.control.push(&node{message: m})
 		e.shared.published.Store(table)

@@ -281,7 +281,6 @@ func sloths() []sloth {
 //
 // SECURITY, line 10.
 func TestLimits_Slowloris(t *testing.T) {
-	t.Parallel()
 	s := besieged(t)
 	s.protect("admit", httpapi.Rule{Action: "orders:read"}, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	s.protect("execute", httpapi.Rule{Action: "orders:read", Mode: httpapi.Execute}, nothing)

@@ -161,7 +161,6 @@ func memory() uint64 {
 //
 // SECURITY, line 10.
 func TestLimits_IdleConnections(t *testing.T) {
-	t.Parallel()
 	const holders = 10
 	for _, speaks := range servertest.Wires {
 		t.Run(string(speaks), func(t *testing.T) {
