@@ -169,7 +169,7 @@ func TestADerivedTableDecidesLikeAFreshOne(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := &derivation{rng: rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)), roles: map[string]*policy.Role{}, table: new(policy.Table)}
 		var kept []derivation
-		for i := range rapid.IntRange(1, 20).Draw(t, "steps") {
+		for i := range rapid.IntRange(1, 12).Draw(t, "steps") {
 			d.step(t, uint64(i+1))
 			if i%4 == 0 {
 				before := *d

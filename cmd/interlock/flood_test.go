@@ -133,7 +133,7 @@ func flood() {
 //
 // SECURITY, lines 23 and 25.
 func TestLimits_AFloodStopsNoRevocation(t *testing.T) {
-	rounds := 10
+	rounds := 5
 	if os.Getenv("INTERLOCK_SOAK") != "" {
 		rounds = 100
 	}
