@@ -61,7 +61,7 @@ func TestG6_MalformedAndUnknownRequestsAreDenied(t *testing.T) {
 		{"", "r", policy.ReasonMalformed}, {"a", "", policy.ReasonMalformed},
 		{strings.Repeat("a", policy.MaxAction+1), "r", policy.ReasonMalformed},
 		{"a", strings.Repeat("a", policy.MaxResource+1), policy.ReasonMalformed},
-		{"a", "r", policy.ReasonAllowed}, {strings.Repeat("a:", 100) + "b", strings.Repeat("a/", 900) + "b", policy.ReasonAllowed},
+		{"a", "r", policy.ReasonAllowed}, {strings.Repeat("a:", 100) + "b", strings.Repeat("a/", 900), policy.ReasonAllowed},
 		{"interlock:y", "r", policy.ReasonUnknownAction}, {"interlock:x", "a", policy.ReasonNoPermission},
 		{"interlock:x", "b", policy.ReasonNoPermission},
 	} {

@@ -19,8 +19,10 @@
 // where literal and prefix contain no '*' and prefix is not empty. Resources have '/' instead.
 // The segment '*' matches exactly one segment, whatever it is. A prefix and '*' match one
 // segment that begins with the prefix, and the prefix itself. '**' matches zero or more
-// segments. In the resources of an allow and in the limits of a grant, no wildcard matches a
-// segment that is odd: empty, "." or "..". In those of a deny, wildcards match odd segments too.
+// segments. A segment of a resource is odd if it is empty, "." or "..". In the resources of an
+// allow and in the limits of a grant, no wildcard matches a segment of dots, and '*' matches an
+// empty one only if '**' follows: "orders/*" does not match "orders/", and "orders/**" and
+// "orders/*/**" do. In those of a deny, wildcards match odd segments too.
 // Patterns of principals have no prefixes. An action that begins with "interlock:"
 // is matched only by patterns that begin with it, so "**" and "i*:**" never give rights of
 // the control plane.

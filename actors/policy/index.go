@@ -151,8 +151,8 @@ func (c *conditional) with(own *token, role int32, r *rule, add bool) *condition
 	return next
 }
 
-// matches are the terminals that match an action on a resource. Those by whose patterns a
-// wildcard matched an odd segment have no allows.
+// matches are the terminals that match an action on a resource. Those in whose patterns a
+// wildcard matched what no wildcard of an allow does have no allows.
 type matches struct {
 	hits[terminal]
 	odd bool // the resource has an odd segment

@@ -98,7 +98,7 @@ func (p ActionPattern) Matches(action string) bool {
 }
 
 // Matches reports whether the pattern matches the resource as that of an allow or of a limit:
-// no wildcard matches an odd segment.
+// no wildcard matches a segment of dots, and '*' no empty one unless '**' follows.
 func (p ResourcePattern) Matches(resource string) bool {
 	return match(p.text, resource, '/') && (!isOdd(resource) || matchOdd(p.text, resource))
 }
@@ -220,30 +220,35 @@ func match(pattern, name string, sep byte) bool {
 	}
 }
 
+// isDots reports whether a segment of a resource is "." or "..".
+func isDots(segment string) bool { return segment == "." || segment == ".." }
+
 // isOddSegment reports whether a segment of a resource is odd: empty, "." or "..".
-func isOddSegment(s string) bool { return s == "" || s == "." || s == ".." }
+func isOddSegment(segment string) bool { return segment == "" || isDots(segment) }
 
 // isOdd reports whether any segment of the resource is odd.
-func isOdd(resource string) bool {
+func isOdd(resource string) bool { return anySegment(resource, isOddSegment) }
+
+func anySegment(resource string, is func(segment string) bool) bool {
 	for more := true; more; {
-		var seg string
-		if seg, resource, more = cutSegment(resource, '/'); isOddSegment(seg) {
+		var segment string
+		if segment, resource, more = cutSegment(resource, '/'); is(segment) {
 			return true
 		}
 	}
 	return false
 }
 
-// matchOdd reports whether only literal segments of the pattern, which matches the resource,
-// match odd segments of it.
+// matchOdd reports whether the pattern of an allow, which matches the resource as that of a
+// deny, matches it too.
 func matchOdd(pattern, resource string) bool {
 	for {
 		p, prest, pmore := cutSegment(pattern, '/')
 		if p == wildRest {
-			return !isOdd(resource)
+			return !anySegment(resource, isDots)
 		}
 		r, rrest, rmore := cutSegment(resource, '/')
-		if _, wild := prefixOf(p); wild && isOddSegment(r) {
+		if _, wild := prefixOf(p); wild && (isDots(r) || r == "" && prest != wildRest) {
 			return false
 		}
 		if !pmore || !rmore {

@@ -15,28 +15,30 @@ import (
 
 // matchOracle says what a pattern matches.
 func matchOracle(pattern, name, sep string) bool {
-	return matchSegments(strings.Split(pattern, sep), strings.Split(name, sep), func(string) bool { return true })
+	all := func(string) bool { return true }
+	return matchSegments(strings.Split(pattern, sep), strings.Split(name, sep), all, all)
 }
 
 // resourceOracle says what a pattern of a permission with that effect matches.
 func resourceOracle(effect policy.Effect, pattern, resource string) bool {
-	return matchSegments(strings.Split(pattern, "/"), strings.Split(resource, "/"), func(segment string) bool {
+	ok := func(segment string) bool {
 		return effect == policy.Deny || strings.Trim(segment, ".") != "" || len(segment) > 2
-	})
+	}
+	return matchSegments(strings.Split(pattern, "/"), strings.Split(resource, "/"), ok, func(segment string) bool { return segment == "" || ok(segment) })
 }
 
-// matchSegments says by recursion what segments match. ok says what a wildcard may match.
-func matchSegments(pattern, name []string, ok func(segment string) bool) bool {
+// matchSegments says by recursion what segments match. one and rest say what wildcards may match.
+func matchSegments(pattern, name []string, one, rest func(segment string) bool) bool {
 	switch {
 	case len(pattern) == 0:
 		return len(name) == 0
 	case pattern[0] == "**":
-		return len(pattern) == 1 && !slices.ContainsFunc(name, func(n string) bool { return !ok(n) })
+		return len(pattern) == 1 && !slices.ContainsFunc(name, func(n string) bool { return !rest(n) })
 	case len(name) == 0:
 		return false
 	}
 	prefix, wild := strings.CutSuffix(pattern[0], "*")
-	return (pattern[0] == name[0] || wild && ok(name[0]) && strings.HasPrefix(name[0], prefix)) && matchSegments(pattern[1:], name[1:], ok)
+	return (pattern[0] == name[0] || wild && (one(name[0]) || rest(name[0]) && slices.Equal(pattern, []string{"*", "**"})) && strings.HasPrefix(name[0], prefix)) && matchSegments(pattern[1:], name[1:], one, rest)
 }
 
 func actionOracle(pattern, action string) bool {
@@ -152,10 +154,10 @@ func TestWhatWildcardsMatch(t *testing.T) {
 		"a/*":       {"a/b", "a/eu-", "a/eu-1", "a/eu%2D1", "a/eu%2F1", "a/..."},
 		"a/eu-*":    {"a/eu-", "a/eu-1"},
 		"a/eu-*/*":  {"a/eu-1/x"},
-		"a/eu-*/**": {"a/eu-", "a/eu-1", "a/eu-1/x"},
+		"a/eu-*/**": {"a/eu-", "a/eu-1", "a/eu-1/", "a/eu-1/x"},
 		"a/eu%*":    {"a/eu%2D1", "a/eu%2F1"},
-		"a/**":      {"a", "a/b", "a/eu-", "a/eu-1", "a/eu-1/x", "a/eu%2D1", "a/eu%2F1", "a/..."},
-		"a/*/**":    {"a/b", "a/eu-", "a/eu-1", "a/eu-1/x", "a/eu%2D1", "a/eu%2F1", "a/..."},
+		"a/**":      {"a", "a/", "a/b", "a/eu-", "a/eu-1", "a/eu-1/", "a/eu-1/x", "a/eu%2D1", "a/eu%2F1", "a//b", "a/..."},
+		"a/*/**":    {"a/", "a//b", "a/b", "a/eu-", "a/eu-1", "a/eu-1/", "a/eu-1/x", "a/eu%2D1", "a/eu%2F1", "a/..."},
 		"a//*":      {"a//b"},
 		"a/..*":     {"a/..."},
 		"a/../*":    {"a/../b"},

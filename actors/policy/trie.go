@@ -408,22 +408,26 @@ func (p *prefixes[E]) walk(segment, rest string, more bool, sep byte, out *hits[
 }
 
 // walkOdd tells add what is kept for all patterns below n that match the resource, and whether
-// one of their wildcards matched an odd segment. more tells whether any segment is left, and
-// wild whether that happened above n.
+// one of their wildcards matched what no wildcard of an allow does. more tells whether any
+// segment is left, and wild whether that happened above n.
 func (n *trieNode[E]) walkOdd(resource string, more, wild bool, add func(v *E, wild bool)) {
-	for n != nil {
-		if n.rest != nil {
-			add(n.rest, wild || more && isOdd(resource))
-		}
-		if n.others != nil {
-			n.others.walkOdd(resource, more, wild, add)
-		}
-		if !more {
-			return
-		}
-		var b block
-		b, resource, more = cutBlock(resource, '/')
-		n = n.kid(b)
+	if n == nil {
+		return
+	}
+	if n.rest != nil {
+		add(n.rest, wild || more && anySegment(resource, isDots))
+	}
+	n.belowOdd(resource, more, wild, add)
+}
+
+// belowOdd is walkOdd without the patterns that end at n with '**'.
+func (n *trieNode[E]) belowOdd(resource string, more, wild bool, add func(v *E, wild bool)) {
+	if n.others != nil {
+		n.others.walkOdd(resource, more, wild, add)
+	}
+	if more {
+		b, resource, more := cutBlock(resource, '/')
+		n.kid(b).walkOdd(resource, more, wild, add)
 	}
 }
 
@@ -435,14 +439,19 @@ func (o *others[E]) walkOdd(resource string, more, wild bool, add func(v *E, wil
 		return
 	}
 	segment, resource, more := cutSegment(resource, '/')
-	wild = wild || isOddSegment(segment)
-	o.star.walkOdd(resource, more, wild, add)
+	odd := wild || isOddSegment(segment)
+	if o.star != nil {
+		if o.star.rest != nil {
+			add(o.star.rest, wild || isDots(segment) || more && anySegment(resource, isDots))
+		}
+		o.star.belowOdd(resource, more, odd, add)
+	}
 	if o.prefix == nil {
 		return
 	}
 	for _, l := range o.prefix.lengths {
 		if l.length <= len(segment) {
-			o.prefix.at(segment[:l.length]).walkOdd(resource, more, wild, add)
+			o.prefix.at(segment[:l.length]).walkOdd(resource, more, odd, add)
 		}
 	}
 }

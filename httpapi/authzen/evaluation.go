@@ -175,8 +175,8 @@ func (e *entity) principal() (policy.Principal, error) {
 }
 
 // resource is type/id. An ID that begins with a slash begins with %2F there, because the segment
-// before that slash would be empty, and no wildcard of an allow matches an empty segment. So that
-// two IDs are two resources, an ID that begins with a percent sign begins with %25.
+// before that slash would be empty, and '*' in an allow matches no empty segment. So that two IDs
+// are two resources, an ID that begins with a percent sign begins with %25.
 func (e *entity) resource() (string, error) {
 	if err := e.complete("/resource"); err != nil {
 		return "", err
