@@ -46,7 +46,7 @@ func (e *Engine) Preview(ctx context.Context, u Update) (Preview, error) {
 	would := &hypothesis{
 		records: d.Records,
 		table:   e.Table().Next(d.Revision(), d.RolesPut, d.PatternEdits),
-		revoked: e.shared.revoked.Load().supposing(d.Certificates),
+		revoked: e.shared.revoked.Load().supposing(d.Certificates(true)),
 	}
 	ended, err := e.ask(ctx, e.directory.each, would.ends)
 	return Preview{At: at, WouldEnd: ended}, err

@@ -67,7 +67,7 @@ func (a Author) checkRights(changes []policy.Change, now int64, tip policy.View)
 	for i := range changes {
 		if changes[i].Op == policy.OpUnrevokeCertificate {
 			return &policy.FieldError{Field: fmt.Sprintf("changes[%d].op", i), Err: fmt.Errorf(
-				"%w: no administrator takes the revocation of a certificate back; interlock store unrevoke does, on the server's machine", policy.ErrInvalid)}
+				"%w: %s needs a stopped server; run interlock store unrevoke on its machine", policy.ErrInvalid, policy.OpUnrevokeCertificate)}
 		}
 		if err := r.check(&changes[i]); err != nil {
 			return err

@@ -17,9 +17,9 @@
 // a role exactly. Removing a deny gives as much as adding an allow, so the same holds for
 // an update that removes one.
 //
-// Revoking the certificate of a CA ends everybody that it certified, and cannot be undone. It
-// needs full rights and [Author.ForceCA], and no author can revoke a CA that its own certificate
-// depends on.
+// Revoking the certificate of a CA ends all callers that it certified, and no administrator can
+// take it back. It needs full rights and [Author.ForceCA], and no author can revoke a CA that
+// its own certificate depends on.
 //
 // A principal has full rights if an exact grant without limits gives it an unconditional
 // allow of interlock:change and interlock:grant on all roles, and no deny of its roles

@@ -117,7 +117,11 @@ func (c *cast) change(rng *rand.Rand, reason string) policy.Change {
 		return policy.DeleteRole(g.Role, reason)
 	}
 	ids := c.credentials[rng.IntN(len(c.credentials))].IDs()
-	return policy.RevokeCertificate(ids[rng.IntN(len(ids))], reason)
+	id := ids[rng.IntN(len(ids))]
+	if rng.IntN(3) == 0 {
+		return policy.UnrevokeCertificate(id, reason)
+	}
+	return policy.RevokeCertificate(id, reason)
 }
 
 // changes draws what an update asks for: mostly a change or two, and at times more than an

@@ -20,7 +20,7 @@ import (
 // Check reads a whole store that is not in use, without writing to it. It makes the checks
 // of [Open] and of [Journal.Verify]. Errors are those of both, and [ErrMissing].
 func Check(ctx context.Context, dir string, o Options) (oplog.Verification, error) {
-	o.readOnly = true
+	o.readOnly, o.Existing = true, true
 	j, err := Open(dir, o)
 	if err != nil {
 		return oplog.Verification{}, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors/journal"
 	"github.com/interlock-authz/interlock/actors/oplog"
+	"github.com/interlock-authz/interlock/actors/policy"
 )
 
 // TestG5_LostAndForeignRecordsAreFound takes away records of every section of a store, or
@@ -22,6 +23,7 @@ func TestG5_LostAndForeignRecordsAreFound(t *testing.T) {
 	require.NoError(t, err)
 	id := "large"
 	d := &deed{id: id, author: admin, changes: theCast.large(seeded(7, 7), id), repeat: oplog.IdempotencyKey{Key: id}}
+	d.changes = append(d.changes, policy.RevokeCertificate(theCast.credentials[0].IDs()[0], id)) // else no section c
 	img.ledger.ask(d)
 	_, err = s.Update(t.Context(), d.update())
 	require.NoError(t, err)

@@ -48,8 +48,13 @@ func (m *model) then(changes []policy.Change) (*model, error) {
 		}
 	}
 	next.patterns = m.patternsThen(changes)
-	for _, id := range d.Certificates {
-		next.revoked[id] = true
+	for i := range changes {
+		switch c := &changes[i]; c.Op {
+		case policy.OpRevokeCertificate:
+			next.revoked[c.Certificate] = true
+		case policy.OpUnrevokeCertificate:
+			delete(next.revoked, c.Certificate)
+		}
 	}
 	return next, nil
 }

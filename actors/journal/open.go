@@ -164,7 +164,7 @@ func (j *Journal) open() error {
 func (j *Journal) makeFolder(folder string) error {
 	_, err := j.files.Stat(folder)
 	missing := errors.Is(err, fs.ErrNotExist)
-	if missing && (j.options.readOnly || j.options.Existing) {
+	if missing && j.options.Existing {
 		return ErrMissing
 	}
 	if j.options.readOnly {
@@ -221,7 +221,7 @@ func (j *Journal) readHead() (headDoc, error) {
 		return known, fmt.Errorf("%w: the head file says revision %d, and the store is gone", ErrLost, known.Revision)
 	case errors.Is(err, errNoHead) && exists:
 		return known, damaged("head file "+j.path(headFile), errNoHead)
-	case errors.Is(err, errNoHead) && (j.options.readOnly || j.options.Existing):
+	case errors.Is(err, errNoHead) && j.options.Existing:
 		return known, ErrMissing
 	case errors.Is(err, errNoHead):
 		known = headDoc{StoreID: rand.Text()}

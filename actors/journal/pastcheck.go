@@ -163,8 +163,11 @@ func (c *checker) repeats(s *small) error {
 	if err != nil || c.ctx.Err() != nil {
 		return err
 	}
-	if n != s.repeats || left != (digest{}) || counts != (digest{}) {
+	if n != s.repeats || left != (digest{}) {
 		return damaged("keys of requests", fmt.Errorf("there are %d, and have to be %d", n, s.repeats))
+	}
+	if counts != (digest{}) {
+		return damaged("keys of requests", errors.New("their count for an author is wrong"))
 	}
 	return nil
 }

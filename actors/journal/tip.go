@@ -160,10 +160,10 @@ func (t *tip) changePolicy(d *policy.Draft) {
 		t.change(roleKey(name), value)
 	}
 	t.changePatterns(d)
-	for _, id := range d.Certificates {
+	for _, id := range d.Certificates(true) {
 		t.change(certificateKey(id), binary.AppendUvarint(nil, t.revision))
 	}
-	for _, id := range d.Unrevoked {
+	for _, id := range d.Certificates(false) {
 		t.change(certificateKey(id), nil)
 	}
 }

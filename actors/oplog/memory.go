@@ -158,10 +158,10 @@ func (s *memoryState) commit(d *policy.Draft) {
 		s.records.Store(p, r)
 	}
 	s.patterns = *d.Patterns()
-	for _, id := range d.Certificates {
+	for _, id := range d.Certificates(true) {
 		s.revoked[id] = struct{}{}
 	}
-	for _, id := range d.Unrevoked {
+	for _, id := range d.Certificates(false) {
 		delete(s.revoked, id)
 	}
 	s.revision = d.Revision()

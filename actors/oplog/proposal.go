@@ -104,7 +104,7 @@ func (p *Proposal) Applied(d *policy.Draft) Outcome {
 	return Outcome{
 		ID: p.ID, Change: &p.Change, Revision: d.Revision(),
 		Roles: d.RolesPut, Records: d.Records, Patterns: d.PatternEdits,
-		Certificates: d.Certificates, Unrevoked: d.Unrevoked,
+		Certificates: d.Certificates(true), Unrevoked: d.Certificates(false),
 	}
 }
 

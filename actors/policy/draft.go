@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 )
 
 // View is the state of a policy at one revision. Callers must not change what it returns.
@@ -39,11 +40,8 @@ type Draft struct {
 	Records map[Principal]*Record
 	// PatternEdits are the edits of the pattern grants.
 	PatternEdits []PatternEdit
-	// Certificates lists newly revoked certificates, Unrevoked those whose revocation was taken
-	// back.
-	Certificates, Unrevoked []CertificateID
 
-	revoked  map[CertificateID]bool // whether those of the two lists are
+	revoked  map[CertificateID]bool // of the certificates for which it differs from base
 	patterns *PatternGrants         // after PatternEdits; nil if there are none
 	own      *token                 // of the edits of patterns
 	named    map[string]bool        // which roles Records name; nil when they have to be gathered
@@ -80,32 +78,43 @@ func (d *Draft) Apply(c Change) error {
 	case OpDeleteRole:
 		return d.deleteRole(c.Name)
 	case OpRevokeCertificate:
-		return d.setRevoked(c.Certificate, true, &d.Certificates, &d.Unrevoked)
+		return d.setRevoked(c.Certificate, true)
 	case OpUnrevokeCertificate:
-		return d.setRevoked(c.Certificate, false, &d.Unrevoked, &d.Certificates)
+		return d.setRevoked(c.Certificate, false)
 	}
 	return &FieldError{Field: "op", Err: fmt.Errorf("%w: unknown operation %q", ErrInvalid, c.Op)}
 }
 
-// setRevoked revokes a certificate or takes that back. added lists those for which the draft did
-// that, and undone those for which it did the other.
-func (d *Draft) setRevoked(id CertificateID, revoked bool, added, undone *[]CertificateID) error {
+// setRevoked revokes a certificate or takes that back.
+func (d *Draft) setRevoked(id CertificateID, revoked bool) error {
 	if id == (CertificateID{}) {
 		return &FieldError{Field: "sha256", Err: fmt.Errorf("%w: no certificate is named", ErrInvalid)}
 	}
 	if d.Revoked(id) == revoked {
 		return nil
 	}
+	if _, differs := d.revoked[id]; differs {
+		delete(d.revoked, id)
+		return nil
+	}
 	if d.revoked == nil {
 		d.revoked = map[CertificateID]bool{}
 	}
 	d.revoked[id] = revoked
-	if d.base.Revoked(id) == revoked {
-		*undone = slices.DeleteFunc(*undone, func(other CertificateID) bool { return other == id })
-	} else {
-		*added = append(*added, id)
-	}
 	return nil
+}
+
+// Certificates returns the certificates that the draft revokes, or those whose revocation it
+// takes back, sorted.
+func (d *Draft) Certificates(revoked bool) []CertificateID {
+	var ids []CertificateID
+	for id, is := range d.revoked {
+		if is == revoked {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b CertificateID) int { return strings.Compare(a.String(), b.String()) })
+	return ids
 }
 
 func (d *Draft) grant(g Grant) error {
@@ -394,7 +403,7 @@ func (r *Record) grants(role string) bool {
 
 // Revoked implements [View].
 func (d *Draft) Revoked(id CertificateID) bool {
-	if revoked, changed := d.revoked[id]; changed {
+	if revoked, differs := d.revoked[id]; differs {
 		return revoked
 	}
 	return d.base.Revoked(id)

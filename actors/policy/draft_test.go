@@ -53,7 +53,7 @@ func TestDraftsDoNotChangeTheirView(t *testing.T) {
 	require.Equal(t, before, v.Lines())
 	require.EqualValues(t, 9, d.Revision())
 	require.True(t, d.Revoked(cert))
-	require.Len(t, d.Certificates, 1)
+	require.Len(t, d.Certificates(true), 1)
 	require.Nil(t, d.Role("free"))
 	require.EqualValues(t, 9, d.Record(policy.MustPrincipal("user:alice")).Revision)
 	require.Equal(t, []policy.Principal{policy.MustPrincipal("user:bob")}, slices.Collect(d.Holders("a")))
@@ -106,8 +106,8 @@ func TestDraftTakesRevocationsOfCertificatesBack(t *testing.T) {
 		for _, change := range c.changes {
 			require.NoError(t, d.Apply(change))
 		}
-		require.ElementsMatch(t, c.revoked, d.Certificates, c.changes)
-		require.ElementsMatch(t, c.unrevoked, d.Unrevoked, c.changes)
+		require.ElementsMatch(t, c.revoked, d.Certificates(true), c.changes)
+		require.ElementsMatch(t, c.unrevoked, d.Certificates(false), c.changes)
 		next := v.Commit(d)
 		for _, id := range []policy.CertificateID{old, other} {
 			require.Equal(t, d.Revoked(id), next.Revoked(id))

@@ -100,7 +100,7 @@ func (p ActionPattern) Matches(action string) bool {
 // Matches reports whether the pattern matches the resource as that of an allow or of a limit:
 // no wildcard matches a segment of dots, and '*' no empty one unless '**' follows.
 func (p ResourcePattern) Matches(resource string) bool {
-	return match(p.text, resource, '/') && (!isOdd(resource) || matchOdd(p.text, resource))
+	return match(p.text, resource, '/') && matchOdd(p.text, resource)
 }
 
 // MatchesDeny reports whether the pattern matches the resource as that of a deny, whose
@@ -121,7 +121,7 @@ func (p ResourcePattern) Covers(q ResourcePattern) bool {
 	if narrow == wildRest { // a name has one segment at least
 		narrow = "*/**"
 	}
-	return covers(p.text, narrow, '/') && (!isOdd(narrow) || matchOdd(p.text, narrow))
+	return covers(p.text, narrow, '/') && matchOdd(p.text, narrow)
 }
 
 // Overlaps reports whether [ResourcePattern.MatchesDeny] of both patterns could be true for

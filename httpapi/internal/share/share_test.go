@@ -78,7 +78,7 @@ func TestKeysInALineTakeTurns(t *testing.T) {
 	})
 }
 
-func TestALineForgetsWhoIsGone(t *testing.T) {
+func TestALineForgetsCanceledUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLine[string](2)
 		var leaves []func()

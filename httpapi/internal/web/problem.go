@@ -112,7 +112,7 @@ func deniedFor(reason policy.Reason) func(error) bool {
 func ownText(err error) string { return err.Error() }
 
 func revokesCADetail(err error) string {
-	return err.Error() + "; all certificates that it issued end for good; repeat the request with ?force=" + client.ForceCA + " if that is intended."
+	return err.Error() + "; all certificates that it issued end; repeat the request with ?force=" + client.ForceCA + " if that is intended."
 }
 
 func losesControlDetail(err error) string {

@@ -105,10 +105,10 @@ func (v *View) Commit(d *policy.Draft) *View {
 			next.records[p] = r
 		}
 	}
-	for _, id := range d.Certificates {
+	for _, id := range d.Certificates(true) {
 		next.revoked[id] = true
 	}
-	for _, id := range d.Unrevoked {
+	for _, id := range d.Certificates(false) {
 		delete(next.revoked, id)
 	}
 	return next
