@@ -30,6 +30,7 @@ type Lease struct {
 	newer     *Lease
 	revokedAt uint64
 	cancelAt  int64 // on the monotonic clock; 0 for not yet
+	inGrace   bool  // revoked with a grace, so that the end of its credential still matters
 	watchers  *watcher
 
 	// The following fields are the context.

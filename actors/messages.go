@@ -1,14 +1,15 @@
 package actors
 
 import (
+	"math"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
-// perform deals with leases that have lost their authority: it cancels them after the grace,
+// perform deals with leases that have lost their authority: it cancels them after their graces,
 // and tells the tracker of an update to wait for them. t is nil if no update took it.
-func (p *principal) perform(fx *effects, grace time.Duration, t *tracker) {
+func (p *principal) perform(fx *effects, t *tracker) {
 	if fx == nil {
 		return
 	}
@@ -23,36 +24,39 @@ func (p *principal) perform(fx *effects, grace time.Duration, t *tracker) {
 		return
 	}
 	now := monotonic()
-	end := now + int64(grace)
-	later := false
-	for _, l := range fx.canceled {
+	for _, c := range fx.canceled {
 		// The shortest of several graces counts.
-		if l.cancelAt == 0 || end < l.cancelAt {
-			l.cancelAt = end
-			later = grace > 0
-		}
-		if l.cancelAt <= now {
-			l.cancel(ErrRevoked)
+		if end := now + int64(c.grace); c.lease.cancelAt == 0 || end < c.lease.cancelAt {
+			c.lease.cancelAt = end
 		}
 	}
-	if later {
-		time.AfterFunc(grace, func() { p.tell(&node{message: graceOver{}}) })
+	p.cancelDue(now)
+}
+
+// cancelDue cancels the leases whose grace is over, and sets a timer for the next one.
+func (p *principal) cancelDue(now int64) {
+	next := int64(math.MaxInt64)
+	for l := p.leases.Load(); l != nil; l = l.older.Load() {
+		switch {
+		case l.cancelAt == 0:
+		case l.cancelAt <= now:
+			l.cancel(ErrRevoked)
+		default:
+			next = min(next, l.cancelAt)
+		}
+	}
+	if next < math.MaxInt64 && (p.graceAt <= now || next < p.graceAt) {
+		p.graceAt = next
+		time.AfterFunc(time.Duration(next-now), func() { p.tell(&node{message: graceOver{}}) })
 	}
 }
 
-// graceOver cancels the leases whose grace has ended.
+// graceOver says that the grace of a lease may be over.
 type graceOver struct{}
 
 func (graceOver) drop() {}
 
-func (graceOver) handle(p *principal, _ moment) {
-	now := monotonic()
-	for l := p.leases.Load(); l != nil; l = l.older.Load() {
-		if l.revokedAt != 0 && l.cancelAt <= now {
-			l.cancel(ErrRevoked)
-		}
-	}
-}
+func (graceOver) handle(p *principal, _ moment) { p.cancelDue(monotonic()) }
 
 // watchTime asks the ticker to visit when time will change something, unless an earlier
 // visit is due.
@@ -77,7 +81,7 @@ func (timeUp) drop() {}
 func (timeUp) handle(p *principal, at moment) {
 	p.dueAt = 0
 	if at.table.Shape() == p.held.Shape() { // otherwise the turn compiles anew, and asks for a visit
-		p.perform(p.expire(&at), 0, nil)
+		p.perform(p.expire(&at), nil)
 	}
 }
 
@@ -99,10 +103,10 @@ func (c *recordChange) handle(p *principal, at moment) {
 	p.guarded([]*revision{c.revision}, func() {
 		for _, r := range c.earlier {
 			if r.concerns(p) {
-				p.perform(p.applyShared(&at, r), r.grace, r.tracker)
+				p.perform(p.applyShared(&at, r), r.tracker)
 			}
 		}
-		p.perform(p.applyRecord(&at, c.revision, c.record), c.revision.grace, c.revision.tracker)
+		p.perform(p.applyRecord(&at, c.revision, c.record), c.revision.tracker)
 		p.show(&at, c.revision.table)
 	})
 }
@@ -130,7 +134,7 @@ func (c *sharedChange) handle(p *principal, at moment) {
 	defer c.acknowledge()
 	p.guarded(c.revisions, func() {
 		for _, r := range c.revisions {
-			p.perform(p.applyShared(&at, r), r.grace, r.tracker)
+			p.perform(p.applyShared(&at, r), r.tracker)
 		}
 	})
 }
@@ -149,7 +153,7 @@ func (p *principal) guarded(revisions []*revision, handle func()) {
 			fx.running = append(fx.running, l)
 		}
 		for _, r := range revisions {
-			p.perform(fx, 0, r.tracker)
+			p.perform(fx, r.tracker)
 		}
 	}()
 	handle()

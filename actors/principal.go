@@ -22,6 +22,7 @@ type principal struct {
 	recent   uint32        // functions run since lastUsed; the owner's
 
 	dueAt   int64    // when the ticker was asked to visit; the owner's
+	graceAt int64    // when the next timer of a grace ends, on the monotonic clock; the owner's
 	visits  *visited // the ticker's reference to this principal; the owner's
 	invoker actor.MessageInvoker
 	open    atomic.Bool
@@ -144,7 +145,7 @@ func (p *principal) judgeTurn(req *Request, at *moment) policy.Verdict {
 	}
 	if p.hasExpired(at) {
 		if fx := p.expire(at); fx != nil {
-			p.perform(fx, 0, nil)
+			p.perform(fx, nil)
 			p.watchTime()
 		}
 	}

@@ -23,6 +23,12 @@ type Request struct {
 	// Properties are for conditions; nil for none. They must not change while the request, or
 	// the operation that it admitted, is in progress.
 	Properties *policy.Properties
+	// Grace is how long an admitted operation may continue after it lost its authority, before
+	// its context is canceled. If the update sets a grace too, the shorter one counts. Nil leaves
+	// it to the update, and without an update's grace the context is canceled at once. It applies
+	// to updates and to grants that expire. The end of the credential cancels at once. Execute
+	// and Decide ignore it.
+	Grace *time.Duration
 }
 
 // Func is an operation that runs in a turn. Its context is never reused, and done when the
@@ -89,7 +95,7 @@ func (c *Credential) check(at *moment) policy.Reason {
 		return policy.ReasonAllowed
 	}
 	// The published time can be one tick behind the clock of the CA.
-	if at.now >= c.notAfter || at.now+int64(tick) < c.notBefore {
+	if c.expired(at) || at.now+int64(tick) < c.notBefore {
 		return policy.ReasonCredentialExpired
 	}
 	if at.revoked != nil && c.clear.Load() != at.revoked {
@@ -100,6 +106,9 @@ func (c *Credential) check(at *moment) policy.Reason {
 	}
 	return policy.ReasonAllowed
 }
+
+// expired reports whether the validity has ended.
+func (c *Credential) expired(at *moment) bool { return c != nil && at.now >= c.notAfter }
 
 // revocations are the revoked certificates and the CRLs. A certificate never leaves the set,
 // so all revocations of one engine share it: an older one may find a certificate that was

@@ -15,9 +15,7 @@ type revision struct {
 	table   *policy.Table // of this revision; nil if only credentials can have ended
 	tracker *tracker
 	changes []policy.Change
-	grace   time.Duration
-	// explicit means that the update set its grace.
-	explicit bool
+	grace   *time.Duration // nil if the update left it to the operations
 
 	// The following fields tell which principals a change of shared state concerns.
 	shape        uint64  // of the previous table
@@ -43,9 +41,7 @@ func newRevision(o *oplog.Outcome, before *policy.Table) *revision {
 		return r
 	}
 	r.changes = o.Change.Changes
-	if o.Change.Grace != nil {
-		r.grace, r.explicit = *o.Change.Grace, true
-	}
+	r.grace = o.Change.Grace
 	for _, id := range o.Certificates {
 		r.revokes(id)
 	}
@@ -117,6 +113,19 @@ func (r *revision) endsCredential(c *Credential) bool {
 	return false
 }
 
+// graceOf returns the grace of a lease that the revision takes the authority of. ended means that
+// the revision revokes its credential: then only the update can give a grace.
+func (r *revision) graceOf(l *Lease, ended bool) time.Duration {
+	switch {
+	case !ended:
+		return graceOf(l, r.grace)
+	case r.grace != nil:
+		return *r.grace
+	default:
+		return 0
+	}
+}
+
 // repeats reports whether the revision revokes again what an earlier revision revoked from a
 // lease. Then its grace counts too. It revokes a role that allowed the operation, or it puts
 // a role and sets a grace.
@@ -125,7 +134,7 @@ func (r *revision) repeats(who policy.Principal, l *Lease) bool {
 		c := &r.changes[i]
 		switch c.Op {
 		case policy.OpPutRole, policy.OpDeleteRole:
-			if r.explicit {
+			if r.grace != nil {
 				return true
 			}
 		case policy.OpRevoke:

@@ -30,7 +30,34 @@ type holder struct {
 // effects are the leases that a message concerns, for the driver to deal with.
 type effects struct {
 	running  []*Lease // without authority and not released: what an update waits for
-	canceled []*Lease // of these, the ones whose grace the message sets or shortens
+	canceled []cancellation
+}
+
+// cancellation sets the grace of a lease without authority, or shortens it.
+type cancellation struct {
+	lease *Lease
+	grace time.Duration
+}
+
+// cancel cancels a lease after a grace.
+func (fx *effects) cancel(l *Lease, grace time.Duration) {
+	l.inGrace = grace > 0
+	fx.canceled = append(fx.canceled, cancellation{l, grace})
+}
+
+// graceOf returns the grace of a lease that an update, or the time, takes the authority of. It is
+// the shorter one of the operation's and the update's.
+func graceOf(l *Lease, update *time.Duration) time.Duration {
+	switch own := l.req.Grace; {
+	case own == nil && update == nil:
+		return 0
+	case own == nil:
+		return *update
+	case update == nil:
+		return *own
+	default:
+		return min(*own, *update)
+	}
 }
 
 // judge decides a request.
@@ -133,10 +160,11 @@ func (h *holder) judgeLeases(at *moment, r *revision) *effects {
 			continue
 		case l.revokedAt != 0:
 			if ended || r.repeats(h.who, l) {
-				fx.canceled = append(fx.canceled, l)
+				fx.cancel(l, r.graceOf(l, ended))
 			}
 		case ended || !h.allows(at, l, r.table, held, known):
-			h.revoke(l, r.number, fx)
+			h.revoke(l, r.number)
+			fx.cancel(l, r.graceOf(l, ended))
 		default:
 			continue
 		}
@@ -155,14 +183,25 @@ func (h *holder) expire(at *moment) *effects {
 	}
 	fx := &effects{}
 	for l := h.leases.Load(); l != nil; l = l.older.Load() {
-		if l.revokedAt != 0 || h.allows(at, l, at.table, h.held, h.known) {
+		valid := l.req.Credential.check(at) == policy.ReasonAllowed
+		switch {
+		case l.revokedAt != 0:
+			if l.inGrace && l.req.Credential.expired(at) {
+				fx.cancel(l, 0)
+			}
 			continue
-		}
-		if l.req.Credential.check(at) == policy.ReasonAllowed && before.disallowed(at, l, at.table) {
+		case h.allows(at, l, at.table, h.held, h.known):
+			continue
+		case valid && before.disallowed(at, l, at.table):
 			continue // a published change does it, and its sweep sets the grace
 		}
 		fx.running = append(fx.running, l)
-		h.revoke(l, max(at.table.Revision(), 1), fx)
+		h.revoke(l, max(at.table.Revision(), 1))
+		if valid {
+			fx.cancel(l, graceOf(l, nil))
+		} else {
+			fx.cancel(l, 0)
+		}
 	}
 	h.noteEnds()
 	return fx
@@ -180,10 +219,7 @@ func (h *holder) disallowed(at *moment, l *Lease, t *policy.Table) bool {
 }
 
 // revoke takes a lease's authority for good.
-func (h *holder) revoke(l *Lease, revision uint64, fx *effects) {
-	l.revokedAt = max(revision, 1)
-	fx.canceled = append(fx.canceled, l)
-}
+func (h *holder) revoke(l *Lease, revision uint64) { l.revokedAt = max(revision, 1) }
 
 // allows reports whether a form of a table allows the lease's request.
 func (h *holder) allows(at *moment, l *Lease, t *policy.Table, held *policy.Effective, known bool) bool {
@@ -202,11 +238,11 @@ func (h *holder) allows(at *moment, l *Lease, t *policy.Table, held *policy.Effe
 	return v.Allowed()
 }
 
-// noteEnds finds the earliest end of the credential of a lease that has authority.
+// noteEnds finds the earliest end of a credential that cancels a lease.
 func (h *holder) noteEnds() {
 	h.ends = 0
 	for l := h.leases.Load(); l != nil; l = l.older.Load() {
-		if l.revokedAt == 0 {
+		if l.revokedAt == 0 || l.inGrace {
 			h.noteEnd(l)
 		}
 	}

@@ -20,7 +20,9 @@ type Update struct {
 	// its receipt is returned, waited for as usual.
 	Key oplog.IdempotencyKey
 	// Grace is how long operations that lose their authority may continue before their
-	// contexts are canceled. Nil leaves it to the operations, which are canceled at once.
+	// contexts are canceled. It can only shorten the grace that an operation has of its own
+	// ([Request.Grace]). Nil leaves it to the operations: those without a grace are canceled at
+	// once.
 	Grace *time.Duration
 	// Before and After are preconditions: see [oplog.Proposal]. A panic in one is an error
 	// of the update.

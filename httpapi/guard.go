@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -42,6 +43,9 @@ type Rule struct {
 	Action   string
 	Resource string
 	Mode     Mode
+	// Grace is how long an operation in Admit mode may continue after it lost its authority:
+	// see [actors.Request]. Nil leaves it to the update.
+	Grace *time.Duration
 	// Properties returns the resource's properties for conditions; nil for none. In Execute
 	// mode it may read the body, and the handler can read it again. In Admit mode the handler
 	// cannot.
@@ -91,6 +95,9 @@ func (g *Guard) Protect(rule Rule, next http.Handler) http.Handler {
 	if err == nil {
 		err = policy.CheckAction(rule.Action)
 	}
+	if err == nil && rule.Grace != nil && (rule.Mode == Execute || *rule.Grace < 0) {
+		err = errors.New("a grace is for mode Admit, and at least 0")
+	}
 	if err != nil {
 		panic(fmt.Sprintf("httpapi: rule for %q on %q: %v", rule.Action, rule.Resource, err))
 	}
@@ -129,6 +136,7 @@ func (g *guarded) requestOf(caller *Caller, r *http.Request) (context.Context, a
 		return nil, actors.Request{}, err
 	}
 	req := caller.Request(g.rule.Action, resource)
+	req.Grace = g.rule.Grace
 	if g.rule.Properties != nil {
 		properties, err := g.rule.Properties(r)
 		if err != nil {

@@ -268,3 +268,24 @@ func TestG2_CloseEndsStreamsAsARevocationDoes(t *testing.T) {
 		requireBroken(t, speaks, err)
 	}
 }
+
+// TestG2_AStreamHasTheGraceOfItsRule revokes a role from two streams. The one that has a grace
+// continues until its grace is over, and its client reads all that was written before.
+func TestG2_AStreamHasTheGraceOfItsRule(t *testing.T) {
+	s := newGuardStation(t)
+	graceful, strict := newStream(), newStream()
+	s.protect("graceful", httpapi.Rule{Action: "orders:watch", Grace: new(200 * time.Millisecond)}, graceful.ServeHTTP)
+	s.protect("strict", httpapi.Rule{Action: "orders:watch"}, strict.ServeHTTP)
+	c := s.As("bob")
+	first, second := s.watch(c, "/graceful/1", graceful), s.watch(c, "/strict/1", strict)
+	began := time.Now()
+	update := s.revoke("bob", "watcher-of-1")
+	require.ErrorIs(t, await(t, second.from.ended), actors.ErrRevoked)
+	close(second.from.leave)
+	first.from.feed <- "in the grace"
+	first.requireLine("in the grace")
+	require.ErrorIs(t, await(t, first.from.ended), actors.ErrRevoked)
+	require.GreaterOrEqual(t, time.Since(began), 200*time.Millisecond)
+	close(first.from.leave)
+	require.Len(t, requireQuiesced(t, update).Ended, 2)
+}

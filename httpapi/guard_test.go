@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gorilla/mux"
 	"github.com/stretchr/testify/require"
@@ -117,6 +118,8 @@ func TestGuardPanicsOnAMalformedRule(t *testing.T) {
 	for _, rule := range []httpapi.Rule{
 		{}, {Action: "a:b"}, {Resource: "a/b"}, {Action: "a\nb", Resource: "a/b"}, {Action: "a:b", Resource: "a/{b"},
 		{Action: "a:b", Resource: "a/{}"}, {Action: "a:b", Resource: "a/{...}"}, {Action: "\xff", Resource: "a/{b}"},
+		{Action: "a:b", Resource: "a/{b}", Grace: new(-time.Second)},
+		{Action: "a:b", Resource: "a/{b}", Grace: new(time.Second), Mode: httpapi.Execute},
 	} {
 		require.Panics(t, func() { guard.Protect(rule, http.NotFoundHandler()) }, "%q on %q", rule.Action, rule.Resource)
 	}
