@@ -274,7 +274,7 @@ func TestG2_CloseEndsStreamsAsARevocationDoes(t *testing.T) {
 func TestG2_AStreamHasTheGraceOfItsRule(t *testing.T) {
 	s := newGuardStation(t)
 	graceful, strict := newStream(), newStream()
-	s.protect("graceful", httpapi.Rule{Action: "orders:watch", Grace: new(200 * time.Millisecond)}, graceful.ServeHTTP)
+	s.protect("graceful", httpapi.Rule{Action: "orders:watch", Grace: new(2 * time.Second)}, graceful.ServeHTTP)
 	s.protect("strict", httpapi.Rule{Action: "orders:watch"}, strict.ServeHTTP)
 	c := s.As("bob")
 	first, second := s.watch(c, "/graceful/1", graceful), s.watch(c, "/strict/1", strict)
