@@ -127,6 +127,41 @@ func TestG2_GraceOfAnOperation(t *testing.T) {
 	}
 }
 
+// TestHasAuthority looks at the authority of an operation before, during and after its grace.
+func TestHasAuthority(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := ordersEngine(t, actors.Options{})
+		require.False(t, actors.HasAuthority(t.Context()), "of no operation")
+		var turn context.Context
+		require.NoError(t, e.Execute(t.Context(), writeAs(alice), func(ctx context.Context) error {
+			turn = ctx
+			require.True(t, actors.HasAuthority(ctx))
+			return nil
+		}))
+		require.False(t, actors.HasAuthority(turn), "of a turn that is over")
+
+		req := writeAs(alice)
+		req.Grace = new(time.Minute)
+		revoked, released := admit(t, e, req), admit(t, e, writeAs(alice))
+		require.True(t, actors.HasAuthority(released.Context()))
+		released.Release()
+		require.False(t, actors.HasAuthority(released.Context()))
+		type key struct{}
+		inner := context.WithValue(revoked.Context(), key{}, "v")
+		require.True(t, actors.HasAuthority(inner))
+		go func() {
+			_, err := e.Update(t.Context(), revoke(alice, "writer"))
+			require.NoError(t, err)
+		}()
+		synctest.Wait()
+		require.NoError(t, inner.Err())
+		require.False(t, actors.HasAuthority(inner), "in its grace")
+		grant(t, e, alice, "writer")
+		require.False(t, actors.HasAuthority(inner), "a later grant does not give it back")
+		revoked.Release()
+	})
+}
+
 // TestGracesOfOnePrincipalEndEachInTime has one timer for many leases.
 func TestGracesOfOnePrincipalEndEachInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -28,9 +28,9 @@ type Lease struct {
 	// The following fields belong to the turns of the principal.
 	older     leaseLink
 	newer     *Lease
-	revokedAt uint64
-	cancelAt  int64 // on the monotonic clock; 0 for not yet
-	inGrace   bool  // revoked with a grace, so that the end of its credential still matters
+	revokedAt atomic.Uint64 // written by turns, and read by anyone
+	cancelAt  int64         // on the monotonic clock; 0 for not yet
+	inGrace   bool          // revoked with a grace, so that the end of its credential still matters
 	watchers  *watcher
 
 	// The following fields are the context.
@@ -299,7 +299,7 @@ type LeaseInfo struct {
 // info describes the lease. The turn is the caller's.
 func (l *Lease) info() LeaseInfo {
 	i := l.description()
-	i.Revoked = l.revokedAt
+	i.Revoked = l.revokedAt.Load()
 	return i
 }
 

@@ -70,7 +70,7 @@ func (y *hypothesis) ends(p *principal, at moment) (ended []LeaseInfo) {
 	held := y.table.Hold(h.who, h.record, at.now)
 	form := y.table.Compile(held)
 	for l := p.leases.Load(); l != nil; l = l.older.Load() {
-		if l.revokedAt == 0 && !h.allows(&at, l, y.table, form, held.Any) {
+		if l.revokedAt.Load() == 0 && !h.allows(&at, l, y.table, form, held.Any) {
 			ended = append(ended, l.info())
 		}
 	}

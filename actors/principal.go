@@ -215,8 +215,8 @@ func (p *principal) fault(v any) {
 	p.shut = policy.ReasonFault
 	p.lastUsed.Store(0)
 	for l := p.leases.Load(); l != nil; l = l.older.Load() {
-		if l.revokedAt == 0 {
-			l.revokedAt = max(p.engine.Revision(), 1)
+		if l.revokedAt.Load() == 0 {
+			l.revokedAt.Store(max(p.engine.Revision(), 1))
 		}
 		l.cancel(ErrRevoked)
 	}

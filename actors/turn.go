@@ -158,7 +158,7 @@ func (h *holder) judgeLeases(at *moment, r *revision) *effects {
 		switch {
 		case !ended && (r.table == nil || l.revision() >= r.number):
 			continue
-		case l.revokedAt != 0:
+		case l.revokedAt.Load() != 0:
 			if ended || r.repeats(h.who, l) {
 				fx.cancel(l, r.graceOf(l, ended))
 			}
@@ -185,7 +185,7 @@ func (h *holder) expire(at *moment) *effects {
 	for l := h.leases.Load(); l != nil; l = l.older.Load() {
 		valid := l.req.Credential.check(at) == policy.ReasonAllowed
 		switch {
-		case l.revokedAt != 0:
+		case l.revokedAt.Load() != 0:
 			if l.inGrace && l.req.Credential.expired(at) {
 				fx.cancel(l, 0)
 			}
@@ -219,7 +219,7 @@ func (h *holder) disallowed(at *moment, l *Lease, t *policy.Table) bool {
 }
 
 // revoke takes a lease's authority for good.
-func (h *holder) revoke(l *Lease, revision uint64) { l.revokedAt = max(revision, 1) }
+func (h *holder) revoke(l *Lease, revision uint64) { l.revokedAt.Store(max(revision, 1)) }
 
 // allows reports whether a form of a table allows the lease's request.
 func (h *holder) allows(at *moment, l *Lease, t *policy.Table, held *policy.Effective, known bool) bool {
@@ -242,7 +242,7 @@ func (h *holder) allows(at *moment, l *Lease, t *policy.Table, held *policy.Effe
 func (h *holder) noteEnds() {
 	h.ends = 0
 	for l := h.leases.Load(); l != nil; l = l.older.Load() {
-		if l.revokedAt == 0 || l.inGrace {
+		if l.revokedAt.Load() == 0 || l.inGrace {
 			h.noteEnd(l)
 		}
 	}

@@ -83,6 +83,18 @@ func RevisionOf(ctx context.Context) (uint64, bool) {
 	return revision, ok
 }
 
+// HasAuthority reports whether the operation to which ctx belongs still has the authority that
+// admitted it. It is false from the moment at which a lease was revoked, although a grace may keep
+// its context open. It is true during a turn, for the context of its function, and false for all
+// other contexts.
+func HasAuthority(ctx context.Context) bool {
+	if l, ok := ctx.Value(leaseKey{}).(*Lease); ok {
+		return l.revokedAt.Load() == 0 && l.Context().Err() == nil
+	}
+	t, ok := ctx.Value(turnKey{}).(*turnContext)
+	return ok && t.Err() == nil
+}
+
 // Deadline implements [context.Context].
 func (t *turnContext) Deadline() (time.Time, bool) { return t.parent.Deadline() }
 
