@@ -18,6 +18,9 @@ type Caller struct {
 	Credential *actors.Credential
 	// Identity is what the client certificate says; zero for a caller that has none.
 	Identity certs.Identity
+	// Certificate is the client certificate; nil for a caller that has none. It must not be
+	// changed.
+	Certificate *x509.Certificate
 }
 
 // Request is the engine's request in which the caller asks for itself.
@@ -71,7 +74,7 @@ func callerVia(by *certs.Identifier, chain []*x509.Certificate, proxies ...*acto
 	if err != nil {
 		return nil, err
 	}
-	return &Caller{Principal: who, Identity: identity, Credential: credential}, nil
+	return &Caller{Principal: who, Identity: identity, Certificate: chain[0], Credential: credential}, nil
 }
 
 // credentialOf is the leaf, which depends on its issuers and on others.

@@ -25,6 +25,7 @@ var identifying = []string{
 	"x-arr-clientcert",     // Azure and IIS
 	"cf-client-cert-",      // Cloudflare
 	"wl-proxy-client-cert", // WebLogic
+	"interlock-",           // the gateway of interlock
 }
 
 // Remove deletes every header by which a proxy forwards the identity of a TLS client, in

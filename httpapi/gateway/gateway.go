@@ -1,0 +1,228 @@
+package gateway
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httputil"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gorilla/mux"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi"
+)
+
+// Options of [New].
+type Options struct {
+	// Engine authorizes the calls. It is required.
+	Engine *actors.Engine
+	// Identifier identifies callers; nil is mutual TLS with SPIFFE IDs.
+	Identifier httpapi.Identifier
+	// Logger is slog.Default by default.
+	Logger *slog.Logger
+}
+
+// Gateway is a reverse proxy whose calls are operations of an engine. It is an [http.Handler] for
+// [httpapi.NewServer], and safe for concurrent use. The caller closes it.
+type Gateway struct {
+	guard *httpapi.Guard
+	log   *slog.Logger
+	table atomic.Pointer[table]
+
+	using  sync.Mutex // held by Use and Close
+	closed bool
+}
+
+// table is the routes of one configuration.
+type table struct {
+	router    *mux.Router
+	upstreams map[string]*upstream
+}
+
+// ErrClosed is the error of [Gateway.Use] after [Gateway.Close].
+var ErrClosed = errors.New("the gateway is closed")
+
+// New makes a gateway with these routes. The error lists all faults of the configuration and wraps
+// [policy.ErrInvalid].
+func New(c Config, o Options) (*Gateway, error) {
+	g := &Gateway{guard: httpapi.NewGuard(o.Engine, o.Identifier, o.Logger), log: cmp.Or(o.Logger, slog.Default())}
+	g.table.Store(&table{router: httpapi.NewRouter(g.log)})
+	if err := g.Use(c); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// Use replaces the configuration for all later requests, or returns the error of [New] and changes
+// nothing. Calls in progress keep their route and their upstream. An upstream whose configuration is
+// equal keeps its connections and the state of its health checks.
+func (g *Gateway) Use(c Config) error {
+	g.using.Lock()
+	defer g.using.Unlock()
+	if g.closed {
+		return ErrClosed
+	}
+	before := g.table.Load()
+	next, err := g.build(c, before)
+	if err != nil {
+		return err
+	}
+	g.table.Store(next)
+	before.closeExcept(next)
+	return nil
+}
+
+// Close ends the health checks and closes the connections to the upstreams that have no call. The
+// others close when their calls end. Requests after Close get a 404.
+func (g *Gateway) Close() {
+	g.using.Lock()
+	defer g.using.Unlock()
+	g.closed = true
+	none := &table{router: httpapi.NewRouter(g.log)}
+	g.table.Swap(none).closeExcept(none)
+}
+
+// ServeHTTP implements [http.Handler].
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.table.Load().router.ServeHTTP(w, r)
+}
+
+// build makes a table. It takes the upstreams of the table before that are configured the same way.
+func (g *Gateway) build(c Config, before *table) (*table, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	t := &table{router: httpapi.NewRouter(g.log), upstreams: map[string]*upstream{}}
+	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
+		if u := before.upstreams[name]; u != nil && u.is(c.Upstreams[name]) {
+			t.upstreams[name] = u
+		} else {
+			t.upstreams[name] = newUpstream(name, c.Upstreams[name], g.log)
+		}
+	}
+	var faults []error
+	for i := range c.Routes {
+		if err := g.add(t, &c.Routes[i]); err != nil {
+			faults = append(faults, fmt.Errorf("route %d (%s): %w", i+1, c.Routes[i].Path, err))
+		}
+	}
+	if err := errors.Join(append(faults, httpapi.CheckRoutes(t.router))...); err != nil {
+		t.closeExcept(before)
+		return nil, err
+	}
+	return t, nil
+}
+
+// closeExcept closes the upstreams that the other table does not use.
+func (t *table) closeExcept(other *table) {
+	for name, u := range t.upstreams {
+		if other.upstreams[name] != u {
+			u.close()
+		}
+	}
+}
+
+// add adds a route to the router of a table.
+func (g *Gateway) add(t *table, r *Route) (err error) {
+	u := t.upstreams[r.Upstream]
+	properties, err := r.properties()
+	if err != nil {
+		return err
+	}
+	rule := httpapi.Rule{Action: r.Action, Resource: r.Resource, Grace: r.Grace, Properties: properties}
+	handler, err := g.protect(rule, newForwarder(u, g.log))
+	if err != nil {
+		return err
+	}
+	route := t.router.NewRoute().Path(r.Path)
+	if r.Host != "" {
+		route.Host(r.Host)
+	}
+	if len(r.Methods) > 0 {
+		route.Methods(r.Methods...)
+	}
+	if err := route.GetError(); err != nil {
+		return fmt.Errorf("%w: %w", policy.ErrInvalid, err)
+	}
+	route.Handler(handler)
+	names, err := route.GetVarNames()
+	if err != nil {
+		return fmt.Errorf("%w: %w", policy.ErrInvalid, err)
+	}
+	for _, property := range slices.Sorted(maps.Keys(r.Properties)) {
+		if name := r.Properties[property].Path; name != "" && !slices.Contains(names, name) {
+			return fmt.Errorf("property %q: %w: the path has no variable %q", property, policy.ErrInvalid, name)
+		}
+	}
+	return nil
+}
+
+// protect is [httpapi.Guard.Protect] with an error for a malformed rule.
+func (g *Gateway) protect(rule httpapi.Rule, next http.Handler) (h http.Handler, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: %v", policy.ErrInvalid, v)
+		}
+	}()
+	return g.guard.Protect(rule, next), nil
+}
+
+// forwarder sends requests to an upstream, each as a guarded operation.
+type forwarder struct{ proxy *httputil.ReverseProxy }
+
+// newForwarder makes the handler of a route.
+func newForwarder(u *upstream, logger *slog.Logger) *forwarder {
+	errors := &proxyLog{log: logger, upstream: u.name}
+	return &forwarder{&httputil.ReverseProxy{
+		Rewrite:        func(r *httputil.ProxyRequest) { rewrite(r, u) },
+		Transport:      u,
+		ModifyResponse: modifyResponse,
+		ErrorHandler:   func(w http.ResponseWriter, r *http.Request, err error) { answerError(w, r, u, err) },
+		ErrorLog:       log.New(errors, "", 0),
+		BufferPool:     &buffers,
+	}}
+}
+
+// ServeHTTP implements [http.Handler]. It returns when the upstream has no part in the call any
+// more, also by a panic: see the argument in the package documentation.
+func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &call{}
+	defer c.end()
+	r = r.WithContext(withCall(r.Context(), c))
+	if r.ContentLength != 0 && r.Body != nil {
+		c.body = newClientBody(w, r)
+		r.Body = c.body
+	}
+	f.proxy.ServeHTTP(w, r)
+}
+
+// buffers are those that copy responses.
+var buffers = bufferPool{sync.Pool{New: func() any { return new([32 << 10]byte) }}}
+
+type bufferPool struct{ pool sync.Pool }
+
+// Get implements [httputil.BufferPool].
+func (p *bufferPool) Get() []byte { return p.pool.Get().(*[32 << 10]byte)[:] }
+
+// Put implements [httputil.BufferPool].
+func (p *bufferPool) Put(b []byte) { p.pool.Put((*[32 << 10]byte)(b)) }
+
+// proxyLog writes what ReverseProxy logs.
+type proxyLog struct {
+	log      *slog.Logger
+	upstream string
+}
+
+// Write implements [io.Writer].
+func (l *proxyLog) Write(text []byte) (int, error) {
+	l.log.Info("a proxied call failed", slog.String("upstream", l.upstream), slog.String("cause", string(text)))
+	return len(text), nil
+}
