@@ -30,6 +30,8 @@ require (
 	golang.org/x/time v0.16.0
 )
 
+require github.com/coder/websocket v1.8.15
+
 require (
 	cel.dev/expr v0.25.1 // indirect
 	codeberg.org/go-fonts/liberation v0.5.0 // indirect

@@ -78,7 +78,6 @@ func (op *operation) revoke() {
 	conn := op.hijacked
 	op.mu.Unlock()
 	if conn != nil {
-		conn.sayPolicyViolation()
 		_ = conn.Close()
 	}
 }
@@ -238,7 +237,8 @@ func (op *operation) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 type hijackedConn struct {
 	net.Conn
 	op      *operation
-	once    sync.Once
+	once    sync.Once // ends its part of the operation
+	said    sync.Once // the close frame
 	writing sync.Mutex
 }
 
@@ -268,8 +268,12 @@ func (c *hijackedConn) sayPolicyViolation() {
 	}
 }
 
-// Close closes the connection and ends its part of the operation.
+// Close closes the connection and ends its part of the operation. It says why if that is a
+// revocation: a handler that obeys its context can be faster than [operation.revoke].
 func (c *hijackedConn) Close() error {
+	if lostAuthority(c.op.lease.Context()) {
+		c.said.Do(c.sayPolicyViolation)
+	}
 	err := c.Conn.Close()
 	c.once.Do(func() {
 		c.op.stop()

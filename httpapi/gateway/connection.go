@@ -5,8 +5,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/interlock-authz/interlock/actors"
 )
 
 // connection is a connection to an address of an upstream.
@@ -26,15 +29,23 @@ type socket struct {
 	net.Conn
 	linger time.Duration
 	call   atomic.Pointer[context.Context] // of the call that uses it, nil for none
+	once   sync.Once
 }
 
-// Close implements [net.Conn].
-func (s *socket) Close() error {
-	if call := s.call.Swap(nil); call != nil && (*call).Err() != nil && s.linger > 0 {
-		s.awaitEnd()
-	}
-	return s.Conn.Close()
+// Close implements [net.Conn]. Every call returns after the connection is closed.
+func (s *socket) Close() (err error) {
+	s.once.Do(func() {
+		if call := s.call.Load(); call != nil && s.linger > 0 && isOver(*call) {
+			s.awaitEnd()
+		}
+		err = s.Conn.Close()
+	})
+	return err
 }
+
+// isOver reports whether a call was canceled. The end of a lease reaches its context and its
+// connections in any order.
+func isOver(call context.Context) bool { return call.Err() != nil || !actors.HasAuthority(call) }
 
 // awaitEnd announces the end and discards what the upstream still sends, until it closes the
 // connection.

@@ -35,13 +35,21 @@ func (e *exchange) fail() {
 type responseBody struct {
 	io.ReadCloser
 	exchange *exchange
+	flush    func() error
+	left     int64 // what the length says, negative if it is unknown; used by the reader only
+	begun    bool
 	whole    atomic.Bool // was read to its end
 	once     sync.Once
 }
 
-// Read implements [io.Reader].
+// Read implements [io.Reader]. While a part of a known length is missing, the client gets what came
+// before. ReverseProxy does the same for an unknown length.
 func (b *responseBody) Read(data []byte) (int, error) {
+	if b.begun && b.left > 0 {
+		_ = b.flush()
+	}
 	n, err := b.ReadCloser.Read(data)
+	b.begun, b.left = true, b.left-int64(n)
 	if err == io.EOF {
 		b.whole.Store(true)
 	}
@@ -78,9 +86,13 @@ func callOf(ctx context.Context) *call {
 // call is a request to the gateway that is being served. Its methods, but for those of its body,
 // belong to the goroutine of the handler.
 type call struct {
-	body *clientBody   // nil without a body
-	sent chan struct{} // closed when the transport has stopped sending the body; nil if it never began
-	by   *exchange     // sends the body
+	flush func() error  // sends to the client what is written
+	body  *clientBody   // nil without a body
+	sent  chan struct{} // closed when the transport has stopped sending the body; nil if it never began
+	by    *exchange     // sends the body
+	// upgraded is the connection after an upgrade. ReverseProxy closes it when it returns, and does
+	// not wait for that.
+	upgraded *socket
 }
 
 // take gives the body to a transport.
@@ -89,9 +101,13 @@ func (c *call) take(by *exchange, body io.ReadCloser) io.ReadCloser {
 	return &sentBody{ReadCloser: body, sent: c.sent}
 }
 
-// end waits until the transport has stopped sending the body. It ends the sending if the body has
+// end waits until the upstream has no part in the call any more, but for a response that
+// ReverseProxy has closed: until the transport has stopped sending the body. It ends the sending if the body has
 // not ended: the upstream has answered without it, or the call was canceled.
 func (c *call) end() {
+	if c.upgraded != nil {
+		_ = c.upgraded.Close()
+	}
 	if c.sent == nil {
 		return
 	}

@@ -194,11 +194,12 @@ func newForwarder(u *upstream, logger *slog.Logger) *forwarder {
 // ServeHTTP implements [http.Handler]. It returns when the upstream has no part in the call any
 // more, also by a panic: see the argument in the package documentation.
 func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{}
+	c := &call{flush: http.NewResponseController(w).Flush}
 	defer c.end()
 	r = r.WithContext(withCall(r.Context(), c))
 	if r.ContentLength != 0 && r.Body != nil {
 		c.body = newClientBody(w, r)
+		_ = c.body.response.EnableFullDuplex() // HTTP/2 is full duplex
 		r.Body = c.body
 	}
 	f.proxy.ServeHTTP(w, r)

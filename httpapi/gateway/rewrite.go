@@ -93,6 +93,8 @@ func answerError(w http.ResponseWriter, r *http.Request, u *upstream, err error)
 	switch {
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		panic(http.ErrAbortHandler)
+	case failed != nil && isOver(ctx):
+		panic(http.ErrAbortHandler)
 	case errors.Is(failed, os.ErrDeadlineExceeded):
 		p = failed // a 408
 	case failed != nil: // the client broke off

@@ -170,7 +170,8 @@ func (a *address) send(c *connection, r *http.Request) (*http.Response, error) {
 		copied := *r
 		r = &copied
 	}
-	if call := callOf(ctx); r.Body != nil && call != nil {
+	call := callOf(ctx)
+	if r.Body != nil {
 		r.Body = call.take(e, r.Body)
 	}
 	response, err := c.client.RoundTrip(r)
@@ -179,9 +180,10 @@ func (a *address) send(c *connection, r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if response.StatusCode == http.StatusSwitchingProtocols {
-		return response, nil // the caller owns the connection, and closes it
+		call.upgraded = c.socket
+		return response, nil
 	}
-	response.Body = &responseBody{ReadCloser: response.Body, exchange: e}
+	response.Body = &responseBody{ReadCloser: response.Body, exchange: e, flush: call.flush, left: response.ContentLength}
 	if e.http2 {
 		e.stop = context.AfterFunc(ctx, func() { _ = response.Body.Close() })
 	}
