@@ -79,7 +79,7 @@ type request9 struct {
 
 func (k *killed) start() {
 	args := []string{"interlock", "serve", "--dev", "--log-format", "json",
-		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0"}
+		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0", "--gateway-listen", "127.0.0.1:0"}
 	if k.files > 0 {
 		args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$@"`, k.files), "sh"}, args...)
 	}

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs the scripts of testdata/script. They have these commands besides those of testscript:
 //
 //	exits N COMMAND…             runs the command and requires exit status N
-//	serve ARGUMENTS…             starts interlock serve on free ports, named by $CALLERS, $ADMINS, $OPERATORS and $PROXIES
+//	serve ARGUMENTS…             starts interlock serve on free ports, named by $CALLERS, $ADMINS, $OPERATORS, $PROXIES and $GATEWAY
 //	halt                         stops the server with SIGTERM and requires exit status 0; prints its log
 //	request NAME METHOD URL BODY sends a request with the certificate of that name; - for none
 //	watch NAME URL               opens a stream with the certificate of that name and reads a line

@@ -37,7 +37,7 @@ const patience = 20 * time.Second
 
 // serving is the log line of a server that is ready.
 type serving struct {
-	Msg, Callers, Administrators, Operators, Proxies string
+	Msg, Callers, Administrators, Operators, Proxies, Gateway string
 }
 
 func startServer(ts *testscript.TestScript, _ bool, args []string) {
@@ -45,7 +45,7 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 	s.log.Reset()
 	s.server = exec.Command("interlock", append([]string{
 		"serve", "--log-format", "json",
-		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0",
+		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0", "--gateway-listen", "127.0.0.1:0",
 	}, args...)...)
 	s.server.Dir = ts.MkAbs(".")
 	s.server.Env = append(os.Environ(), "GORACE="+ts.Getenv("GORACE"))
@@ -62,6 +62,7 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Setenv("ADMINS", at.Administrators)
 		ts.Setenv("OPERATORS", at.Operators)
 		ts.Setenv("PROXIES", at.Proxies)
+		ts.Setenv("GATEWAY", at.Gateway)
 		checkReady(ts, at.Operators)
 	case err := <-s.ended:
 		ts.Fatalf("the server exited: %v\n%s", err, s.log.String())

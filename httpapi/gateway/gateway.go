@@ -63,7 +63,7 @@ func New(c Config, o Options) (*Gateway, error) {
 
 // Use replaces the configuration for all later requests, or returns the error of [New] and changes
 // nothing. Calls in progress keep their route and their upstream. An upstream whose configuration is
-// equal keeps its connections and the state of its health checks.
+// equal, with the same pointer in TLS, keeps its connections and the state of its health checks.
 func (g *Gateway) Use(c Config) error {
 	g.using.Lock()
 	defer g.using.Unlock()

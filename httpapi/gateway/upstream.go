@@ -42,8 +42,13 @@ func newUpstream(name string, configured Upstream, log *slog.Logger) *upstream {
 	return u
 }
 
-// is reports whether the upstream was made of an equal configuration.
-func (u *upstream) is(configured Upstream) bool { return reflect.DeepEqual(u.configured, configured) }
+// is reports whether the upstream was made of an equal configuration, with the same address in TLS.
+func (u *upstream) is(configured Upstream) bool {
+	was := u.configured
+	same := was.TLS == configured.TLS
+	was.TLS, configured.TLS = nil, nil
+	return same && reflect.DeepEqual(was, configured)
+}
 
 // close ends the health checks, and closes the connections when their calls have ended.
 func (u *upstream) close() {

@@ -5,17 +5,18 @@
 //
 //	PUT /orders/{id}        orders:write on orders/{id}   {"amount": 12}
 //	GET /orders/{id}        orders:read  on orders/{id}
-//	GET /orders/{id}/watch  orders:watch on orders/{id}   one line of JSON a second
+//	GET /orders/{id}/watch  orders:watch on orders/{id}   one line of JSON a second; ?lines=5 ends it
 package orders
 
 import (
-	"context"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/gateway"
 )
 
 // Order is one order.
@@ -55,6 +57,15 @@ func (a *API) Register(r *mux.Router, g *httpapi.Guard) {
 	r.Handle("/orders/{id}", protect(httpapi.Execute, "orders:write", properties, a.put)).Methods(http.MethodPut)
 	r.Handle("/orders/{id}", protect(httpapi.Admit, "orders:read", nil, a.get)).Methods(http.MethodGet)
 	r.Handle("/orders/{id}/watch", protect(httpapi.Admit, "orders:watch", nil, a.watch)).Methods(http.MethodGet)
+}
+
+// Upstream is the API without a guard, for a place behind a gateway: it answers every request.
+func (a *API) Upstream() http.Handler {
+	r := httpapi.NewRouter(a.log)
+	r.HandleFunc("/orders/{id}", a.put).Methods(http.MethodPut)
+	r.HandleFunc("/orders/{id}", a.get).Methods(http.MethodGet)
+	r.HandleFunc("/orders/{id}/watch", a.watch).Methods(http.MethodGet)
+	return r
 }
 
 // body is the body of a write.
@@ -95,7 +106,7 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 		httpapi.WriteProblem(w, r, err)
 		return
 	}
-	order := Order{ID: idOf(r), Amount: amount, By: by(r.Context())}
+	order := Order{ID: idOf(r), Amount: amount, By: by(r)}
 	a.mu.Lock()
 	a.orders[order.ID] = order
 	a.mu.Unlock()
@@ -112,11 +123,12 @@ func idOf(r *http.Request) string {
 	return id
 }
 
-func by(ctx context.Context) string {
-	if c, ok := httpapi.CallerOf(ctx); ok {
+// by returns the principal that wrote an order: the guard's caller, or the one that a gateway names.
+func by(r *http.Request) string {
+	if c, ok := httpapi.CallerOf(r.Context()); ok {
 		return c.Principal.String()
 	}
-	return ""
+	return r.Header.Get(gateway.PrincipalHeader)
 }
 
 func (a *API) find(r *http.Request) (Order, bool) {
@@ -137,12 +149,17 @@ func (a *API) get(w http.ResponseWriter, r *http.Request) {
 	writeLine(w, order)
 }
 
-// watch sends a line at every interval until its context ends: because the client left,
-// or because the authority to watch was revoked.
+// watch sends a line at every interval, as many as the parameter lines says, or until its context
+// ends: because the client left, or because the authority to watch was revoked.
 func (a *API) watch(w http.ResponseWriter, r *http.Request) {
 	ticker := time.NewTicker(a.every)
 	defer ticker.Stop()
 	control := http.NewResponseController(w)
+	last, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("lines"), "0"))
+	if err != nil || last < 0 {
+		httpapi.WriteProblem(w, r, errLines)
+		return
+	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	for n := 1; ; n++ {
 		// Each line has its own deadline, so that a stream can last. After a revocation the
@@ -155,12 +172,20 @@ func (a *API) watch(w http.ResponseWriter, r *http.Request) {
 		if err := control.Flush(); err != nil {
 			return
 		}
+		if n == last {
+			return
+		}
 		select {
 		case <-r.Context().Done():
 			return
 		case <-ticker.C:
 		}
 	}
+}
+
+var errLines = &client.Problem{
+	Type: "urn:interlock:problem:malformed-request", Title: "Malformed request", Status: http.StatusBadRequest,
+	Detail: "The parameter lines is the number of lines, such as 5.",
 }
 
 func writeLine(w http.ResponseWriter, v any) {

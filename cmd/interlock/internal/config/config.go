@@ -41,11 +41,14 @@ type Config struct {
 	Fingerprints map[string]string `yaml:"fingerprints"`
 	Connections  Connections       `yaml:"connections"`
 	Proxied      Proxied           `yaml:"proxied"`
+	Gateway      Gateway           `yaml:"gateway"`
 	MaxQueued    int               `yaml:"max-queued"`
 	UpdateRate   int               `yaml:"update-rate"`
 	IdleAfter    time.Duration     `yaml:"idle-after"`
 	Drain        time.Duration     `yaml:"drain"`
 	Log          Log               `yaml:"log"`
+
+	path string // of the file that was loaded, empty for none
 }
 
 // Keep limits the log of changes. 0 is no limit.
@@ -88,6 +91,7 @@ func (l Log) Logger(w io.Writer) *slog.Logger {
 func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:8443", AdminListen: "127.0.0.1:8444", OperatorListen: "127.0.0.1:8445",
+		Gateway:     Gateway{Listen: "127.0.0.1:8446"},
 		Keep:        Keep{Count: 1_000_000, MinAge: 7 * 24 * time.Hour},
 		Connections: Connections{Max: 16384, PerPrincipal: 1024, UnauthenticatedTimeout: 10 * time.Second, MaxAge: time.Hour},
 		MaxQueued:   4096, UpdateRate: admin.DefaultUpdateRate, IdleAfter: 5 * time.Minute, Drain: 10 * time.Second,
@@ -98,6 +102,7 @@ func Default() Config {
 // Load reads the file into c; a key that the file lacks keeps its value. The error lists all faults of the file, each with
 // its position.
 func (c *Config) Load(path string) error {
+	c.path = path
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -108,6 +113,18 @@ func (c *Config) Load(path string) error {
 	}
 	text := path + ":" + strings.ReplaceAll(err.Error(), "\n", "\n"+path+":")
 	return cli.Hint(errors.New(text), "interlock serve --help shows a complete example")
+}
+
+// Again loads the same file into a new configuration. It returns nil if no file was loaded.
+func (c *Config) Again() (*Config, error) {
+	if c.path == "" {
+		return nil, nil
+	}
+	again := Default()
+	if err := again.Load(c.path); err != nil {
+		return nil, err
+	}
+	return &again, nil
 }
 
 // Check returns an error for a configuration that cannot work. It opens no files.

@@ -17,6 +17,7 @@ func TestExample(t *testing.T) {
 	require.NoError(t, c.Check())
 
 	defaults := Default()
+	defaults.path = path
 	defaults.BaseURL, defaults.Data, defaults.Policy, defaults.TLS, defaults.Identity = c.BaseURL, c.Data, c.Policy, c.TLS, c.Identity
 	require.Equal(t, defaults, c, "the other keys have their defaults")
 	require.Len(t, c.Identity, 2)

@@ -42,6 +42,33 @@ connections:             # limits of each listener
 #   format: nginx        # rfc9440, envoy, nginx, haproxy, caddy, traefik
 #   header: ""           # default: the header of the format
 #   proxies: [spiffe://example.org/ingress]  # the trusted proxies
+# gateway:               # a reverse proxy whose calls are operations; reloaded on SIGHUP
+#   listen: 127.0.0.1:8446
+#   upstreams:
+#     orders:
+#       addresses: [10.0.0.1:8080, 10.0.0.2:8080]  # in turn, the healthy ones
+#       ca: /etc/interlock/orders-ca.crt  # the pinned CA; without it the connections are plain
+#       certificate: /etc/interlock/gateway.crt  # the gateway's own
+#       key: /etc/interlock/gateway.key
+#       server-name: orders.internal  # default: the host of the address
+#       protocol: http1       # or http2
+#       identity: client-cert # RFC 9440; or xfcc, none
+#       connect-timeout: 5s
+#       response-timeout: 30s # until the header of the response
+#       idle-timeout: 30s     # shorter than that of the upstream
+#       max-connections: 512  # to each address
+#       linger: 250ms         # how long a revocation waits for the upstream to close a canceled call
+#       health: {path: /healthz, interval: 5s, timeout: 2s}
+#   routes:                   # the first match; no route, no access
+#     - host: orders.example  # default: every host
+#       methods: [PUT]        # default: all
+#       path: /orders/{id}    # {name:.*} for several segments
+#       action: orders:write
+#       resource: orders/{id} # {name...} for several segments
+#       properties:           # for conditions, from a variable of the path or from a header
+#         amount: {header: Order-Amount, type: number}  # or string, bool
+#       upstream: orders
+#       in-flight: grace 5s   # or cancel, finish 60s; default: as the update says, cancel if it says nothing
 max-queued: 4096         # queued requests of one principal
 update-rate: 50          # updates of each administrator in a second; ten times as many at once; -1 for no limit
 idle-after: 5m           # when an idle principal leaves memory

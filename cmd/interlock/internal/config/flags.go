@@ -11,6 +11,7 @@ func (c *Config) Bind(f *pflag.FlagSet) {
 	f.StringVar(&c.Listen, "listen", c.Listen, "`address` for callers")
 	f.StringVar(&c.AdminListen, "admin-listen", c.AdminListen, "`address` for administrators")
 	f.StringVar(&c.OperatorListen, "operator-listen", c.OperatorListen, "`address` for operators")
+	f.StringVar(&c.Gateway.Listen, "gateway-listen", c.Gateway.Listen, "`address` of the gateway, if it has routes")
 	f.StringVar(&c.BaseURL, "base-url", c.BaseURL, "`URL` at which callers reach the server")
 	f.Var(folder{&c.Data}, "data", "`folder` of the store (default "+DefaultData+"); \"\" keeps everything in memory")
 	f.StringVar(&c.Policy, "policy", c.Policy, "policy `file` for a new store")

@@ -21,7 +21,10 @@ import (
 )
 
 // devClients are the names of the clients that --dev issues certificates to.
-var devClients = []string{"admin", "alice", "bob"}
+var devClients = []string{"admin", "alice", "bob", devGateway}
+
+// devGateway is the client that is the gateway.
+const devGateway = "gateway"
 
 //go:embed sample.yaml
 var samplePolicy []byte

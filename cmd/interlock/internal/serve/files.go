@@ -60,7 +60,7 @@ func (f openFiles) connections(name string, configured int, log *slog.Logger) in
 	if part >= configured {
 		return configured
 	}
-	if name == callers || name == proxies { // administrators and operators need few
+	if name == callers || name == proxies || name == gateways { // administrators and operators need few
 		log.Warn("the limit of open files allows fewer connections than configured", slog.String("listener", name),
 			slog.Int("connections", part), slog.Int("configured", configured), slog.String("hint", "raise the limit: ulimit -n"))
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -19,19 +18,21 @@ import (
 // handlers serve the listeners. Several listeners may share a handler.
 type handlers struct {
 	decisions, administration, operation http.Handler
+	gateway                              *gatewayService
 }
 
 func (h *handlers) forCallers() http.Handler        { return h.decisions }
 func (h *handlers) forAdministrators() http.Handler { return h.administration }
 func (h *handlers) forOperators() http.Handler      { return h.operation }
+func (h *handlers) forGateway() http.Handler        { return h.gateway.gateway }
 
-// newHandlers makes the handlers for an engine. With dev, the handler for callers also serves the orders API.
-func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, dev bool, log *slog.Logger) (*handlers, error) {
+// newHandlers makes the handlers for an engine. With an API of orders, the handler for callers serves it too.
+func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, sample *orders.API, log *slog.Logger) (*handlers, error) {
 	base := c.BaseURL
 	if base == "" {
 		base = l.url(callers)
 	}
-	decisions, err := newDecisions(engine, l.connections, base, dev, log)
+	decisions, err := newDecisions(engine, l.connections, base, sample, log)
 	if err != nil {
 		return nil, err
 	}
@@ -42,24 +43,29 @@ func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store
 	if s.Journal != nil {
 		options.Store = s.Journal
 	}
+	proxied, err := newGateway(c, engine, l.connections, log)
+	if err != nil {
+		return nil, err
+	}
 	faults := func() error { return errors.Join(s.Damage(), l.trust.Fault()) }
 	return &handlers{
 		decisions:      decisions,
 		administration: admin.New(options),
+		gateway:        proxied,
 		operation: httpapi.NewOperatorAPI(httpapi.OperatorOptions{
 			Engine: engine, Faults: faults, Metrics: metrics(engine, l.connections, l.trust), Hosts: c.OperatorHosts,
 		}),
 	}, nil
 }
 
-// newDecisions returns a handler for the decision API and, with dev, for the orders API.
-func newDecisions(engine *actors.Engine, connections *httpapi.Connections, base string, dev bool, log *slog.Logger) (http.Handler, error) {
+// newDecisions returns a handler for the decision API and for the API of orders, which may be nil.
+func newDecisions(engine *actors.Engine, connections *httpapi.Connections, base string, sample *orders.API, log *slog.Logger) (http.Handler, error) {
 	api, err := authzen.New(authzen.Options{Engine: engine, Identifier: connections, BaseURL: base, Logger: log})
-	if err != nil || !dev {
+	if err != nil || sample == nil {
 		return api, err
 	}
 	r := httpapi.NewRouter(log)
-	orders.New(time.Second, log).Register(r, httpapi.NewGuard(engine, connections, log))
+	sample.Register(r, httpapi.NewGuard(engine, connections, log))
 	api.Mount(r)
 	return r, nil
 }

@@ -25,6 +25,7 @@ const (
 	administrators = "administrators"
 	operators      = "operators"
 	proxies        = "proxies"
+	gateways       = "gateway"
 )
 
 // listener is a name, an address, and the handler that answers there.
@@ -66,10 +67,17 @@ func listen(ctx context.Context, c *config.Config, log *slog.Logger) (*listeners
 		{name: administrators, address: c.AdminListen, tls: mutual(), handler: (*handlers).forAdministrators},
 		{name: operators, address: c.OperatorListen, handler: (*handlers).forOperators},
 	}
+	if len(c.Gateway.Routes) > 0 {
+		l.all = append(l.all, &listener{name: gateways, address: c.Gateway.Listen, tls: mutual(), handler: (*handlers).forGateway})
+	}
 	if proxied != nil {
 		l.all = append(l.all, &listener{name: proxies, address: c.Proxied.Listen, tls: mutual(), proxied: proxied, handler: (*handlers).forCallers})
 	}
-	if l.files, err = currentOpenFiles(len(l.all) - 2); err != nil { // two are not for callers
+	shares := len(l.all) - 2 // two are not for callers
+	if len(c.Gateway.Routes) > 0 {
+		shares++ // the connections to the upstreams
+	}
+	if l.files, err = currentOpenFiles(shares); err != nil {
 		l.stop(0)
 		return nil, err
 	}
@@ -85,7 +93,7 @@ func (l *listeners) open() error {
 	for _, one := range l.all {
 		socket, err := net.Listen("tcp", one.address)
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return cli.Hint(err, "another server is running; choose other addresses with --listen, --admin-listen and --operator-listen")
+			return cli.Hint(err, "another server is running; choose other addresses with --listen, --admin-listen, --operator-listen and --gateway-listen")
 		}
 		if err != nil {
 			return err

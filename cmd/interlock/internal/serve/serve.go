@@ -70,6 +70,14 @@ func prepare(cmd *cobra.Command, c *config.Config, file string, dev bool) error 
 // Run runs the server until ctx is done, then drains it. With dev, it also serves the orders API and writes the target file of
 // interlock-lab race. The configuration must be checked, and its Data must be set.
 func Run(ctx context.Context, c *config.Config, dev bool, log *slog.Logger) error {
+	var d *devService
+	if dev {
+		var err error
+		if d, err = newDevService(c, log); err != nil {
+			return err
+		}
+		defer d.close()
+	}
 	l, err := listen(ctx, c, log)
 	if err != nil {
 		return err
@@ -79,24 +87,26 @@ func Run(ctx context.Context, c *config.Config, dev bool, log *slog.Logger) erro
 		l.stop(0)
 		return err
 	}
-	return errors.Join(serveStore(ctx, c, l, s, dev, log), s.Close())
+	return errors.Join(serveStore(ctx, c, l, s, d, log), s.Close())
 }
 
-// serveStore runs the server on an open store.
-func serveStore(ctx context.Context, c *config.Config, l *listeners, s *store.Store, dev bool, log *slog.Logger) error {
+// serveStore runs the server on an open store. d is nil without --dev.
+func serveStore(ctx context.Context, c *config.Config, l *listeners, s *store.Store, d *devService, log *slog.Logger) error {
 	engine, err := newEngine(ctx, c, s, l.connections, log)
 	if err != nil {
 		l.stop(0)
 		return err
 	}
-	if err := prepareListeners(ctx, c, l, engine, s, dev, log); err != nil {
+	h, err := prepareListeners(ctx, c, l, engine, s, d, log)
+	if err != nil {
 		l.stop(0)
 		return errors.Join(err, engine.Close(context.WithoutCancel(ctx)))
 	}
+	defer h.gateway.close()
 	log.Info("serving", append(l.attributes(), slog.Uint64("revision", engine.Revision()), slog.String("store", s.Name))...)
 	failed := l.start()
 	go l.trust.Watch(ctx)
-	go reloadOnHangup(ctx, l.trust, log)
+	go reloadOnHangup(ctx, l.trust, h.gateway, log)
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
@@ -106,19 +116,20 @@ func serveStore(ctx context.Context, c *config.Config, l *listeners, s *store.St
 }
 
 // prepareListeners connects the listeners to the engine.
-func prepareListeners(ctx context.Context, c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, dev bool, log *slog.Logger) error {
+func prepareListeners(ctx context.Context, c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, d *devService, log *slog.Logger) (*handlers, error) {
 	if err := httpapi.UseTrust(ctx, l.trust, l.connections, engine, log); err != nil {
-		return err
+		return nil, err
 	}
-	h, err := newHandlers(c, l, engine, s, dev, log)
+	h, err := newHandlers(c, l, engine, s, d.sample(), log)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	l.handle(h, c.Connections.Limits(), log)
-	if dev {
-		return writeTarget(cli.DevFolder, l)
+	if d != nil {
+		d.start(l.trust)
+		err = writeTarget(cli.DevFolder, l)
 	}
-	return nil
+	return h, err
 }
 
 // drain waits for running operations, for Drain at most, and then cancels the rest. It logs the number of canceled operations
