@@ -11,7 +11,7 @@ FUZZ = actors/policy:FuzzPolicyPattern actors/policy:FuzzPolicyPrincipal \
        actors/policy/policyfile:FuzzPolicyFileYAML actors/policy/policyfile:FuzzPolicyFileJSON actors/policy/policyfile:FuzzPolicyLines \
        certs:FuzzCertsIdentifyURI certs:FuzzCertsParsePEM certs:FuzzCertsRevocationList \
        httpapi/admin:FuzzAdminChanges httpapi/authzen:FuzzHTTPAPIEvaluationBody \
-       httpapi/forwarded:FuzzForwardedByteSequence httpapi/forwarded:FuzzForwardedPEM httpapi/forwarded:FuzzForwardedXFCC
+       httpapi/gateway:FuzzGatewayPath httpapi/forwarded:FuzzForwardedByteSequence httpapi/forwarded:FuzzForwardedPEM httpapi/forwarded:FuzzForwardedXFCC
 
 # Where benchmarks leave their tables, samples and plots.
 RESULTS ?= docs/benchmarks

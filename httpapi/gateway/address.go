@@ -219,7 +219,7 @@ func (a *address) closeIdleLocked(now time.Time) {
 	for c := range a.open {
 		idle := !c.busy
 		if a.options.Protocol == HTTP2 {
-			idle = c.client.InFlight() == 0
+			idle = idle && c.client.InFlight() == 0
 		}
 		if idle && now.Sub(c.usedAt) > a.options.IdleTimeout {
 			a.forgetLocked(c)

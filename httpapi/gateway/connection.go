@@ -18,7 +18,7 @@ type connection struct {
 	socket *socket
 
 	// Under the lock of the address.
-	busy   bool // HTTP1 only
+	busy   bool // an exchange of HTTP1 uses it, or the first one of HTTP2 may begin
 	gone   bool
 	usedAt time.Time
 }

@@ -41,6 +41,6 @@
 // [net/http.ClientConn] for each connection, which never repeats a request.
 //
 // The path that is authorized is the path that is sent. Guard rejects a path that two readers could
-// read differently, and the gateway sends the others as they came. net/url keeps the spelling of a
-// path if the standard encoding of the decoded path differs from it.
+// read differently. The gateway rejects one that net/url would spell differently when it is sent,
+// such as one with a brace, and sends all others as they came.
 package gateway

@@ -148,10 +148,13 @@ type clientBody struct {
 	extended time.Time     // used by the reader only
 	whole    atomic.Bool   // was read to its end
 	failed   atomic.Pointer[error]
+	// received are the trailers of the client, which are complete at the end of the body. forwarded
+	// are those of them that go to the upstream.
+	received, forwarded http.Header
 }
 
 func newClientBody(w http.ResponseWriter, r *http.Request) *clientBody {
-	b := &clientBody{ReadCloser: r.Body, response: http.NewResponseController(w), extended: time.Now()}
+	b := &clientBody{ReadCloser: r.Body, response: http.NewResponseController(w), extended: time.Now(), received: r.Trailer}
 	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok {
 		b.timeout = server.ReadTimeout
 	}
@@ -167,6 +170,9 @@ func (b *clientBody) Read(data []byte) (int, error) {
 	n, err := b.ReadCloser.Read(data)
 	switch {
 	case err == io.EOF:
+		for name := range b.forwarded {
+			b.forwarded[name] = b.received[name]
+		}
 		b.whole.Store(true)
 	case err != nil:
 		b.failed.CompareAndSwap(nil, &err)

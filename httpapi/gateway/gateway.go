@@ -18,6 +18,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
 // Options of [New].
@@ -147,7 +148,7 @@ func (g *Gateway) add(t *table, r *Route) (err error) {
 		route.Host(r.Host)
 	}
 	if len(r.Methods) > 0 {
-		route.Methods(r.Methods...)
+		route.Methods(slices.Clone(r.Methods)...) // mux changes what it is given
 	}
 	if err := route.GetError(); err != nil {
 		return fmt.Errorf("%w: %w", policy.ErrInvalid, err)
@@ -194,6 +195,11 @@ func newForwarder(u *upstream, logger *slog.Logger) *forwarder {
 // ServeHTTP implements [http.Handler]. It returns when the upstream has no part in the call any
 // more, also by a panic: see the argument in the package documentation.
 func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if raw := r.URL.RawPath; raw != "" && raw != r.URL.EscapedPath() {
+		httpapi.WriteProblem(w, r, web.NewProblem(http.StatusBadRequest, "path", "Path not canonical",
+			"The path holds a character that has to be percent-encoded. The server does not encode it."))
+		return
+	}
 	c := &call{flush: http.NewResponseController(w).Flush}
 	defer c.end()
 	r = r.WithContext(withCall(r.Context(), c))

@@ -38,9 +38,12 @@ func rewrite(r *httputil.ProxyRequest, u *upstream) {
 	r.Out.URL.Scheme, r.Out.URL.Host = u.addresses[0].scheme, u.name
 	r.Out.Host = r.In.Host
 	forwarded.Remove(r.Out.Header)
-	forwarded.Remove(r.Out.Trailer)
 	r.SetXForwarded()
 	ctx := r.In.Context()
+	if body := callOf(ctx).body; body != nil {
+		forwarded.Remove(r.Out.Trailer)
+		body.forwarded = r.Out.Trailer
+	}
 	if caller, ok := httpapi.CallerOf(ctx); ok {
 		r.Out.Header.Set(PrincipalHeader, caller.Principal.String())
 		identify(r.Out.Header, u.options.Identity, caller)
@@ -65,8 +68,9 @@ func identify(h http.Header, by Identity, caller *httpapi.Caller) {
 		for _, uri := range cert.URIs {
 			text += ";URI=" + quoted(uri.String())
 		}
-		text += `;Cert="` + url.QueryEscape(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}))) + `"`
-		h.Set("X-Forwarded-Client-Cert", text)
+		inPEM := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}))
+		inPEM = strings.ReplaceAll(url.QueryEscape(inPEM), "+", "%20") // as in a path
+		h.Set("X-Forwarded-Client-Cert", text+`;Cert="`+inPEM+`"`)
 	}
 }
 
@@ -78,9 +82,13 @@ func quoted(value string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`
 }
 
-// modifyResponse removes headers that only the gateway may set.
+// modifyResponse removes a header that only the gateway may set, and a length that would leave no
+// room for trailers: HTTP/2 can have both, and HTTP/1.1 cannot.
 func modifyResponse(r *http.Response) error {
 	r.Header.Del(web.RequestIDHeader)
+	if len(r.Trailer) > 0 {
+		r.Header.Del("Content-Length")
+	}
 	return nil
 }
 
