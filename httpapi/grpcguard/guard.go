@@ -185,6 +185,9 @@ func (a *attempt) request(message any) (actors.Request, error) {
 		if resource, properties, err = a.rule.ResourceOf(a.ctx, a.method, message); err != nil {
 			return actors.Request{}, &resourceError{err}
 		}
+		if err := policy.CheckResource(resource); err != nil {
+			return actors.Request{}, &resourceError{err}
+		}
 	}
 	req := a.caller.Request(a.rule.Action, resource)
 	req.Grace = a.rule.Grace

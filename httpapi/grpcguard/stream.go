@@ -142,17 +142,19 @@ func (s *stream) enter() error {
 	case s.over:
 		return errOver
 	}
-	if lost := lostAuthority(s.lease); lost != nil {
-		return s.guard.statusOf(lost).Err()
+	if ended := s.lease.Context().Err(); ended != nil {
+		return s.guard.statusOf(ended).Err()
 	}
 	s.parts++
 	return nil
 }
 
-// leave ends a part of the operation. It returns the part's error, or that of the revocation.
+// leave ends a part of the operation. It returns the part's error, or that of the revocation. No
+// part succeeds after the end of the lease's context: one that ended with its client is not
+// canceled again by a revocation.
 func (s *stream) leave(err error) error {
-	if lost := lostAuthority(s.lease); lost != nil {
-		err = s.guard.statusOf(lost).Err()
+	if ended := s.lease.Context().Err(); ended != nil && (err == nil || lostAuthority(s.lease) != nil) {
+		err = s.guard.statusOf(ended).Err()
 	}
 	s.mu.Lock()
 	s.parts--
@@ -173,7 +175,7 @@ func (s *stream) handlerEnded() {
 	admitted := s.lease != nil
 	s.mu.Unlock()
 	if admitted {
-		_ = s.leave(nil) // result has looked at the lease
+		_ = s.leave(nil) // result has examined the lease
 	}
 }
 
