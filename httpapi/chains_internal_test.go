@@ -27,7 +27,6 @@ func TestChainsForgetClosedConnections(t *testing.T) {
 	runtime.GC()
 	require.Equal(t, 3, count(), "they are in use")
 	runtime.KeepAlive(held)
-	held = nil
 	require.Eventually(t, func() bool { runtime.GC(); return count() == 0 }, 10*time.Second, 10*time.Millisecond)
 	runtime.KeepAlive(leaf)
 }
