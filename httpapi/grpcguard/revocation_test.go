@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
@@ -170,31 +171,61 @@ func TestG2_RevocationEndsABlockedSendMsg(t *testing.T) {
 	}
 }
 
-// TestG2_NoCallSucceedsAfterTheRevocation has a handler that ignores its context.
-func TestG2_NoCallSucceedsAfterTheRevocation(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *station, _ transport) {
-		next, results := make(chan struct{}), make(chan error, 3)
-		s.service.stream = func(_ string, stream grpc.ServerStream) error {
-			<-next
-			_, err := receive(stream)
-			results <- err
-			results <- send(stream, "late")
-			results <- stream.SendHeader(nil)
-			return nil
-		}
-		client := s.open(s.as("alice"), chat, "1")
-		require.NoError(t, send(client, "in the buffer"))
-		require.Eventually(t, func() bool { return len(s.leases()) == 1 }, patience, time.Millisecond)
-		update := s.revoke("alice", "watcher-of-1")
-		s.requireRunning(1)
-		close(next)
-		for range 3 {
-			requireRevoked(t, await(t, results))
-		}
-		requireQuiesced(t, update)
-		_, err := receive(client)
-		requireRevoked(t, err)
-	})
+// counted counts the calls that reach grpc.
+type counted struct {
+	grpc.ServerStream
+	calls *atomic.Int32
+}
+
+func (c *counted) RecvMsg(m any) error {
+	c.calls.Add(1)
+	return c.ServerStream.RecvMsg(m)
+}
+
+func (c *counted) SendMsg(m any) error {
+	c.calls.Add(1)
+	return c.ServerStream.SendMsg(m)
+}
+
+func (c *counted) SendHeader(header metadata.MD) error {
+	c.calls.Add(1)
+	return c.ServerStream.SendHeader(header)
+}
+
+// TestG2_NoCallBeginsAfterTheRevocation has a handler that ignores its context.
+func TestG2_NoCallBeginsAfterTheRevocation(t *testing.T) {
+	for _, way := range transports {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStation(t, rules())
+			var calls atomic.Int32
+			s.start(way, func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+				return next(srv, &counted{stream, &calls})
+			})
+			next, results := make(chan struct{}), make(chan error, 3)
+			s.service.stream = func(_ string, stream grpc.ServerStream) error {
+				<-next
+				_, err := receive(stream)
+				results <- err
+				results <- send(stream, "late")
+				results <- stream.SendHeader(nil)
+				return nil
+			}
+			client := s.open(s.as("alice"), chat, "1")
+			require.NoError(t, send(client, "in the buffer"))
+			require.Eventually(t, func() bool { return len(s.leases()) == 1 }, patience, time.Millisecond)
+			update := s.revoke("alice", "watcher-of-1")
+			s.requireRunning(1)
+			close(next)
+			for range 3 {
+				requireRevoked(t, await(t, results))
+			}
+			require.Zero(t, calls.Load())
+			requireQuiesced(t, update)
+			_, err := receive(client)
+			requireRevoked(t, err)
+		})
+	}
 }
 
 // TestG2_RevocationIsTheResultOfAFasterHandler is about handlers that return before the guard has
