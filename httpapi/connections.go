@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"cmp"
+	"context"
 	"crypto/x509"
 	"log/slog"
 	"math"
@@ -29,6 +30,8 @@ type Connections struct {
 
 	mu      sync.Mutex
 	servers []*serverConns
+
+	chains identifiedChains // of connections of other servers
 
 	issuers     sync.Map // policy.CertificateID of a CA in a chain, to nothing
 	issuerCount atomic.Int32
@@ -66,17 +69,31 @@ func (c *Connections) Identify(r *http.Request) (*Caller, error) {
 	if client := forwardedCaller(r.Context()); client != nil {
 		return client.caller, client.err
 	}
-	return c.peer(r)
+	return c.peer(r.Context(), verifiedChain(r))
+}
+
+// IdentifyChain is [Connections.Identify] for a call of another protocol, such as gRPC. ctx is
+// the context of the call. chain is the verified chain of its connection as crypto/tls made it,
+// empty for none. The chain of a connection that is not one of an attached server is identified
+// once as well: IdentifyChain recognizes the slice, so pass the same one for each call.
+func (c *Connections) IdentifyChain(ctx context.Context, chain []*x509.Certificate) (*Caller, error) {
+	if client := forwardedCaller(ctx); client != nil {
+		return client.caller, client.err
+	}
+	if conn := connectionOf(ctx); len(chain) > 0 && (conn == nil || conn.server.callers != c) {
+		id := c.chains.identify(c, chain)
+		return id.caller, id.err
+	}
+	return c.peer(ctx, chain)
 }
 
 // peer returns the caller that made the connection.
-func (c *Connections) peer(r *http.Request) (*Caller, error) {
-	chain := verifiedChain(r)
+func (c *Connections) peer(ctx context.Context, chain []*x509.Certificate) (*Caller, error) {
 	if len(chain) == 0 {
 		_, err := c.identifier.Load().Identify(nil)
 		return nil, err
 	}
-	conn := connectionOf(r.Context())
+	conn := connectionOf(ctx)
 	if conn == nil || conn.server.callers != c {
 		id := c.identify(chain)
 		return id.caller, id.err
@@ -204,8 +221,8 @@ func (c *Connections) CloseEnded(ended func(*actors.Credential) bool) int {
 }
 
 // Reidentify identifies all callers again that another identifier than the current one
-// identified: those of connections, and the clients that proxies have named. It closes the
-// connections of callers that no longer have an identity, and returns their credentials.
+// identified: those of connections, those of [Connections.IdentifyChain], and the clients that
+// proxies have named. It closes the connections of its servers that belong to callers that no longer have an identity, and returns their credentials.
 func (c *Connections) Reidentify() []*actors.Credential {
 	var lost []*actors.Credential
 	by := c.identifier.Load()
@@ -226,6 +243,7 @@ func (c *Connections) Reidentify() []*actors.Credential {
 		}
 		conn.clients.each(func(known *identification) { again(known) })
 	}
+	c.chains.each(func(known *identification) { again(known) })
 	return lost
 }
 

@@ -7,7 +7,7 @@
 //   - [WriteProblem] answers errors with RFC 9457 problem documents.
 //
 // Sub-packages: admin is the admin API, authzen the decision API, client the Go client of both,
-// and guardtest supports tests of guarded handlers.
+// grpcguard is the guard of gRPC servers, and guardtest supports tests of guarded handlers.
 //
 // The package logs external text as a value, never as part of a message. It logs no bodies and
 // no keys.

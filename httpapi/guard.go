@@ -144,7 +144,7 @@ func (g *guarded) requestOf(caller *Caller, r *http.Request) (context.Context, a
 		}
 		req.Properties = &policy.Properties{Resource: properties}
 	}
-	return context.WithValue(r.Context(), callerKey{}, caller), req, nil
+	return ContextWithCaller(r.Context(), caller), req, nil
 }
 
 // propertiesError makes a 400 of the error of a Properties function, unless it is a problem.
@@ -239,6 +239,12 @@ func executeError(err error) error {
 
 // callerKey is the context key of the caller of a guarded handler.
 type callerKey struct{}
+
+// ContextWithCaller returns a context from which [CallerOf] returns the caller. It is for guards
+// of other protocols: nothing reads an identity from it.
+func ContextWithCaller(ctx context.Context, caller *Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, caller)
+}
 
 // CallerOf returns the caller of a guarded handler, from the handler's context.
 func CallerOf(ctx context.Context) (*Caller, bool) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
 // operation is a guarded handler's response writer: it ends reading and writing when the lease
@@ -25,7 +26,7 @@ type operation struct {
 	w     http.ResponseWriter
 	rc    *http.ResponseController
 	lease *actors.Lease
-	pace  writePace
+	pace  web.WritePace
 	// noBody means that the read deadline bounds nothing but the wait for the client's end.
 	noBody bool
 	// websocket means that the request asks for an upgrade to WebSocket.
@@ -47,7 +48,7 @@ func newOperation(w http.ResponseWriter, r *http.Request, lease *actors.Lease) *
 	op.websocket = strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && server.WriteTimeout > 0 {
 		op.mu.Lock()
-		op.pace.start(server.WriteTimeout, op.extend)
+		op.pace.Start(server.WriteTimeout, op.extend)
 		op.noBody = r.Body == nil || r.Body == http.NoBody
 		op.mu.Unlock()
 	}
@@ -72,7 +73,7 @@ func lostAuthority(ctx context.Context) bool {
 func (op *operation) revoke() {
 	op.mu.Lock()
 	op.revoked = true
-	op.pace.stop()
+	op.pace.Stop()
 	_ = op.rc.SetReadDeadline(longAgo) // a writer without deadlines cannot be blocked by its client
 	_ = op.rc.SetWriteDeadline(longAgo)
 	conn := op.hijacked
@@ -102,7 +103,7 @@ func (op *operation) handlerEnded() {
 // over. The hook of a hijacked connection continues until that is closed.
 func (op *operation) silence() (hijacked bool) {
 	op.mu.Lock()
-	op.pace.stop()
+	op.pace.Stop()
 	hijacked = op.hijacked != nil
 	op.mu.Unlock()
 	if !hijacked {
@@ -120,8 +121,8 @@ func (op *operation) silence() (hijacked bool) {
 func (op *operation) extend() {
 	op.mu.Lock()
 	defer op.mu.Unlock()
-	if op.pace.tick() {
-		until := time.Now().Add(op.pace.timeout)
+	if op.pace.Tick() {
+		until := time.Now().Add(op.pace.Timeout)
 		_ = op.rc.SetWriteDeadline(until) // a writer without deadlines needs none
 		if op.noBody {
 			_ = op.rc.SetReadDeadline(until)
@@ -160,8 +161,8 @@ func (op *operation) Write(data []byte) (int, error) {
 	if err := op.gone(); err != nil {
 		return 0, err
 	}
-	op.pace.begin()
-	defer op.pace.end()
+	op.pace.Begin()
+	defer op.pace.End()
 	return op.w.Write(data)
 }
 
@@ -170,9 +171,9 @@ func (op *operation) ReadFrom(src io.Reader) (int64, error) {
 	if err := op.gone(); err != nil {
 		return 0, err
 	}
-	op.pace.begin()
-	defer op.pace.end()
-	return io.Copy(op.w, &pacedSource{src, &op.pace})
+	op.pace.Begin()
+	defer op.pace.End()
+	return io.Copy(op.w, &web.PacedSource{Reader: src, Pace: &op.pace})
 }
 
 // Flush implements [http.Flusher].
@@ -183,8 +184,8 @@ func (op *operation) FlushError() error {
 	if err := op.gone(); err != nil {
 		return err
 	}
-	op.pace.begin()
-	defer op.pace.end()
+	op.pace.Begin()
+	defer op.pace.End()
 	return op.rc.Flush()
 }
 
@@ -200,7 +201,7 @@ func (op *operation) SetReadDeadline(t time.Time) error {
 // SetWriteDeadline is the same for writing.
 func (op *operation) SetWriteDeadline(t time.Time) error {
 	return op.unlessRevoked(func() error {
-		op.pace.stop() // the handler has a deadline of its own
+		op.pace.Stop() // the handler has a deadline of its own
 		return op.rc.SetWriteDeadline(t)
 	})
 }
@@ -227,7 +228,7 @@ func (op *operation) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	op.pace.stop()
+	op.pace.Stop()
 	op.parts.Add(1)
 	op.hijacked = &hijackedConn{Conn: conn, op: op}
 	return op.hijacked, buffered, nil

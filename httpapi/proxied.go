@@ -42,7 +42,7 @@ func (p *Proxied) identify(c *connection, r *http.Request) *identification {
 	if c == nil || c.server.proxied != p {
 		return &identification{err: notForwarded("the server's ConnContext was replaced, so that it cannot identify proxies")}
 	}
-	proxy, err := c.server.callers.peer(r)
+	proxy, err := c.server.callers.peer(r.Context(), verifiedChain(r))
 	if err != nil {
 		return &identification{err: err}
 	}
