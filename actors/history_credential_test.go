@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/historytest"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -26,8 +27,8 @@ const credentialPrincipals = 6
 // principal are an intermediate authority's, its own.
 type credentials struct {
 	prefix byte
-	good   [credentialPrincipals][historyActions]atomic.Bool
-	all    [credentialPrincipals][historyActions]*actors.Credential
+	good   [credentialPrincipals][historytest.Actions]atomic.Bool
+	all    [credentialPrincipals][historytest.Actions]*actors.Credential
 	above  [credentialPrincipals]*actors.Credential
 }
 
@@ -39,7 +40,7 @@ func newCredentials(n int) *credentials {
 	for p := range credentialPrincipals {
 		issuer := c.issuer(p)
 		c.above[p] = actors.NewCredential([32]byte{c.prefix, byte(p), 9}, [32]byte{7}, fmt.Sprintf("a%x%x", n, p), from, to)
-		for i := range historyActions {
+		for i := range historytest.Actions {
 			var above []*actors.Credential
 			if i > 0 {
 				above = append(above, c.above[p])
@@ -53,7 +54,7 @@ func newCredentials(n int) *credentials {
 
 func (c *credentials) issuer(p int) [32]byte { return [32]byte{c.prefix, byte(p), 8} }
 
-func (c *credentials) allowed(p int) (a [historyActions]bool) {
+func (c *credentials) allowed(p int) (a [historytest.Actions]bool) {
 	for i := range a {
 		a[i] = c.good[p][i].Load()
 	}
@@ -71,18 +72,18 @@ type ender interface {
 func recordCredentials(s ender, c *credentials, seed uint64) *history {
 	h := &history{}
 	for p := range credentialPrincipals {
-		h.instant(event{kind: evApply, principal: p, revision: 1, allowed: c.allowed(p)})
+		h.Instant(historytest.Event{Kind: historytest.Apply, Principal: p, Revision: 1, Allowed: c.allowed(p)})
 	}
 	var (
 		clients sync.WaitGroup
 		updates sync.Mutex
 		ends    uint64
 	)
-	for i := range historyClients {
+	for i := range historytest.Clients {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		clients.Go(func() {
 			for range historyOps {
-				p, a := rng.IntN(credentialPrincipals), rng.IntN(historyActions)
+				p, a := rng.IntN(credentialPrincipals), rng.IntN(historytest.Actions)
 				switch n := rng.IntN(10); {
 				case n < 5:
 					h.recordExecute(s, i, p, a, rng.IntN(3) == 0)
@@ -103,7 +104,7 @@ func recordCredentials(s ender, c *credentials, seed uint64) *history {
 
 // recordEnd ends a certificate, in one of the ways that there are.
 func (h *history) recordEnd(s ender, c *credentials, rng *rand.Rand, p, a int, number uint64) {
-	call := h.now()
+	call := h.Now()
 	switch rng.IntN(4) {
 	case 0:
 		c.good[p][a].Store(false)
@@ -119,9 +120,9 @@ func (h *history) recordEnd(s ender, c *credentials, rng *rand.Rand, p, a int, n
 		c.good[p][2].Store(false)
 		s.revoke(c.above[p].IDs()[0])
 	}
-	ret := h.now()
-	h.add(event{kind: evApply, principal: p, revision: number + 1, allowed: c.allowed(p)}, call, ret)
-	h.add(event{kind: evQuiesce, principal: p, revision: number + 1}, call, ret)
+	ret := h.Now()
+	h.Add(historytest.Event{Kind: historytest.Apply, Principal: p, Revision: number + 1, Allowed: c.allowed(p)}, call, ret)
+	h.Add(historytest.Event{Kind: historytest.Quiesce, Principal: p, Revision: number + 1}, call, ret)
 }
 
 // credentialSubject is the engine.
@@ -193,10 +194,10 @@ func TestG2_HistoriesOfCredentials(t *testing.T) {
 				seed := uint64(batch*each + i)
 				s := newCredentialSubject(t, e, i, listed)
 				h := recordCredentials(s, s.of, seed)
-				if !h.check(t) {
-					t.Fatalf("history of seed %d is illegal:\n%s", seed, h.dump())
+				if !h.Check(t) {
+					t.Fatalf("history of seed %d is illegal:\n%s", seed, h.Dump())
 				}
-				require.NoError(t, h.monotonicErr(), "seed %d", seed)
+				require.NoError(t, h.MonotonicErr(), "seed %d", seed)
 			}
 		})
 	}
@@ -232,7 +233,7 @@ func (s lookBefore) put(bool) uint64                { return 0 }
 func TestCheckerCatchesALookBeforeTheTurn(t *testing.T) {
 	for seed := range uint64(200) {
 		c := newCredentials(1)
-		if !recordCredentials(lookBefore{c}, c, seed).check(t) {
+		if !recordCredentials(lookBefore{c}, c, seed).Check(t) {
 			return
 		}
 	}

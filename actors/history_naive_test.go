@@ -1,15 +1,13 @@
 package actors_test
 
 import (
-	"fmt"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 
 	"github.com/anishathalye/porcupine"
-	"github.com/cockroachdb/datadriven"
-	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/actors/historytest"
 )
 
 // lookThenAct is the usual remedy: permissions in a store behind an RWMutex, read once
@@ -120,7 +118,7 @@ func TestCheckerCatchesNaiveDesigns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(100) {
 				h := record(design(), seed)
-				if result := porcupine.CheckOperations(historyModel, h.events); !result || h.monotonicErr() != nil {
+				if result := porcupine.CheckOperations(historytest.Model, h.Events); !result || h.MonotonicErr() != nil {
 					t.Logf("caught in history %d", seed+1)
 					return
 				}
@@ -128,50 +126,4 @@ func TestCheckerCatchesNaiveDesigns(t *testing.T) {
 			t.Fatal("100 histories of a design that is known to be wrong were all found legal")
 		})
 	}
-}
-
-// TestHistoriesInTestdata checks written histories, legal and illegal ones.
-// Each line is the event's interval on the logical clock and the event itself.
-func TestHistoriesInTestdata(t *testing.T) {
-	datadriven.RunTest(t, "testdata/histories/cases.txt", func(t *testing.T, d *datadriven.TestData) string {
-		var ops []porcupine.Operation
-		for line := range strings.Lines(d.Input) {
-			ops = append(ops, parseEvent(t, line))
-		}
-		if porcupine.CheckOperations(historyModel, ops) {
-			return "legal"
-		}
-		return "illegal"
-	})
-}
-
-// parseEvent reads lines such as "1 4 begin c0 a1", "5 9 apply r2 a0 a2", "5 9 quiesce r2".
-func parseEvent(t *testing.T, line string) porcupine.Operation {
-	t.Helper()
-	fields := strings.Fields(line)
-	var op porcupine.Operation
-	_, err := fmt.Sscan(fields[0]+" "+fields[1], &op.Call, &op.Return)
-	require.NoError(t, err, line)
-	e := event{kind: -1}
-	for i, name := range eventNames {
-		if name == fields[2] {
-			e.kind = eventKind(i)
-		}
-	}
-	require.GreaterOrEqual(t, int(e.kind), 0, line)
-	for _, f := range fields[3:] {
-		var n int
-		_, err := fmt.Sscan(f[1:], &n)
-		require.NoError(t, err, line)
-		switch f[0] {
-		case 'c':
-			e.client = n
-		case 'r':
-			e.revision = uint64(n)
-		case 'a':
-			e.action, e.allowed[n] = n, true
-		}
-	}
-	op.Input, op.ClientId = e, e.client
-	return op
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/historytest"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -37,7 +38,7 @@ type world struct {
 	shared bool
 }
 
-func (w *world) allowed(p int) (a [historyActions]bool) {
+func (w *world) allowed(p int) (a [historytest.Actions]bool) {
 	h := w.held[p]
 	a[0] = (h[0] || h[2]) && !h[1]
 	a[1] = h[0] && !h[2]
@@ -50,6 +51,9 @@ const (
 	historyOps        = 30
 )
 
+// history is a history of a subject.
+type history struct{ historytest.History }
+
 // record lets clients work on the subject at random and returns the history.
 func record(s subject, seed uint64) *history { return recordOn(s, seed, 1) }
 
@@ -60,11 +64,11 @@ func recordOn(s subject, seed uint64, engines int) *history {
 	h := &history{}
 	w := &world{held: make([][3]bool, historyPrincipals)}
 	var clients sync.WaitGroup
-	for c := range historyClients {
+	for c := range historytest.Clients {
 		rng := rand.New(rand.NewPCG(seed, uint64(c)))
 		clients.Go(func() {
 			for range historyOps {
-				p, a := rng.IntN(historyPrincipals*engines), rng.IntN(historyActions)
+				p, a := rng.IntN(historyPrincipals*engines), rng.IntN(historytest.Actions)
 				switch n := rng.IntN(10); {
 				case n < 4:
 					h.recordExecute(s, c, p, a, rng.IntN(3) == 0)
@@ -81,37 +85,37 @@ func recordOn(s subject, seed uint64, engines int) *history {
 }
 
 func (h *history) recordExecute(s subject, c, p, a int, linger bool) {
-	call := h.now()
+	call := h.Now()
 	allowed, revision := s.execute(p, a,
-		func() { h.instant(event{kind: evBegin, principal: p, client: c, action: a}) },
+		func() { h.Instant(historytest.Event{Kind: historytest.Begin, Principal: p, Client: c, Action: a}) },
 		func() {
 			if linger {
 				runtime.Gosched()
 			}
-			h.instant(event{kind: evEnd, principal: p, client: c, action: a})
+			h.Instant(historytest.Event{Kind: historytest.End, Principal: p, Client: c, Action: a})
 		})
 	if revision != 0 {
-		h.decision(call, revision)
+		h.Decision(call, revision)
 	}
 	if !allowed {
-		h.add(event{kind: evDenied, principal: p, client: c, action: a}, call, h.now())
+		h.Add(historytest.Event{Kind: historytest.Denied, Principal: p, Client: c, Action: a}, call, h.Now())
 	}
 }
 
 func (h *history) recordAdmit(s subject, c, p, a, linger int) {
-	call := h.now()
+	call := h.Now()
 	release, revision := s.admit(p, a)
-	ret := h.now()
-	h.decision(call, revision)
+	ret := h.Now()
+	h.Decision(call, revision)
 	if release == nil {
-		h.add(event{kind: evDenied, principal: p, client: c, action: a}, call, ret)
+		h.Add(historytest.Event{Kind: historytest.Denied, Principal: p, Client: c, Action: a}, call, ret)
 		return
 	}
-	h.add(event{kind: evBegin, principal: p, client: c, action: a}, call, ret)
+	h.Add(historytest.Event{Kind: historytest.Begin, Principal: p, Client: c, Action: a}, call, ret)
 	for range linger {
 		runtime.Gosched()
 	}
-	release(func() { h.instant(event{kind: evEnd, principal: p, client: c, action: a}) })
+	release(func() { h.Instant(historytest.Event{Kind: historytest.End, Principal: p, Client: c, Action: a}) })
 }
 
 // recordUpdate changes one principal's grants or the shared role. Updates are serialized
@@ -119,7 +123,7 @@ func (h *history) recordAdmit(s subject, c, p, a, linger int) {
 func (h *history) recordUpdate(s subject, w *world, rng *rand.Rand, p, engines int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	call := h.now()
+	call := h.Now()
 	var revision uint64
 	concerned := []int{p}
 	if rng.IntN(4) == 0 {
@@ -134,13 +138,13 @@ func (h *history) recordUpdate(s subject, w *world, rng *rand.Rand, p, engines i
 		w.held[p][role] = !w.held[p][role]
 		revision = s.grant(p, role, w.held[p][role])
 	}
-	ret := h.now()
-	h.ack(ret, revision)
+	ret := h.Now()
+	h.Ack(ret, revision)
 	for _, q := range concerned {
 		for e := range engines {
 			copied := q + e*historyPrincipals
-			h.add(event{kind: evApply, principal: copied, revision: revision, allowed: w.allowed(q)}, call, ret)
-			h.add(event{kind: evQuiesce, principal: copied, revision: revision}, call, ret)
+			h.Add(historytest.Event{Kind: historytest.Apply, Principal: copied, Revision: revision, Allowed: w.allowed(q)}, call, ret)
+			h.Add(historytest.Event{Kind: historytest.Quiesce, Principal: copied, Revision: revision}, call, ret)
 		}
 	}
 }
@@ -275,10 +279,10 @@ func TestG1G2G4_Histories(t *testing.T) {
 			for i := range each {
 				seed := uint64(batch*each + i)
 				h := record(newEngineSubject(t, e, i), seed)
-				if !h.check(t) {
-					t.Fatalf("history of seed %d is illegal:\n%s", seed, h.dump())
+				if !h.Check(t) {
+					t.Fatalf("history of seed %d is illegal:\n%s", seed, h.Dump())
 				}
-				require.NoError(t, h.monotonicErr(), "seed %d", seed)
+				require.NoError(t, h.MonotonicErr(), "seed %d", seed)
 			}
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/historytest"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
 
@@ -33,7 +34,7 @@ type wideWorld struct {
 	denied   bool                    // a pattern grant denies action 0 to all
 }
 
-func (w *wideWorld) allowed(p int) (a [historyActions]bool) {
+func (w *wideWorld) allowed(p int) (a [historytest.Actions]bool) {
 	h := w.held[p]
 	a[0] = (h[0] || h[2]) && !h[1] && !w.denied
 	a[1] = h[0] && !h[2]
@@ -88,13 +89,13 @@ func (w *wide) role(name string, inherits []string, permissions ...policy.Permis
 // run lets the clients work at random.
 func (w *wide) run(seed uint64) {
 	var clients sync.WaitGroup
-	for c := range historyClients {
+	for c := range historytest.Clients {
 		rng := rand.New(rand.NewPCG(seed, uint64(c)))
 		clients.Go(func() {
 			for range wideOps {
 				e := rng.IntN(len(w.engines))
 				s := w.subject(e)
-				p, a := rng.IntN(widePrincipals), rng.IntN(historyActions)
+				p, a := rng.IntN(widePrincipals), rng.IntN(historytest.Actions)
 				switch n := rng.IntN(20); {
 				case n < 5:
 					w.use(c, e, p, a, func(c, p, a int) { w.recordExecute(s, c, p, a, rng.IntN(2) == 0) })
@@ -163,14 +164,14 @@ func (w *wide) update(rng *rand.Rand, engine, p int) {
 			change = policy.GrantRole(g)
 		}
 	}
-	u.call = w.now()
+	u.call = w.Now()
 	r, err := w.engines[engine].Update(context.Background(), actors.Update{Changes: []policy.Change{change}})
-	u.ret, u.revision = w.now(), r.Revision
+	u.ret, u.revision = w.Now(), r.Revision
 	if err != nil {
 		w.t.Errorf("update: %v", err)
 		return
 	}
-	w.ack(u.ret, r.Revision)
+	w.Ack(u.ret, r.Revision)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.updates = append(w.updates, u)
@@ -189,8 +190,8 @@ func (w *wide) replay() {
 			}
 			for e := range w.engines {
 				copied := p + e*widePrincipals
-				w.add(event{kind: evApply, principal: copied, revision: u.revision, allowed: world.allowed(p)}, u.call, u.ret)
-				w.add(event{kind: evQuiesce, principal: copied, revision: u.revision}, u.call, u.ret)
+				w.Add(historytest.Event{Kind: historytest.Apply, Principal: copied, Revision: u.revision, Allowed: world.allowed(p)}, u.call, u.ret)
+				w.Add(historytest.Event{Kind: historytest.Quiesce, Principal: copied, Revision: u.revision}, u.call, u.ret)
 			}
 		}
 	}
@@ -198,10 +199,10 @@ func (w *wide) replay() {
 
 // illegal describes what is wrong with the history. It returns "" for a legal one.
 func (w *wide) illegal(t *testing.T) string {
-	if !w.check(t) {
-		return "it is illegal:\n" + w.dump()
+	if !w.Check(t) {
+		return "it is illegal:\n" + w.Dump()
 	}
-	if err := w.monotonicErr(); err != nil {
+	if err := w.MonotonicErr(); err != nil {
 		return err.Error()
 	}
 	return ""

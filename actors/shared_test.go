@@ -60,10 +60,10 @@ func TestG1G2G4_HistoriesOfTwoEngines(t *testing.T) {
 		right := *left
 		right.engine = engines[1]
 		h := recordOn(&pairSubject{sides: [2]*engineSubject{left, &right}}, seed, 2)
-		if !h.check(t) {
-			t.Fatalf("history of seed %d is illegal:\n%s", seed, h.dump())
+		if !h.Check(t) {
+			t.Fatalf("history of seed %d is illegal:\n%s", seed, h.Dump())
 		}
-		require.NoError(t, h.monotonicErr(), "seed %d", seed)
+		require.NoError(t, h.MonotonicErr(), "seed %d", seed)
 	}
 }
 
@@ -86,7 +86,7 @@ func TestCheckerCatchesEnginesThatDoNotConfirm(t *testing.T) {
 		right := *left
 		right.engine = engines[1]
 		h := recordOn(&pairSubject{sides: [2]*engineSubject{left, &right}}, uint64(i), 2)
-		if !h.check(t) || h.monotonicErr() != nil {
+		if !h.Check(t) || h.MonotonicErr() != nil {
 			return
 		}
 	}

@@ -213,7 +213,7 @@ func TestG2_TheLeaseOutlivesTheAnswer(t *testing.T) {
 			}
 		})
 		c := s.Client(wire, s.Issue("spiffe://interlock.test/alice"))
-		for range 20 {
+		for range 5 {
 			from, to := io.Pipe()
 			var writing sync.WaitGroup
 			writing.Go(func() {
