@@ -118,7 +118,7 @@ func TestCheckerCatchesNaiveDesigns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(100) {
 				h := record(design(), seed)
-				if result := porcupine.CheckOperations(historytest.Model, h.Events); !result || h.MonotonicErr() != nil {
+				if result := porcupine.CheckOperations(historytest.Model, h.Operations()); !result || h.MonotonicErr() != nil {
 					t.Logf("caught in history %d", seed+1)
 					return
 				}

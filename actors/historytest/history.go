@@ -64,7 +64,7 @@ func (e Event) String() string {
 type History struct {
 	clock  atomic.Int64
 	mu     sync.Mutex
-	Events []porcupine.Operation // read them when all clients have ended
+	events []porcupine.Operation
 	// decisions and acknowledgments, for the scan of G4
 	decided []stamped
 	acked   []stamped
@@ -82,7 +82,14 @@ func (h *History) Now() int64 { return h.clock.Add(1) }
 func (h *History) Add(e Event, call, ret int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.Events = append(h.Events, porcupine.Operation{ClientId: e.Client, Input: e, Call: call, Return: ret})
+	h.events = append(h.events, porcupine.Operation{ClientId: e.Client, Input: e, Call: call, Return: ret})
+}
+
+// Operations returns the events so far.
+func (h *History) Operations() []porcupine.Operation {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.events)
 }
 
 // Instant records an event that happens now.
@@ -200,7 +207,7 @@ func step(s modelState, e Event) (bool, any) {
 // illegal history in the folder that INTERLOCK_HISTORIES names.
 func (h *History) Check(t testing.TB) (legal bool) {
 	t.Helper()
-	result, info := porcupine.CheckOperationsVerbose(Model, h.Events, time.Minute)
+	result, info := porcupine.CheckOperationsVerbose(Model, h.Operations(), time.Minute)
 	require.NotEqual(t, porcupine.Unknown, result, "the checker gave up")
 	if result == porcupine.Illegal && os.Getenv("INTERLOCK_HISTORIES") != "" {
 		path := filepath.Join(os.Getenv("INTERLOCK_HISTORIES"), fmt.Sprintf("%s-%d.html", filepath.Base(t.Name()), time.Now().UnixNano()))
@@ -214,15 +221,14 @@ func (h *History) Check(t testing.TB) (legal bool) {
 // calls.
 func (h *History) Dump() string {
 	var illegal []porcupine.Operation
-	for _, part := range Model.Partition(h.Events) {
+	for _, part := range Model.Partition(h.Operations()) {
 		if !porcupine.CheckOperations(Model, part) {
 			illegal = append(illegal, part...)
 		}
 	}
-	h.Events = illegal
-	slices.SortFunc(h.Events, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
+	slices.SortFunc(illegal, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
 	var b bytes.Buffer
-	for _, op := range h.Events {
+	for _, op := range illegal {
 		fmt.Fprintf(&b, "[%d,%d] %v\n", op.Call, op.Return, op.Input)
 	}
 	return b.String()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -16,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,7 +36,7 @@ import (
 const (
 	historyPrincipals = 2
 	historyClients    = 4
-	historyRequests   = 12
+	historyTurns      = 12
 )
 
 // recorded is a gateway whose upstream records a history.
@@ -47,16 +47,15 @@ type recorded struct {
 	client  *http.Client
 
 	mu      sync.Mutex
-	history *historytest.History
-	held    [historyPrincipals][historytest.Actions]bool
+	history atomic.Pointer[historytest.History]
 	over    map[string]chan struct{} // closed when the gateway's handler has returned, by request
 }
 
 // callers identifies a caller by a header: the histories are about what happens after that.
-type callers struct{ prefix string }
+type callers struct{}
 
 func (c callers) Identify(r *http.Request) (*httpapi.Caller, error) {
-	who, err := policy.ParsePrincipal("test:" + r.Header.Get("Caller"))
+	who, err := policy.ParsePrincipal(r.Header.Get("Caller"))
 	return &httpapi.Caller{Principal: who}, err
 }
 
@@ -122,6 +121,7 @@ func (s *recorded) overOf(request string) chan struct{} {
 
 // use is the upstream. It records the use that the request names.
 func (s *recorded) use(w http.ResponseWriter, r *http.Request) {
+	h := s.history.Load()
 	e := historytest.Event{Kind: historytest.Begin}
 	var linger int
 	var call int64
@@ -129,13 +129,13 @@ func (s *recorded) use(w http.ResponseWriter, r *http.Request) {
 		s.t.Errorf("the header Use is %q", r.Header.Get("Use"))
 		return
 	}
-	s.history.Add(e, call, s.history.Now())
+	h.Add(e, call, h.Now())
 	if revision, err := strconv.ParseUint(r.Header.Get(gateway.RevisionHeader), 10, 64); err == nil {
-		s.history.Decision(call, revision)
+		h.Decision(call, revision)
 	}
 	defer func() {
 		e.Kind = historytest.End
-		s.history.Instant(e)
+		h.Instant(e)
 	}()
 	w.WriteHeader(http.StatusOK)
 	_ = http.NewResponseController(w).Flush()
@@ -151,49 +151,50 @@ func (s *recorded) use(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// record lets clients work at random, and returns the history.
+// record records a history of principals of its own.
 func (s *recorded) record(seed uint64) *historytest.History {
-	prefix := fmt.Sprintf("s%d", seed)
-	s.history, s.held = &historytest.History{}, [historyPrincipals][historytest.Actions]bool{}
-	var clients sync.WaitGroup
-	var updating sync.Mutex
-	for c := range historyClients {
-		rng := rand.New(rand.NewPCG(seed, uint64(c)))
-		clients.Go(func() {
-			for i := range historyRequests {
-				p, a := rng.IntN(historyPrincipals), rng.IntN(historytest.Actions)
-				if rng.IntN(3) > 0 {
-					s.request(prefix, c, p, a, i, rng.IntN(9))
-				} else {
-					updating.Lock()
-					s.change(prefix, p, a)
-					updating.Unlock()
-				}
+	h := &historytest.History{}
+	s.history.Store(h)
+	who := func(p int) policy.Principal { return policy.MustPrincipal(fmt.Sprintf("test:s%d-%d", seed, p)) }
+	h.Run(historytest.Load{
+		Seed: seed, Clients: historyClients, Principals: historyPrincipals, Turns: historyTurns,
+		Use: func(u historytest.Event, linger int) { s.request(who(u.Principal), u, linger) },
+		Change: func(p, a int, allowed bool) uint64 {
+			g := policy.Grant{Principal: who(p), Role: fmt.Sprintf("a%d", a)}
+			c := policy.RevokeRole(g)
+			if allowed {
+				c = policy.GrantRole(g)
 			}
-		})
-	}
-	clients.Wait()
-	return s.history
+			receipt, err := s.engine.Update(context.Background(), actors.Update{Changes: []policy.Change{c}})
+			if err != nil {
+				s.t.Errorf("update: %v", err)
+			}
+			return receipt.Revision
+		},
+	})
+	return h
 }
 
 // request sends a request, and returns when it has no part in the upstream any more.
-func (s *recorded) request(prefix string, c, p, a, i, linger int) {
+func (s *recorded) request(who policy.Principal, u historytest.Event, linger int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/a%d", s.gateway.URL, a), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/a%d", s.gateway.URL, u.Action), nil)
 	if err != nil {
 		s.t.Error(err)
 		return
 	}
-	id := fmt.Sprintf("%s-%d-%d", prefix, c, i)
-	r.Header.Set("Caller", fmt.Sprintf("%s-%d", prefix, p))
-	call := s.history.Now()
-	r.Header.Set("Use", fmt.Sprintf("p%d c%d a%d %d %d", p, c, a, linger, call))
+	h := s.history.Load()
+	call := h.Now()
+	id := fmt.Sprintf("%s-%d", who, call)
+	r.Header.Set("Caller", who.String())
+	r.Header.Set("Use", fmt.Sprintf("p%d c%d a%d %d %d", u.Principal, u.Client, u.Action, linger, call))
 	r.Header.Set("Request", id)
 	response, err := s.client.Do(r)
 	if err == nil {
 		if response.StatusCode == http.StatusForbidden {
-			s.history.Add(historytest.Event{Kind: historytest.Denied, Principal: p, Client: c, Action: a}, call, s.history.Now())
+			u.Kind = historytest.Denied
+			h.Add(u, call, h.Now())
 		}
 		timer := time.AfterFunc(3*time.Millisecond, cancel) // a use that waits for its client
 		_, _ = io.Copy(io.Discard, response.Body)
@@ -204,26 +205,6 @@ func (s *recorded) request(prefix string, c, p, a, i, linger int) {
 	}
 	cancel()
 	<-s.overOf(id)
-}
-
-// change gives a role to a principal, or takes it.
-func (s *recorded) change(prefix string, p, a int) {
-	g := policy.Grant{Principal: policy.MustPrincipal(fmt.Sprintf("test:%s-%d", prefix, p)), Role: fmt.Sprintf("a%d", a)}
-	c := policy.GrantRole(g)
-	if s.held[p][a] {
-		c = policy.RevokeRole(g)
-	}
-	s.held[p][a] = !s.held[p][a]
-	call := s.history.Now()
-	receipt, err := s.engine.Update(context.Background(), actors.Update{Changes: []policy.Change{c}})
-	if err != nil {
-		s.t.Errorf("update: %v", err)
-	}
-	ret := s.history.Now()
-	s.history.Ack(ret, receipt.Revision)
-	for _, kind := range []historytest.Kind{historytest.Apply, historytest.Quiesce} {
-		s.history.Add(historytest.Event{Kind: kind, Principal: p, Revision: receipt.Revision, Allowed: s.held[p]}, call, ret)
-	}
 }
 
 // realGateway is the gateway. It waits longer for its upstream than any use takes.
@@ -253,7 +234,7 @@ func TestG1G2G4_GatewayHistories(t *testing.T) {
 	requests := 0
 	for seed := range historiesOfTheGateway() {
 		h := s.record(uint64(seed))
-		requests += len(h.Events)
+		requests += len(h.Operations())
 		if !h.Check(t) {
 			t.Fatalf("history of seed %d is illegal:\n%s", seed, h.Dump())
 		}
