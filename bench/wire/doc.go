@@ -14,6 +14,10 @@
 //   - Guard, Execute and Guard, Admit: the same server and route, with [httpapi.Guard]
 //
 // instead of that identification.
+//   - ReverseProxy: the reverse proxy of net/http/httputil in the first server, in front of a plain
+//
+// server with the same handler in the process of the load.
+//   - gateway: the gateway of httpapi in front of the same server.
 //   - AuthZEN: the decision API of httpapi on the same server. The caller asks about
 //
 // itself, one decision a request.

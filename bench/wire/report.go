@@ -15,10 +15,12 @@ const (
 // mostOfOPA is the target for a decision compared with OPA's.
 const mostOfOPA = 1.0 / 3
 
-// mostOverMux returns the target for the cost of a request behind Guard compared with one
-// without.
-func mostOverMux(server, protocol string) float64 {
+// mostOver returns the target for the cost of a request behind Guard, or of one through the
+// gateway, compared with one without.
+func mostOver(server, protocol string) float64 {
 	switch {
+	case server == gatewayed:
+		return 1.05
 	case server == execute:
 		return 1.04
 	case protocol == HTTP2:
@@ -43,8 +45,8 @@ func (g *group) report(sides []*side, o *Options, d *results.Document) {
 		)
 		if other := byName[s.baseline]; other != nil {
 			m := &results.Metric{Name: "CPU compared with " + other.title, Samples: ratios(s.cpu, other.cpu)}
-			if s.baseline == routed {
-				m.Target = &results.Target{Limit: mostOverMux(s.name, g.protocol.name)}
+			if s.baseline == routed || s.name == gatewayed {
+				m.Target = &results.Target{Limit: mostOver(s.name, g.protocol.name)}
 			}
 			row.Add(m)
 		}

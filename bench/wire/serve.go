@@ -40,6 +40,11 @@ func Serve(ctx context.Context, name, dir string, out io.Writer) error {
 		connections: httpapi.NewConnections(by),
 		log:         slog.New(slog.NewTextHandler(os.Stderr, nil)), // as interlock serve does
 	}
+	upstream, err := os.ReadFile(filepath.Join(dir, upstreamFile))
+	if err != nil {
+		return err
+	}
+	p.upstream = string(upstream)
 	if s.engine {
 		if p.engine, err = openEngine(dir, p.log); err != nil {
 			return err

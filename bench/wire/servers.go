@@ -5,12 +5,15 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/authzen"
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
+	"github.com/interlock-authz/interlock/httpapi/gateway"
 )
 
 // The servers, by the names that their children are started with.
@@ -22,6 +25,8 @@ const (
 	evaluations = "authzen"
 	proxied     = "proxied"
 	exchange    = "exchange"
+	plainProxy  = "reverseproxy"
+	gatewayed   = "gateway"
 )
 
 // server is one of the compared servers.
@@ -40,6 +45,7 @@ type server struct {
 
 // parts are the dependencies of a handler.
 type parts struct {
+	upstream    string // the address of the server behind the proxies
 	engine      *actors.Engine
 	connections *httpapi.Connections
 	log         *slog.Logger
@@ -57,6 +63,8 @@ var servers = []*server{
 	{evaluations, "AuthZEN", true, decisionHandler, httpapi.NewServer, askDecision, ""},
 	{proxied, "Guard, Execute, behind a proxy", true, guardedHandler(httpapi.Execute), proxiedServer, readOrder, execute},
 	{exchange, "Guard, Execute, certificates exchanged 10 times a second", true, guardedHandler(httpapi.Execute), httpapi.NewServer, readOrder, execute},
+	{plainProxy, "ReverseProxy", false, plainProxyHandler, bareServer, readOrder, ""},
+	{gatewayed, "gateway", true, gatewayHandler, httpapi.NewServer, readOrder, plainProxy},
 }
 
 func serverNamed(name string) (*server, error) {
@@ -113,6 +121,22 @@ func guardedHandler(mode httpapi.Mode) func(parts) (http.Handler, error) {
 		guard := httpapi.NewGuard(p.engine, p.connections, p.log)
 		return p.route(guard.Protect(httpapi.Rule{Action: action, Resource: "orders/{id}", Mode: mode}, answerOK)), nil
 	}
+}
+
+// plainProxyHandler is a reverse proxy as net/http has it, with enough connections for the load.
+func plainProxyHandler(p parts) (http.Handler, error) {
+	target := &url.URL{Scheme: "http", Host: p.upstream}
+	return &httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() },
+		Transport: &http.Transport{MaxIdleConnsPerHost: 1024, DisableCompression: true},
+	}, nil
+}
+
+func gatewayHandler(p parts) (http.Handler, error) {
+	return gateway.New(gateway.Config{
+		Upstreams: map[string]gateway.Upstream{"orders": {Addresses: []string{p.upstream}}},
+		Routes:    []gateway.Route{{Methods: []string{http.MethodGet}, Path: route, Action: action, Resource: "orders/{id}", Upstream: "orders"}},
+	}, gateway.Options{Engine: p.engine, Identifier: p.connections, Logger: p.log})
 }
 
 func (p parts) route(h http.Handler) http.Handler {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,6 +29,21 @@ type site struct {
 	authority *devca.CA
 	callers   []tls.Certificate
 	ingress   tls.Certificate // of the proxy
+	upstream  *http.Server    // the server behind the proxies
+}
+
+// upstreamFile has the address of the upstream.
+const upstreamFile = "upstream"
+
+// startUpstream serves plain HTTP in this process.
+func (s *site) startUpstream() error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s.upstream = &http.Server{Handler: answerOK, ReadHeaderTimeout: time.Minute}
+	go func() { _ = s.upstream.Serve(listener) }() // until it is closed
+	return os.WriteFile(filepath.Join(s.dir, upstreamFile), []byte(listener.Addr().String()), 0o600)
 }
 
 // ingress is the proxy in front of the server.
@@ -66,6 +83,9 @@ func newSite(callers int) (_ *site, err error) {
 	if err := s.writeList(); err != nil {
 		return nil, err
 	}
+	if err := s.startUpstream(); err != nil {
+		return nil, err
+	}
 	if s.ingress, err = s.issue(ingress); err != nil {
 		return nil, err
 	}
@@ -97,7 +117,13 @@ func (s *site) writeList() error {
 	return os.WriteFile(filepath.Join(s.dir, listFile), text, 0o600)
 }
 
-func (s *site) close() error { return os.RemoveAll(s.dir) }
+func (s *site) close() error {
+	var err error
+	if s.upstream != nil {
+		err = s.upstream.Close()
+	}
+	return errors.Join(err, os.RemoveAll(s.dir))
+}
 
 func (s *site) issue(who string) (tls.Certificate, error) {
 	pair, err := s.authority.IssueClient(devca.ClientOptions{SPIFFEID: who})
