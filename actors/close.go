@@ -122,7 +122,19 @@ func (e *Engine) cancelLeases() {
 	e.canceling.Store(true)
 	e.directory.each(func(p *principal) {
 		p.walkLeases(func(l *Lease) { l.cancel(ErrClosed) })
+		p.tell(&node{message: cancelAll{}}) // for those that the walk missed
 	})
+}
+
+// cancelAll is the message that cancels the leases of a principal.
+type cancelAll struct{}
+
+func (cancelAll) drop() {}
+
+func (cancelAll) handle(p *principal, _ moment) {
+	for l := p.leases.Load(); l != nil; l = l.older.Load() {
+		l.cancel(ErrClosed)
+	}
 }
 
 // reportLeases adds the leases of a principal whose turn did not end to a tracker.
@@ -133,17 +145,19 @@ func (p *principal) reportLeases(t *tracker) {
 }
 
 // walkLeases visits the leases from outside a turn. A lease that a turn releases meanwhile has
-// no link to the others, so the walk begins again. What is admitted meanwhile can be missed:
-// the engine admits nothing any more.
+// no link to the others, so the walk begins again, up to 100 times. What is admitted meanwhile
+// can be missed: the engine admits nothing any more.
 func (p *principal) walkLeases(visit func(*Lease)) {
 	for again, left := true, 100; again && left > 0; left-- {
 		again = false
-		for l := p.leases.Load(); l != nil; l = l.older.Load() {
+		for l := p.leases.Load(); l != nil; {
+			next := l.older.Load() // before the lease can be released
 			if l.isFreed() {
 				again = true
-				continue
+			} else {
+				visit(l)
 			}
-			visit(l)
+			l = next
 		}
 	}
 }

@@ -21,3 +21,18 @@ func TestAReleaseDuringACancellationKeepsItsCause(t *testing.T) {
 	require.True(t, done.finish(ErrRevoked))
 	require.Equal(t, ErrRevoked, done.err)
 }
+
+// TestAWalkVisitsEveryLease releases each lease while the walk visits it.
+func TestAWalkVisitsEveryLease(t *testing.T) {
+	e := attackEngine(t, nil)
+	var p *principal
+	const leases = 100
+	for range leases {
+		l, err := e.Admit(t.Context(), doing("do:a"))
+		require.NoError(t, err)
+		p = l.p
+	}
+	visited := 0
+	p.walkLeases(func(l *Lease) { visited++; l.Release() })
+	require.Equal(t, leases, visited)
+}
