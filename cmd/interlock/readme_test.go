@@ -26,7 +26,7 @@ type step struct{ command, output string }
 
 var transcriptBlock = regexp.MustCompile("(?ms)^<!-- transcript -->\n```console\n(.*?)^```$")
 
-// TestReadme runs the transcripts of the README and of the tutorial in one shell, against
+// TestReadme runs the transcripts of the README, the tutorial and the page about the gateway in one shell, against
 // `interlock serve --dev` on its default ports. It needs bash and curl.
 func TestReadme(t *testing.T) {
 	steps := readTranscripts(t)
@@ -42,7 +42,7 @@ func TestReadme(t *testing.T) {
 
 func readTranscripts(t *testing.T) []step {
 	var steps []step
-	for _, page := range []string{"../../README.md", "../../docs/tutorial.md"} {
+	for _, page := range []string{"../../README.md", "../../docs/tutorial.md", "../../docs/gateway.md"} {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
 		for _, block := range transcriptBlock.FindAllStringSubmatch(string(text), -1) {
