@@ -59,10 +59,15 @@ func (a *API) Register(r *mux.Router, g *httpapi.Guard) {
 	r.Handle("/orders/{id}/watch", protect(httpapi.Admit, "orders:watch", nil, a.watch)).Methods(http.MethodGet)
 }
 
-// Upstream is the API without a guard, for a place behind a gateway: it answers every request.
+// AmountHeader has the amount of an order that is written through a gateway. A gateway reads headers
+// and no bodies, and the header that it authorized must be the one that counts.
+const AmountHeader = "Order-Amount"
+
+// Upstream is the API without a guard, for a place behind a gateway: it answers every request. A
+// write has its amount in [AmountHeader].
 func (a *API) Upstream() http.Handler {
 	r := httpapi.NewRouter(a.log)
-	r.HandleFunc("/orders/{id}", a.put).Methods(http.MethodPut)
+	r.HandleFunc("/orders/{id}", a.putFromHeader).Methods(http.MethodPut)
 	r.HandleFunc("/orders/{id}", a.get).Methods(http.MethodGet)
 	r.HandleFunc("/orders/{id}/watch", a.watch).Methods(http.MethodGet)
 	return r
@@ -106,6 +111,24 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 		httpapi.WriteProblem(w, r, err)
 		return
 	}
+	a.store(w, r, amount)
+}
+
+var errAmount = &client.Problem{
+	Type: "urn:interlock:problem:malformed-request", Title: "Malformed request", Status: http.StatusBadRequest,
+	Detail: "The header " + AmountHeader + " is the amount of the order, such as 12.",
+}
+
+func (a *API) putFromHeader(w http.ResponseWriter, r *http.Request) {
+	amount, err := strconv.ParseFloat(r.Header.Get(AmountHeader), 64)
+	if err != nil || len(r.Header[AmountHeader]) != 1 {
+		httpapi.WriteProblem(w, r, errAmount)
+		return
+	}
+	a.store(w, r, amount)
+}
+
+func (a *API) store(w http.ResponseWriter, r *http.Request, amount float64) {
 	order := Order{ID: idOf(r), Amount: amount, By: by(r)}
 	a.mu.Lock()
 	a.orders[order.ID] = order

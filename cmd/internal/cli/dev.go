@@ -9,3 +9,6 @@ const DevTrustDomain = "spiffe://interlock.test/"
 
 // TargetFile is the file in [DevFolder] that describes the server of interlock serve --dev to interlock-lab race.
 const TargetFile = "race.yaml"
+
+// GatewayTargetFile is the same for the gateway of interlock serve --dev.
+const GatewayTargetFile = "race-gateway.yaml"

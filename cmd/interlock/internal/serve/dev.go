@@ -34,17 +34,33 @@ var samplePolicy []byte
 //go:embed race-target.yaml
 var raceTarget string
 
-// writeTarget writes the target file with the current URLs of the server.
-func writeTarget(dir string, l *listeners) error {
+// target is what the template of a target file needs.
+type target struct {
+	Name, Orders, Administrators string
+	Gateway                      bool
+}
+
+// writeTargets writes the target files with the current URLs of the server: one for the orders behind
+// a guard, and one for those behind the gateway, if the gateway is that of --dev.
+func writeTargets(dir string, l *listeners, behindGateway bool) error {
 	t, err := template.New(cli.TargetFile).Delims("[[", "]]").Parse(raceTarget)
 	if err != nil {
 		return err
 	}
-	var text bytes.Buffer
-	if err := t.Execute(&text, struct{ Callers, Administrators string }{l.url(callers), l.url(administrators)}); err != nil {
-		return err
+	targets := map[string]target{cli.TargetFile: {"interlock serve --dev", l.url(callers), l.url(administrators), false}}
+	if behindGateway {
+		targets[cli.GatewayTargetFile] = target{"the gateway of interlock serve --dev", l.url(gateways), l.url(administrators), true}
 	}
-	return atomicfile.Replace(atomicfile.File{Path: filepath.Join(dir, cli.TargetFile), Data: text.Bytes(), Mode: 0o600})
+	for file, about := range targets {
+		var text bytes.Buffer
+		if err := t.Execute(&text, about); err != nil {
+			return err
+		}
+		if err := atomicfile.Replace(atomicfile.File{Path: filepath.Join(dir, file), Data: text.Bytes(), Mode: 0o600}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // setUpDev makes the missing files in the folder and configures the server to use them. It replaces certificates that expire

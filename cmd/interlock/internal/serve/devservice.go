@@ -41,10 +41,13 @@ func newDevService(c *config.Config, log *slog.Logger) (*devService, error) {
 		Addresses: []string{d.socket.Addr().String()}, ServerName: "localhost",
 		CA: file(devca.CertFile), Certificate: file(devGateway + ".crt"), Key: file(devGateway + ".key"),
 	}}
-	for path, action := range map[string]string{"/orders/{id}": "orders:read", "/orders/{id}/watch": "orders:watch"} {
-		c.Gateway.Routes = append(c.Gateway.Routes, config.Route{
-			Methods: []string{http.MethodGet}, Path: path, Action: action, Resource: "orders/{id}", Upstream: "orders",
-		})
+	route := func(method, path, action string) config.Route {
+		return config.Route{Methods: []string{method}, Path: path, Action: action, Resource: "orders/{id}", Upstream: "orders"}
+	}
+	write := route(http.MethodPut, "/orders/{id}", "orders:write")
+	write.Properties = map[string]config.Source{"amount": {Header: orders.AmountHeader, Type: "number"}}
+	c.Gateway.Routes = []config.Route{
+		write, route(http.MethodGet, "/orders/{id}", "orders:read"), route(http.MethodGet, "/orders/{id}/watch", "orders:watch"),
 	}
 	return d, nil
 }

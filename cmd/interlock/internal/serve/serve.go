@@ -127,7 +127,7 @@ func prepareListeners(ctx context.Context, c *config.Config, l *listeners, engin
 	l.handle(h, c.Connections.Limits(), log)
 	if d != nil {
 		d.start(l.trust)
-		err = writeTarget(cli.DevFolder, l)
+		err = writeTargets(cli.DevFolder, l, d.socket != nil)
 	}
 	return h, err
 }
