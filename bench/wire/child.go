@@ -24,6 +24,7 @@ type child struct {
 	address string
 	cmd     *exec.Cmd
 	stdin   io.Closer
+	pid     int // of the server
 	said    tail
 }
 
@@ -46,19 +47,24 @@ func startChild(ctx context.Context, name, dir string, command func(context.Cont
 	if err := c.cmd.Start(); err != nil {
 		return nil, c.failed(err)
 	}
-	if c.address, err = c.readAddress(stdout); err != nil {
+	if err := c.readAddress(stdout); err != nil {
 		return nil, errors.Join(err, c.stop())
 	}
 	return c, nil
 }
 
-func (c *child) readAddress(stdout io.Reader) (string, error) {
+// readAddress reads the address of the server, and its process ID if that is not the child's own.
+func (c *child) readAddress(stdout io.Reader) error {
 	defer time.AfterFunc(childPatience, c.kill).Stop()
 	line, err := bufio.NewReader(io.LimitReader(stdout, 256)).ReadString('\n')
 	if err != nil {
-		return "", c.failed(fmt.Errorf("it printed no address: %w", err))
+		return c.failed(fmt.Errorf("it printed no address: %w", err))
 	}
-	return strings.TrimSpace(line), nil
+	c.pid = c.cmd.Process.Pid
+	if _, err := fmt.Sscan(line, &c.address, &c.pid); err != nil && c.address == "" {
+		return c.failed(fmt.Errorf("it printed no address: %w", err))
+	}
+	return nil
 }
 
 // stop asks the child to end, and waits for it.
@@ -79,7 +85,7 @@ func (c *child) failed(err error) error {
 
 // cpu is the processor time that the child has taken so far.
 func (c *child) cpu() (time.Duration, error) {
-	t, err := processTime(c.cmd.Process.Pid)
+	t, err := processTime(c.pid)
 	if err != nil {
 		return 0, c.failed(err)
 	}

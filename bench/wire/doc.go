@@ -18,6 +18,9 @@
 //
 // server with the same handler in the process of the load.
 //   - gateway: the gateway of httpapi in front of the same server.
+//   - nginx: a reverse proxy with mutual TLS in front of the same server, in one process, if nginx is
+//
+// installed. It authorizes nothing.
 //   - AuthZEN: the decision API of httpapi on the same server. The caller asks about
 //
 // itself, one decision a request.

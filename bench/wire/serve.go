@@ -45,6 +45,9 @@ func Serve(ctx context.Context, name, dir string, out io.Writer) error {
 		return err
 	}
 	p.upstream = string(upstream)
+	if s.name == nginxProxy {
+		return serveNginx(ctx, dir, p.upstream, out)
+	}
 	if s.engine {
 		if p.engine, err = openEngine(dir, p.log); err != nil {
 			return err

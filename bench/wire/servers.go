@@ -27,6 +27,7 @@ const (
 	exchange    = "exchange"
 	plainProxy  = "reverseproxy"
 	gatewayed   = "gateway"
+	nginxProxy  = "nginx"
 )
 
 // server is one of the compared servers.
@@ -65,6 +66,7 @@ var servers = []*server{
 	{exchange, "Guard, Execute, certificates exchanged 10 times a second", true, guardedHandler(httpapi.Execute), httpapi.NewServer, readOrder, execute},
 	{plainProxy, "ReverseProxy", false, plainProxyHandler, bareServer, readOrder, ""},
 	{gatewayed, "gateway", true, gatewayHandler, httpapi.NewServer, readOrder, plainProxy},
+	{nginxProxy, "nginx", false, nil, nil, readOrder, gatewayed},
 }
 
 func serverNamed(name string) (*server, error) {
