@@ -94,7 +94,7 @@ func serveNginx(ctx context.Context, dir, upstream string, out io.Writer) error 
 	case <-orphaned():
 	}
 	err = nginx.Process.Kill()
-	<-ended
+	_ = <-ended // it was killed
 	return err
 }
 

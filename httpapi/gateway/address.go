@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -88,26 +89,15 @@ func (a *address) takeIdle(now time.Time) *connection {
 	return nil
 }
 
-// takeShared returns a connection of HTTP/2 with room for another stream. One dial is in progress at
-// a time.
+// takeShared returns a connection of HTTP/2 with room for another stream. If there is none, one dial
+// is in progress at a time.
 func (a *address) takeShared(ctx context.Context) (c *connection, reused bool, err error) {
 	for {
-		a.mu.Lock()
-		all := make([]*connection, 0, len(a.open))
-		for c := range a.open {
-			all = append(all, c)
-		}
-		dialed := a.dialed
-		if dialed == nil {
-			a.dialed = make(chan struct{})
-		}
-		a.mu.Unlock()
+		all := a.openConnections()
 		if i := slices.IndexFunc(all, a.reserve); i >= 0 {
-			if dialed == nil {
-				a.endDial()
-			}
 			return all[i], true, nil
 		}
+		dialed := a.beginDial()
 		if dialed == nil {
 			defer a.endDial()
 			c, err := a.dial(ctx)
@@ -119,6 +109,32 @@ func (a *address) takeShared(ctx context.Context) (c *connection, reused bool, e
 			return nil, false, ctx.Err()
 		}
 	}
+}
+
+func (a *address) openConnections() []*connection {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Collect(maps.Keys(a.open))
+}
+
+// beginDial returns nil if the caller may dial, and then has to call endDial. Otherwise it returns
+// what is closed when the dial in progress has ended.
+func (a *address) beginDial() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.dialed == nil {
+		a.dialed = make(chan struct{})
+		return nil
+	}
+	return a.dialed
+}
+
+// endDial lets others look for a connection again.
+func (a *address) endDial() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	close(a.dialed)
+	a.dialed = nil
 }
 
 // reserve takes a stream of a connection of HTTP/2 that stays open.
@@ -133,14 +149,6 @@ func (a *address) reserve(c *connection) bool {
 		c.client.Release()
 	}
 	return !gone
-}
-
-// endDial lets others look for a connection again.
-func (a *address) endDial() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	close(a.dialed)
-	a.dialed = nil
 }
 
 // dial makes another connection, within the limit.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -199,6 +200,9 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		httpapi.WriteProblem(w, r, web.NewProblem(http.StatusBadRequest, "path", "Path not canonical",
 			"The path holds a character that has to be percent-encoded. The server does not encode it."))
 		return
+	}
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		r.Header.Del("Upgrade") // h2c, for example, would carry requests that are not authorized
 	}
 	c := &call{flush: http.NewResponseController(w).Flush}
 	defer c.end()

@@ -173,3 +173,34 @@ func TestFaultsOfAConfiguration(t *testing.T) {
 	s.gateway.Close()
 	require.ErrorIs(t, s.gateway.Use(s.config), gateway.ErrClosed)
 }
+
+// TestOnlyWebSocketsAreUpgraded asks for an upgrade after which the connection would carry requests
+// that nothing authorizes.
+func TestOnlyWebSocketsAreUpgraded(t *testing.T) {
+	arrived := make(chan *http.Request, 1)
+	s := newStation(t, kinds["http1"], func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", r.Header.Get("Upgrade"))
+			w.WriteHeader(http.StatusSwitchingProtocols)
+		}
+		arrived <- r
+	})
+	for _, protocol := range []string{"h2c", "websocket2", "h2c, websocket", "WebSocket"} {
+		r := s.Request(http.MethodGet, "/files/1", "")
+		r.Header.Set("Connection", "Upgrade, HTTP2-Settings")
+		r.Header.Set("Upgrade", protocol)
+		r.Header.Set("HTTP2-Settings", "AAMAAABkAAQCAAAAAAIAAAAA")
+		response, err := s.Client(servertest.HTTP1, s.Issue("spiffe://interlock.test/alice")).Do(r)
+		require.NoError(t, err)
+		_ = response.Body.Close()
+		got := await(t, arrived)
+		require.Empty(t, got.Header.Get("HTTP2-Settings"))
+		if protocol == "WebSocket" {
+			require.Equal(t, http.StatusSwitchingProtocols, response.StatusCode)
+			continue
+		}
+		require.Equal(t, http.StatusOK, response.StatusCode, protocol)
+		require.Empty(t, got.Header.Get("Upgrade"), protocol)
+	}
+}
