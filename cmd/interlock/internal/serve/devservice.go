@@ -14,6 +14,7 @@ import (
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/orders"
+	"github.com/interlock-authz/interlock/httpapi/routes"
 )
 
 // devService is what --dev serves: an API of orders, for callers behind a guard, and without a guard
@@ -42,9 +43,9 @@ func newDevService(c *config.Config, log *slog.Logger) (*devService, error) {
 		CA: file(devca.CertFile), Certificate: file(devGateway + ".crt"), Key: file(devGateway + ".key"),
 	}}
 	for path, action := range map[string]string{"/orders/{id}": "orders:read", "/orders/{id}/watch": "orders:watch"} {
-		c.Gateway.Routes = append(c.Gateway.Routes, config.Route{
-			Methods: []string{http.MethodGet}, Path: path, Action: action, Resource: "orders/{id}", Upstream: "orders",
-		})
+		c.Gateway.Routes = append(c.Gateway.Routes, config.Route{Upstream: "orders", Route: routes.Route{
+			Methods: []string{http.MethodGet}, Path: path, Action: action, Resource: "orders/{id}",
+		}})
 	}
 	return d, nil
 }
