@@ -2,18 +2,13 @@ package gateway
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
 	"os"
 	"strconv"
-	"strings"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -60,23 +55,8 @@ func identify(h http.Header, by Identity, caller *httpapi.Caller) {
 	case ClientCert:
 		h.Set("Client-Cert", ":"+base64.StdEncoding.EncodeToString(cert.Raw)+":")
 	case XFCC:
-		sum := sha256.Sum256(cert.Raw)
-		text := "Hash=" + hex.EncodeToString(sum[:])
-		for _, uri := range cert.URIs {
-			text += ";URI=" + quoted(uri.String())
-		}
-		inPEM := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}))
-		inPEM = strings.ReplaceAll(url.QueryEscape(inPEM), "+", "%20") // as in a path
-		h.Set("X-Forwarded-Client-Cert", text+`;Cert="`+inPEM+`"`)
+		h.Set("X-Forwarded-Client-Cert", forwarded.XFCC(cert))
 	}
-}
-
-// quoted quotes a value of XFCC if it has a delimiter.
-func quoted(value string) string {
-	if !strings.ContainsAny(value, `,;="\`) {
-		return value
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`
 }
 
 // modifyResponse removes a header that only the gateway may set, and a length that would leave no
