@@ -24,7 +24,8 @@
 // All others are DeniedHttpResponse: 401 without an identity or with an ended credential, 403 if the
 // policy denies or no route matches, 400 for a path that is not canonical, 503 if the server is
 // overloaded or shutting down. The body is a problem document. A question that cannot be decided is
-// a denial and never an error of gRPC, because failure_mode_allow would let such a request through.
+// a denial and not an error of gRPC, because failure_mode_allow would let such a request through. Only
+// a question of more than 256 KiB, which a filter without with_request_body does not send, is one.
 //
 // # What is promised
 //

@@ -80,8 +80,7 @@ func (s *Server) Handler(next http.Handler) http.Handler { return grpcguard.Hand
 // Close ends the service. Shut the HTTP server down first.
 func (s *Server) Close() { s.service.Stop() }
 
-// Check implements [authv3.AuthorizationServer]. It returns no error: what cannot be decided is
-// denied.
+// Check implements [authv3.AuthorizationServer]. What cannot be decided is denied, without an error.
 func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
 	q := newQuestion(ctx, in)
 	removed := q.removeIdentities(s.header)
