@@ -25,6 +25,8 @@ type answer struct {
 	body   bytes.Buffer
 }
 
+func newAnswer() *answer { return &answer{header: http.Header{}} }
+
 // Header implements [http.ResponseWriter].
 func (a *answer) Header() http.Header { return a.header }
 

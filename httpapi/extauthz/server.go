@@ -3,8 +3,10 @@ package extauthz
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
@@ -84,11 +86,23 @@ func (s *Server) Close() { s.service.Stop() }
 func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
 	q := newQuestion(ctx, in)
 	removed := q.removeIdentities(s.header)
-	a := &answer{header: http.Header{}}
-	if asked, err := q.request(s.identify); err != nil {
+	return s.decide(q).response(removed)
+}
+
+// decide answers the question. It denies if it panics: grpc would end the process.
+func (s *Server) decide(q *question) (a *answer) {
+	defer func() {
+		if v := recover(); v != nil {
+			a = newAnswer()
+			httpapi.WriteProblem(a, q.base, fmt.Errorf("the decision panicked: %v\n%s", v, debug.Stack()))
+		}
+	}()
+	a = newAnswer()
+	asked, err := q.request(s.identify)
+	if err != nil {
 		httpapi.WriteProblem(a, q.base, err)
-	} else {
-		s.decider.ServeHTTP(a, asked)
+		return a
 	}
-	return a.response(removed)
+	s.decider.ServeHTTP(a, asked)
+	return a
 }

@@ -294,6 +294,18 @@ func TestAnUndecidedQuestionIsDenied(t *testing.T) {
 	s.requireDenied(s.envoy, question(&alice, nil, "GET", "shop.test", "/orders/1"), 503, "closed")
 }
 
+// TestAPanicIsDenied: grpc does not recover.
+func TestAPanicIsDenied(t *testing.T) {
+	s := newStation(t, "")
+	broken, err := extauthz.New(extauthz.Options{Engine: s.Engine, Routes: orders}) // without Connections
+	require.NoError(t, err)
+	t.Cleanup(broken.Close)
+	got, err := broken.Check(t.Context(), question(nil, nil, "GET", "shop.test", "/orders/1"))
+	require.NoError(t, err)
+	require.EqualValues(t, 500, got.GetDeniedResponse().GetStatus().GetCode())
+	require.NotContains(t, got.GetDeniedResponse().GetBody(), "panicked")
+}
+
 func TestLargeQuestionsAreNotRead(t *testing.T) {
 	s := newStation(t, "")
 	q := question(nil, nil, "GET", "shop.test", "/orders/1")
