@@ -63,15 +63,21 @@ func newStation(t *testing.T, header string) *station {
 	})
 	require.NoError(t, err)
 	t.Cleanup(s.server.Close)
-	reader, err := forwarded.NewReader(forwarded.Envoy, header)
-	require.NoError(t, err)
-	other := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
-	s.Serve(s.server.Handler(other), func(o *httpapi.ServerOptions) {
-		o.Proxied = &httpapi.Proxied{Reader: reader, Proxies: []policy.Principal{who("ingress")}}
-	})
+	s.serve(s.server, header)
 	s.ingress = s.Issue("spiffe://interlock.test/ingress")
 	s.envoy = s.dial(s.ingress)
 	return s
+}
+
+// serve starts a listener for proxies.
+func (s *station) serve(server *extauthz.Server, header string) {
+	s.T.Helper()
+	reader, err := forwarded.NewReader(forwarded.Envoy, header)
+	require.NoError(s.T, err)
+	other := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	s.Serve(server.Handler(other), func(o *httpapi.ServerOptions) {
+		o.Proxied = &httpapi.Proxied{Reader: reader, Proxies: []policy.Principal{who("ingress")}}
+	})
 }
 
 // dial connects as the peer with the certificate.
@@ -297,13 +303,14 @@ func TestAnUndecidedQuestionIsDenied(t *testing.T) {
 // TestAPanicIsDenied: grpc does not recover.
 func TestAPanicIsDenied(t *testing.T) {
 	s := newStation(t, "")
-	broken, err := extauthz.New(extauthz.Options{Engine: s.Engine, Routes: orders}) // without Connections
+	alice := s.Issue("spiffe://interlock.test/alice")
+	broken, err := extauthz.New(extauthz.Options{Connections: s.Connections, Routes: orders, Logger: s.Log.Logger()}) // without an engine
 	require.NoError(t, err)
 	t.Cleanup(broken.Close)
-	got, err := broken.Check(t.Context(), question(nil, nil, "GET", "shop.test", "/orders/1"))
-	require.NoError(t, err)
-	require.EqualValues(t, 500, got.GetDeniedResponse().GetStatus().GetCode())
-	require.NotContains(t, got.GetDeniedResponse().GetBody(), "panicked")
+	s.serve(broken, "")
+	q := question(&alice, nil, "GET", "shop.test", "/orders/1")
+	s.requireDenied(s.dial(s.ingress), q, 500, "internal")
+	require.NotContains(t, s.check(s.dial(s.ingress), q).GetDeniedResponse().GetBody(), "panicked")
 }
 
 func TestLargeQuestionsAreNotRead(t *testing.T) {
