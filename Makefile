@@ -16,7 +16,7 @@ FUZZ = actors/policy:FuzzPolicyPattern actors/policy:FuzzPolicyPrincipal \
 # Where benchmarks leave their tables, samples and plots.
 RESULTS ?= docs/benchmarks
 
-.PHONY: help run build test soak conformance model readme bench bench-all bench-peers fuzz lint vuln
+.PHONY: help run build test soak conformance model readme proxies bench bench-all bench-peers fuzz lint vuln
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')" 2>/dev/null || \
@@ -64,6 +64,10 @@ model: ## check the model of delivery in every interleaving, and that each flaw 
 
 readme: ## run the transcripts of the docs word for word; needs bash, curl and ports 8443 to 8446
 	$(GO) test -tags readme -run '^TestReadme' -count=1 ./cmd/interlock
+
+proxies: ## run nginx, HAProxy and Caddy with the configurations of docs/proxies.md; installs what is missing
+	.ci/proxies
+	$(GO) test -race -tags proxies -run '^TestProxies' -count=1 -v ./cmd/interlock
 
 bench: lab ## measure: ratios, contention and servers; tables, samples and plots in RESULTS; under 15 minutes
 	build/interlock-lab bench --out $(RESULTS)

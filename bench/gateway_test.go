@@ -24,6 +24,7 @@ import (
 	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/gateway"
+	"github.com/interlock-authz/interlock/httpapi/routes"
 )
 
 const (
@@ -119,7 +120,7 @@ func newStreams(b *testing.B, roles int) *streams {
 	at := s.serve(upstream, func(l net.Listener) error { return upstream.Serve(l) })
 	g, err := gateway.New(gateway.Config{
 		Upstreams: map[string]gateway.Upstream{"streams": {Addresses: []string{at}, Protocol: gateway.HTTP2}},
-		Routes:    []gateway.Route{{Path: "/{role}/{id}", Action: "streams:watch", Resource: "{role}/{id}", Upstream: "streams"}},
+		Routes:    []gateway.Route{{Upstream: "streams", Route: routes.Route{Path: "/{role}/{id}", Action: "streams:watch", Resource: "{role}/{id}"}}},
 	}, gateway.Options{Engine: s.engine, Identifier: connections, Logger: log})
 	require.NoError(b, err)
 	server := httpapi.NewServer(httpapi.ServerOptions{Handler: g, TLS: config, Connections: connections, Logger: log})

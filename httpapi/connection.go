@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"net"
 	"sync"
@@ -53,13 +54,11 @@ func connectionOf(ctx context.Context) *connection {
 
 // handshakeDone identifies the caller.
 func (c *connection) handshakeDone() {
-	secure, ok := c.conn.(*tls.Conn)
-	if !ok {
+	if _, ok := c.conn.(*tls.Conn); !ok {
 		return
 	}
-	state := secure.ConnectionState()
-	if len(state.VerifiedChains) > 0 {
-		id := c.server.callers.identify(state.VerifiedChains[0])
+	if chain := c.verifiedChain(); len(chain) > 0 {
+		id := c.server.callers.identify(chain)
 		c.adopt(id)
 		if id.err == nil {
 			return
@@ -73,6 +72,18 @@ func (c *connection) handshakeDone() {
 		return
 	}
 	c.endAfter(c.server.limits.UnauthenticatedTimeout)
+}
+
+// verifiedChain returns the first verified chain of the handshake, empty for none.
+func (c *connection) verifiedChain() []*x509.Certificate {
+	secure, ok := c.conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	if chains := secure.ConnectionState().VerifiedChains; len(chains) > 0 {
+		return chains[0]
+	}
+	return nil
 }
 
 // adopt stores the identification. A connection counts for its first caller, and lives no

@@ -91,6 +91,15 @@ func NewGuard(engine *actors.Engine, callers Identifier, log *slog.Logger) *Guar
 // Protect panics if the rule is malformed. It does not know the route: [CheckRoutes] finds a
 // variable in the resource that the route does not have. A request of such a route gets a 500.
 func (g *Guard) Protect(rule Rule, next http.Handler) http.Handler {
+	route := g.guard(rule, next)
+	if rule.Mode == Execute {
+		return route.handler(route.execute)
+	}
+	return route.handler(route.admit)
+}
+
+// guard makes a guarded handler. It panics if the rule is malformed.
+func (g *Guard) guard(rule Rule, next http.Handler) *guarded {
 	t, err := parseTemplate(rule.Resource)
 	if err == nil {
 		err = policy.CheckAction(rule.Action)
@@ -101,12 +110,11 @@ func (g *Guard) Protect(rule Rule, next http.Handler) http.Handler {
 	if err != nil {
 		panic(fmt.Sprintf("httpapi: rule for %q on %q: %v", rule.Action, rule.Resource, err))
 	}
-	route := &guarded{Guard: g, rule: rule, template: t, next: next}
-	serve := route.admit
-	if rule.Mode == Execute {
-		serve = route.execute
-	}
-	return &protected{Handler: web.Handle(g.log, serve), rule: rule, template: t}
+	return &guarded{Guard: g, rule: rule, template: t, next: next}
+}
+
+func (g *guarded) handler(serve web.HandlerFunc) http.Handler {
+	return &protected{Handler: web.Handle(g.log, serve), rule: g.rule, template: g.template}
 }
 
 // guarded is a handler behind a guard.

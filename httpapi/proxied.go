@@ -42,14 +42,33 @@ func (p *Proxied) identify(c *connection, r *http.Request) *identification {
 	if c == nil || c.server.proxied != p {
 		return &identification{err: notForwarded("the server's ConnContext was replaced, so that it cannot identify proxies")}
 	}
-	proxy, err := c.server.callers.peer(r.Context(), verifiedChain(r))
+	return p.find(r.Context(), c, verifiedChain(r), r.Header)
+}
+
+// find identifies the client in the headers. chain is the verified chain of the connection.
+func (p *Proxied) find(ctx context.Context, c *connection, chain []*x509.Certificate, h http.Header) *identification {
+	proxy, err := c.server.callers.peer(ctx, chain)
 	if err != nil {
 		return &identification{err: err}
 	}
 	if !slices.Contains(p.Proxies, proxy.Principal) {
 		return &identification{err: notForwarded("%.120q is not one of the proxies of this listener; callers use the other one", proxy.Principal.String())}
 	}
-	return c.clients.find(c.server, proxy, r.Header)
+	return c.clients.find(c.server, proxy, h)
+}
+
+// IdentifyForwarded identifies the client in the headers that a proxy has put into a message of
+// another protocol, such as ext_authz. ctx is the context of the call that brought the message. Its
+// connection must be one of a server for proxies that c is attached to, and its peer one of the
+// proxies. The headers are read as those of a request to that server, and not changed. The error
+// wraps [certs.ErrNoIdentity].
+func (c *Connections) IdentifyForwarded(ctx context.Context, h http.Header) (*Caller, error) {
+	conn := connectionOf(ctx)
+	if conn == nil || conn.server.callers != c || conn.server.proxied == nil {
+		return nil, notForwarded("the connection is not one of a listener for proxies")
+	}
+	id := conn.server.proxied.find(ctx, conn, conn.verifiedChain(), h)
+	return id.caller, id.err
 }
 
 // maxForwardedClients bounds the clients that are remembered for one connection of a proxy.

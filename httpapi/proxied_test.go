@@ -3,12 +3,9 @@ package httpapi_test
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,41 +21,6 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
-
-// spelled is how a kind of proxy sends a certificate on, nil for none.
-var spelled = map[forwarded.Format]func(*tls.Certificate) (name, value string){
-	forwarded.RFC9440: func(c *tls.Certificate) (string, string) { return "Client-Cert", byteSequence(c, "") },
-	forwarded.HAProxy: func(c *tls.Certificate) (string, string) { return "Client-Cert", byteSequence(c, "::") },
-	forwarded.Caddy: func(c *tls.Certificate) (string, string) {
-		return "Client-Cert", byteSequence(c, ":{http.request.tls.client.certificate_der_base64}:")
-	},
-	forwarded.Nginx: func(c *tls.Certificate) (string, string) {
-		return "X-SSL-Client-Escaped-Cert", escaped(c)
-	},
-	forwarded.Envoy: func(c *tls.Certificate) (string, string) {
-		if c == nil {
-			return "X-Forwarded-Client-Cert", ""
-		}
-		return "X-Forwarded-Client-Cert", fmt.Sprintf(`By=spiffe://interlock.test/ingress;Hash=%s;Cert="%s"`, servertest.FingerprintOf(*c), escaped(c))
-	},
-	forwarded.Traefik: func(c *tls.Certificate) (string, string) {
-		return "X-Forwarded-Tls-Client-Cert", strings.Trim(byteSequence(c, ""), ":")
-	},
-}
-
-func byteSequence(c *tls.Certificate, none string) string {
-	if c == nil {
-		return none
-	}
-	return ":" + base64.StdEncoding.EncodeToString(c.Certificate[0]) + ":"
-}
-
-func escaped(c *tls.Certificate) string {
-	if c == nil {
-		return ""
-	}
-	return url.PathEscape(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})))
-}
 
 // proxiedStation is a server behind a proxy.
 type proxiedStation struct {
@@ -96,7 +58,7 @@ func (s *station) authorities(name string) *certs.TrustAnchors {
 func (s *proxiedStation) from(client *tls.Certificate, path string) *http.Request {
 	s.T.Helper()
 	r := s.Request(http.MethodGet, path, "")
-	if name, value := spelled[s.format](client); value != "" {
+	if name, value := servertest.Spelled[s.format](client); value != "" {
 		r.Header.Set(name, value)
 	}
 	return r
@@ -112,7 +74,7 @@ func (s *proxiedStation) requireNobody(r *http.Request, why certs.Reason) {
 
 // SECURITY, line 5.
 func TestProxies_TheClientIsTheOneOfTheHeader(t *testing.T) {
-	for format := range spelled {
+	for format := range servertest.Spelled {
 		for _, speaks := range servertest.Wires {
 			t.Run(string(format)+" "+string(speaks), func(t *testing.T) {
 				s := newProxiedStation(t, format, speaks)
@@ -145,7 +107,7 @@ func TestProxies_ForgedHeadersReachNoHandler(t *testing.T) {
 	forged := func(r *http.Request) *http.Request {
 		for _, name := range forgeries {
 			if r.Header.Get(name) == "" {
-				r.Header.Set(name, escaped(&bob))
+				r.Header.Set(name, servertest.EscapedPEM(&bob))
 			}
 		}
 		r.Header.Set("X-Harmless", "stays")

@@ -14,6 +14,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/authzen"
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
 	"github.com/interlock-authz/interlock/httpapi/gateway"
+	"github.com/interlock-authz/interlock/httpapi/routes"
 )
 
 // The servers, by the names that their children are started with.
@@ -137,7 +138,7 @@ func plainProxyHandler(p parts) (http.Handler, error) {
 func gatewayHandler(p parts) (http.Handler, error) {
 	return gateway.New(gateway.Config{
 		Upstreams: map[string]gateway.Upstream{"orders": {Addresses: []string{p.upstream}}},
-		Routes:    []gateway.Route{{Methods: []string{http.MethodGet}, Path: route, Action: action, Resource: "orders/{id}", Upstream: "orders"}},
+		Routes:    []gateway.Route{{Upstream: "orders", Route: routes.Route{Methods: []string{http.MethodGet}, Path: route, Action: action, Resource: "orders/{id}"}}},
 	}, gateway.Options{Engine: p.engine, Identifier: p.connections, Logger: p.log})
 }
 

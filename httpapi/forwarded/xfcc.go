@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -128,4 +129,23 @@ func cutQuoted(text string) (value, rest string, ok bool) {
 		plain.WriteByte(text[i])
 	}
 	return "", "", false
+}
+
+// XFCC returns the X-Forwarded-Client-Cert of a certificate with Hash, URI and Cert, as Envoy writes it.
+func XFCC(cert *x509.Certificate) string {
+	hash := sha256.Sum256(cert.Raw)
+	text := "Hash=" + hex.EncodeToString(hash[:])
+	for _, uri := range cert.URIs {
+		text += ";URI=" + quoted(uri.String())
+	}
+	escaped := strings.ReplaceAll(url.QueryEscape(string(encodePEM(cert.Raw))), "+", "%20") // as in a path
+	return text + `;Cert="` + escaped + `"`
+}
+
+// quoted quotes a value that has a delimiter.
+func quoted(value string) string {
+	if !strings.ContainsAny(value, `,;="\`) {
+		return value
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`
 }

@@ -2,6 +2,7 @@ package forwarded_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -95,5 +96,18 @@ func TestXFCCElements(t *testing.T) {
 	for _, text := range []string{"", "A", "=", "A=1;", "A=1,", ";A=1", `A="`, `A="\"`, `A=1"`, `A="1"2`, `A="1"xB=2`, "A=1; =2", "Ä=1"} {
 		_, ok := forwarded.ParseXFCC(text)
 		require.False(t, ok, text)
+	}
+}
+
+// A name with delimiters adds no keys.
+func TestXFCCIsWrittenAsItIsRead(t *testing.T) {
+	for _, name := range []string{"spiffe://a/b", `spiffe://a/b;Cert="c"`, "spiffe://a/b,Hash=c", "spiffe://a/b\\"} {
+		cert := *leaf()
+		cert.URIs = []*url.URL{{Opaque: name}}
+		text := forwarded.XFCC(&cert)
+		requireChain(t, newReader(t, forwarded.Envoy, ""), http.Header{xfcc: {text}}, leaf())
+		elements, ok := forwarded.ParseXFCC(text)
+		require.True(t, ok, text)
+		require.Equal(t, []string{name}, elements[0]["uri"])
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/interlock-authz/interlock/actors/policy"
+	"github.com/interlock-authz/interlock/httpapi/routes"
 )
 
 // Config is the routes and upstreams of a gateway. [New] and [Gateway.Use] check it.
@@ -77,27 +78,12 @@ type Health struct {
 	Timeout  time.Duration // 2 s
 }
 
-// Source is where a property of the resource comes from: a variable of the path or a header. A
-// property without a value is missing, and conditions that read it deny.
-type Source struct {
-	Path, Header string // one of them
-	// Type is "string" (the default), "number" or "bool". A value of another type is answered
-	// with a 400.
-	Type string
-}
+// Source is where a property of the resource comes from.
+type Source = routes.Source
 
 // Route says what requests it serves, what they need, and where they are sent.
 type Route struct {
-	// Host is a name or a template such as {tenant}.example.org. Empty is every host.
-	Host string
-	// Methods are the methods. None is all methods.
-	Methods []string
-	// Path is a template of gorilla/mux: /orders/{id}, or /files/{name:.*} for several segments.
-	Path string
-	// Action and Resource are those of [httpapi.Rule].
-	Action, Resource string
-	// Properties are the resource's properties for conditions, by name.
-	Properties map[string]Source
+	routes.Route
 	// Upstream is the name of an upstream.
 	Upstream string
 	// Grace is the in-flight policy: how long a call may continue after it lost its authority.
@@ -186,26 +172,8 @@ func (r *Route) check(c *Config) error {
 	if _, found := c.Upstreams[r.Upstream]; !found {
 		return fmt.Errorf("%w: there is no upstream %q", policy.ErrInvalid, r.Upstream)
 	}
-	if !strings.HasPrefix(r.Path, "/") {
-		return fmt.Errorf("%w: path %q does not begin with a slash", policy.ErrInvalid, r.Path)
-	}
 	if r.Grace != nil && (*r.Grace < 0 || *r.Grace > maxGrace) {
 		return fmt.Errorf("%w: grace %v; it must be from 0s to %v", policy.ErrInvalid, *r.Grace, maxGrace)
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Properties)) {
-		if err := r.Properties[name].check(); err != nil {
-			return fmt.Errorf("property %q: %w", name, err)
-		}
-	}
-	return nil
-}
-
-func (s Source) check() error {
-	if (s.Path == "") == (s.Header == "") {
-		return fmt.Errorf("%w: it needs either path or header", policy.ErrInvalid)
-	}
-	if !slices.Contains([]string{"", "string", "number", "bool"}, s.Type) {
-		return fmt.Errorf("%w: type %q; it must be string, number or bool", policy.ErrInvalid, s.Type)
-	}
-	return nil
+	return r.Check()
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi/gateway"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
+	"github.com/interlock-authz/interlock/httpapi/routes"
 )
 
 func TestFaults_TheClientIsGone(t *testing.T) {
@@ -110,7 +111,7 @@ func TestFaults_TheUpstreamIsDown(t *testing.T) {
 		c.Upstreams["down"] = gateway.Upstream{Addresses: []string{closed.Addr().String()}}
 		u.Addresses = append(u.Addresses, closed.Addr().String())
 		c.Upstreams["files"] = u
-		c.Routes = append(c.Routes, gateway.Route{Path: "/down/{id}", Action: "files:get", Resource: "files/{id}", Upstream: "down"})
+		c.Routes = append(c.Routes, gateway.Route{Route: routes.Route{Path: "/down/{id}", Action: "files:get", Resource: "files/{id}"}, Upstream: "down"})
 	})
 	c := s.As("alice")
 	s.Send(c, s.Request(http.MethodGet, "/down/1", "")).RequireProblem(t, 502, "upstream-failed")
@@ -302,7 +303,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 	for range 100 {
 		require.NoError(t, s.gateway.Use(other))
-		require.Error(t, s.gateway.Use(gateway.Config{Routes: []gateway.Route{{Path: "/x", Upstream: "none"}}}))
+		require.Error(t, s.gateway.Use(gateway.Config{Routes: []gateway.Route{{Route: routes.Route{Path: "/x"}, Upstream: "none"}}}))
 		require.NoError(t, s.gateway.Use(s.config))
 	}
 	cancel()

@@ -17,7 +17,6 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/interlock-authz/interlock/actors"
-	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
@@ -133,48 +132,12 @@ func (t *table) closeExcept(other *table) {
 }
 
 // add adds a route to the router of a table.
-func (g *Gateway) add(t *table, r *Route) (err error) {
+func (g *Gateway) add(t *table, r *Route) error {
 	u := t.upstreams[r.Upstream]
-	properties, err := r.properties()
-	if err != nil {
-		return err
-	}
-	rule := httpapi.Rule{Action: r.Action, Resource: r.Resource, Grace: r.Grace, Properties: properties}
-	handler, err := g.protect(rule, newForwarder(u, g.log))
-	if err != nil {
-		return err
-	}
-	route := t.router.NewRoute().Path(r.Path)
-	if r.Host != "" {
-		route.Host(r.Host)
-	}
-	if len(r.Methods) > 0 {
-		route.Methods(slices.Clone(r.Methods)...) // mux changes what it is given
-	}
-	if err := route.GetError(); err != nil {
-		return fmt.Errorf("%w: %w", policy.ErrInvalid, err)
-	}
-	route.Handler(handler)
-	names, err := route.GetVarNames()
-	if err != nil {
-		return fmt.Errorf("%w: %w", policy.ErrInvalid, err)
-	}
-	for _, property := range slices.Sorted(maps.Keys(r.Properties)) {
-		if name := r.Properties[property].Path; name != "" && !slices.Contains(names, name) {
-			return fmt.Errorf("property %q: %w: the path has no variable %q", property, policy.ErrInvalid, name)
-		}
-	}
-	return nil
-}
-
-// protect is [httpapi.Guard.Protect] with an error for a malformed rule.
-func (g *Gateway) protect(rule httpapi.Rule, next http.Handler) (h http.Handler, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("%w: %v", policy.ErrInvalid, v)
-		}
-	}()
-	return g.guard.Protect(rule, next), nil
+	return r.Add(t.router, func(rule httpapi.Rule) http.Handler {
+		rule.Grace = r.Grace
+		return g.guard.Protect(rule, newForwarder(u, g.log))
+	})
 }
 
 // forwarder sends requests to an upstream, each as a guarded operation.
@@ -196,9 +159,8 @@ func newForwarder(u *upstream, logger *slog.Logger) *forwarder {
 // ServeHTTP implements [http.Handler]. It returns when the upstream has no part in the call any
 // more, also by a panic: see the argument in the package documentation.
 func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if raw := r.URL.RawPath; raw != "" && raw != r.URL.EscapedPath() {
-		httpapi.WriteProblem(w, r, web.NewProblem(http.StatusBadRequest, "path", "Path not canonical",
-			"The path holds a character that has to be percent-encoded. The server does not encode it."))
+	if err := web.CheckSpelling(r.URL); err != nil {
+		httpapi.WriteProblem(w, r, err)
 		return
 	}
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {

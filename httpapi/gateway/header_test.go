@@ -14,6 +14,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
 	"github.com/interlock-authz/interlock/httpapi/gateway"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
+	"github.com/interlock-authz/interlock/httpapi/routes"
 )
 
 // seen sends the headers that arrive at the upstream to the channel.
@@ -99,10 +100,10 @@ func TestTrailers(t *testing.T) {
 
 func TestPropertiesOfARequest(t *testing.T) {
 	s := newStation(t, kinds["http1"], func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "written") }, func(c *gateway.Config) {
-		c.Routes = append(c.Routes, gateway.Route{
-			Path: "/{tenant}/orders/{id}", Action: "orders:write", Resource: "orders/{id}", Upstream: "files",
+		c.Routes = append(c.Routes, gateway.Route{Upstream: "files", Route: routes.Route{
+			Path: "/{tenant}/orders/{id}", Action: "orders:write", Resource: "orders/{id}",
 			Properties: map[string]gateway.Source{"tenant": {Path: "tenant"}, "amount": {Header: "Amount", Type: "number"}},
-		})
+		}})
 	})
 	c := s.As("alice")
 	for _, test := range []struct {
@@ -165,7 +166,7 @@ func TestFaultsOfAConfiguration(t *testing.T) {
 		c.Upstreams, c.Routes = map[string]gateway.Upstream{"files": u}, []gateway.Route{r}
 		require.ErrorContains(t, s.gateway.Use(c), want)
 	}
-	both := gateway.Config{Upstreams: maps.Clone(s.config.Upstreams), Routes: []gateway.Route{{Path: "/a", Upstream: "b"}, {Path: "/c", Upstream: "d"}}}
+	both := gateway.Config{Upstreams: maps.Clone(s.config.Upstreams), Routes: []gateway.Route{{Route: routes.Route{Path: "/a"}, Upstream: "b"}, {Route: routes.Route{Path: "/c"}, Upstream: "d"}}}
 	err := s.gateway.Use(both)
 	require.ErrorContains(t, err, "route 1 (/a)")
 	require.ErrorContains(t, err, "route 2 (/c)")

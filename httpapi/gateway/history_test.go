@@ -27,6 +27,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/gateway"
+	"github.com/interlock-authz/interlock/httpapi/routes"
 )
 
 // A history of the gateway has requests as uses. A use begins between the call of the client and the
@@ -212,7 +213,7 @@ func realGateway(t *testing.T) func(e *actors.Engine, upstream string) http.Hand
 	return func(e *actors.Engine, upstream string) http.Handler {
 		c := gateway.Config{Upstreams: map[string]gateway.Upstream{"up": {Addresses: []string{upstream}, Linger: patience}}}
 		for a := range historytest.Actions {
-			c.Routes = append(c.Routes, gateway.Route{Path: fmt.Sprintf("/a%d", a), Action: fmt.Sprintf("do:a%d", a), Resource: "thing", Upstream: "up"})
+			c.Routes = append(c.Routes, gateway.Route{Upstream: "up", Route: routes.Route{Path: fmt.Sprintf("/a%d", a), Action: fmt.Sprintf("do:a%d", a), Resource: "thing"}})
 		}
 		g, err := gateway.New(c, gateway.Options{Engine: e, Identifier: callers{}, Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)

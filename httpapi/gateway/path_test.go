@@ -13,6 +13,7 @@ import (
 
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/gateway"
+	"github.com/interlock-authz/interlock/httpapi/routes"
 )
 
 // anyone identifies every request as bob, who may do everything to files.
@@ -63,7 +64,7 @@ func FuzzGatewayPath(f *testing.F) {
 	g, err := gateway.New(gateway.Config{
 		Upstreams: map[string]gateway.Upstream{"files": {Addresses: []string{upstream.Listener.Addr().String()}}},
 		Routes: []gateway.Route{{
-			Path: "/files/{id:.*}", Action: "files:get", Resource: "files/{id...}", Upstream: "files",
+			Route: routes.Route{Path: "/files/{id:.*}", Action: "files:get", Resource: "files/{id...}"}, Upstream: "files",
 		}},
 	}, gateway.Options{Engine: s.Engine, Identifier: anyone{}, Logger: s.Log.Logger()})
 	if err != nil {

@@ -2,21 +2,13 @@ package gateway
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
 	"os"
-	"regexp"
 	"strconv"
-	"strings"
-
-	"github.com/gorilla/mux"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -27,9 +19,9 @@ import (
 // Headers that tell an upstream about a call.
 const (
 	// PrincipalHeader has the caller's principal.
-	PrincipalHeader = "Interlock-Principal"
+	PrincipalHeader = httpapi.PrincipalHeader
 	// RevisionHeader has the revision of the policy that admitted the call.
-	RevisionHeader = "Interlock-Revision"
+	RevisionHeader = httpapi.RevisionHeader
 )
 
 // rewrite makes the request to an upstream. The path stays as it came. ReverseProxy has removed the
@@ -63,23 +55,8 @@ func identify(h http.Header, by Identity, caller *httpapi.Caller) {
 	case ClientCert:
 		h.Set("Client-Cert", ":"+base64.StdEncoding.EncodeToString(cert.Raw)+":")
 	case XFCC:
-		sum := sha256.Sum256(cert.Raw)
-		text := "Hash=" + hex.EncodeToString(sum[:])
-		for _, uri := range cert.URIs {
-			text += ";URI=" + quoted(uri.String())
-		}
-		inPEM := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}))
-		inPEM = strings.ReplaceAll(url.QueryEscape(inPEM), "+", "%20") // as in a path
-		h.Set("X-Forwarded-Client-Cert", text+`;Cert="`+inPEM+`"`)
+		h.Set("X-Forwarded-Client-Cert", forwarded.XFCC(cert))
 	}
-}
-
-// quoted quotes a value of XFCC if it has a delimiter.
-func quoted(value string) string {
-	if !strings.ContainsAny(value, `,;="\`) {
-		return value
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`
 }
 
 // modifyResponse removes a header that only the gateway may set, and a length that would leave no
@@ -127,68 +104,3 @@ func answerError(w http.ResponseWriter, r *http.Request, u *upstream, err error)
 func withCall(ctx context.Context, c *call) context.Context {
 	return context.WithValue(ctx, callKey{}, c)
 }
-
-// properties returns what reads a route's properties from a request, nil if it has none.
-func (r *Route) properties() (func(*http.Request) (map[string]any, error), error) {
-	if len(r.Properties) == 0 {
-		return nil, nil
-	}
-	sources := r.Properties
-	return func(r *http.Request) (map[string]any, error) {
-		values := make(map[string]any, len(sources))
-		for name, source := range sources {
-			text, found, err := source.text(r)
-			if err != nil {
-				return nil, err
-			}
-			if !found {
-				continue
-			}
-			if values[name], err = source.parse(text); err != nil {
-				return nil, web.NewProblem(http.StatusBadRequest, "malformed-property", "Malformed property",
-					"The property "+name+" is not a "+source.Type+".")
-			}
-		}
-		return values, nil
-	}, nil
-}
-
-// text returns the text of a property, and whether the request has it.
-func (s Source) text(r *http.Request) (text string, found bool, err error) {
-	if s.Header != "" {
-		switch values := r.Header.Values(s.Header); len(values) {
-		case 0:
-			return "", false, nil
-		case 1:
-			return values[0], true, nil
-		}
-		return "", false, web.NewProblem(http.StatusBadRequest, "malformed-property", "Malformed property",
-			"The header "+s.Header+" occurs more than once.")
-	}
-	text, err = url.PathUnescape(mux.Vars(r)[s.Path])
-	if err != nil || strings.Contains(text, "%") {
-		return "", false, web.NewProblem(http.StatusBadRequest, "path", "Path not canonical",
-			"A part of the path holds a percent sign, which some readers decode again.")
-	}
-	return text, true, nil
-}
-
-// parse returns the value of a property.
-func (s Source) parse(text string) (any, error) {
-	switch s.Type {
-	case "number":
-		if !number.MatchString(text) { // ParseFloat also takes infinity and hexadecimal numbers
-			return nil, strconv.ErrSyntax
-		}
-		return strconv.ParseFloat(text, 64)
-	case "bool":
-		if text != "true" && text != "false" {
-			return nil, strconv.ErrSyntax
-		}
-		return text == "true", nil
-	}
-	return text, nil
-}
-
-// number matches the numbers of JSON.
-var number = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)

@@ -21,6 +21,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/gateway"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
+	"github.com/interlock-authz/interlock/httpapi/routes"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -55,9 +56,9 @@ func newStation(t testing.TB, k kind, handler http.HandlerFunc, alter ...func(*g
 	up := s.startUpstream(k, handler)
 	s.config = gateway.Config{Upstreams: map[string]gateway.Upstream{"files": up}}
 	for _, method := range []string{"GET", "PUT", "POST", "DELETE"} {
-		s.config.Routes = append(s.config.Routes, gateway.Route{
-			Methods: []string{method}, Path: "/files/{id}", Action: "files:" + strings.ToLower(method), Resource: "files/{id}", Upstream: "files",
-		})
+		s.config.Routes = append(s.config.Routes, gateway.Route{Upstream: "files", Route: routes.Route{
+			Methods: []string{method}, Path: "/files/{id}", Action: "files:" + strings.ToLower(method), Resource: "files/{id}",
+		}})
 	}
 	for _, f := range alter {
 		f(&s.config)

@@ -16,15 +16,23 @@ func Authorize(ctx context.Context, engine *actors.Engine, requests ...actors.Re
 		return err
 	}
 	for i := range decisions {
-		if decisions[i].Allowed {
-			continue
-		}
-		if err := Undecided(&decisions[i], &requests[i]); err != nil {
+		if err := Refused(&decisions[i], &requests[i]); err != nil {
 			return err
 		}
-		return denied(&decisions[i], &requests[i])
 	}
 	return nil
+}
+
+// Refused returns the error of a decision that does not allow the request, nil for one that does.
+// The error is that of [Undecided], or an [*actors.DeniedError].
+func Refused(d *policy.Decision, req *actors.Request) error {
+	if d.Allowed {
+		return nil
+	}
+	if err := Undecided(d, req); err != nil {
+		return err
+	}
+	return denied(d, req)
 }
 
 // Undecided returns the error of a decision that the policy did not make: the engine could not

@@ -42,6 +42,8 @@ connections:             # limits of each listener
 #   format: nginx        # rfc9440, envoy, nginx, haproxy, caddy, traefik
 #   header: ""           # default: the header of the format
 #   proxies: [spiffe://example.org/ingress]  # the trusted proxies
+#   routes:              # for /v1/forward-auth, and for ext_authz with format envoy; reloaded on SIGHUP
+#     - {methods: [GET], path: "/orders/{id}", action: orders:read, resource: "orders/{id}"}  # as in gateway
 # gateway:               # a reverse proxy whose calls are operations; reloaded on SIGHUP
 #   listen: 127.0.0.1:8446
 #   upstreams:

@@ -14,6 +14,7 @@ import (
 
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/httpapi/gateway"
+	"github.com/interlock-authz/interlock/httpapi/routes"
 )
 
 // Gateway configures the gateway. Without routes there is none.
@@ -49,21 +50,9 @@ type Health struct {
 
 // Route is a [gateway.Route].
 type Route struct {
-	Host       string            `yaml:"host"`
-	Methods    []string          `yaml:"methods"`
-	Path       string            `yaml:"path"`
-	Action     string            `yaml:"action"`
-	Resource   string            `yaml:"resource"`
-	Properties map[string]Source `yaml:"properties"`
-	Upstream   string            `yaml:"upstream"`
-	InFlight   InFlight          `yaml:"in-flight"`
-}
-
-// Source is a [gateway.Source].
-type Source struct {
-	Path   string `yaml:"path"`
-	Header string `yaml:"header"`
-	Type   string `yaml:"type"`
+	routes.Route `yaml:",inline"`
+	Upstream     string   `yaml:"upstream"`
+	InFlight     InFlight `yaml:"in-flight"`
 }
 
 // InFlight is what happens to a call in progress that loses its authority. Its text is "cancel", or
@@ -112,7 +101,7 @@ func (g *GatewayReader) Read(c *Gateway) (gateway.Config, error) {
 		read.Upstreams[name] = u.options(secure)
 	}
 	for _, r := range c.Routes {
-		read.Routes = append(read.Routes, r.options())
+		read.Routes = append(read.Routes, gateway.Route{Route: r.Route, Upstream: r.Upstream, Grace: r.InFlight.Grace})
 	}
 	g.known = known
 	return read, nil
@@ -161,20 +150,6 @@ func (u *Upstream) options(secure *tls.Config) gateway.Upstream {
 	}
 	if u.Health != nil {
 		o.Health = &gateway.Health{Path: u.Health.Path, Interval: u.Health.Interval, Timeout: u.Health.Timeout}
-	}
-	return o
-}
-
-func (r *Route) options() gateway.Route {
-	o := gateway.Route{
-		Host: r.Host, Methods: r.Methods, Path: r.Path, Action: r.Action, Resource: r.Resource,
-		Upstream: r.Upstream, Grace: r.InFlight.Grace,
-	}
-	if len(r.Properties) > 0 {
-		o.Properties = map[string]gateway.Source{}
-	}
-	for name, s := range r.Properties {
-		o.Properties[name] = gateway.Source{Path: s.Path, Header: s.Header, Type: s.Type}
 	}
 	return o
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
+	"github.com/interlock-authz/interlock/httpapi/routes"
 )
 
 // Proxied configures the listener for proxies. If nothing is set there is none.
@@ -15,12 +16,14 @@ type Proxied struct {
 	Format  forwarded.Format `yaml:"format"`
 	Header  string           `yaml:"header"`
 	Proxies []string         `yaml:"proxies"`
+	// Routes are those of forward authentication and ext_authz.
+	Routes []routes.Route `yaml:"routes"`
 }
 
 // Options returns the options of the listener, nil if there is none.
 func (c Proxied) Options() (*httpapi.Proxied, error) {
 	if c.Listen == "" {
-		if c.Format != "" || c.Header != "" || len(c.Proxies) > 0 {
+		if c.Format != "" || c.Header != "" || len(c.Proxies) > 0 || len(c.Routes) > 0 {
 			return nil, errors.New("proxied.listen is not set; set it to the address for proxies")
 		}
 		return nil, nil

@@ -14,6 +14,7 @@ import (
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi/orders"
+	"github.com/interlock-authz/interlock/httpapi/routes"
 )
 
 // devService is what --dev serves: an API of orders, for callers behind a guard, and without a guard
@@ -42,10 +43,12 @@ func newDevService(c *config.Config, log *slog.Logger) (*devService, error) {
 		CA: file(devca.CertFile), Certificate: file(devGateway + ".crt"), Key: file(devGateway + ".key"),
 	}}
 	route := func(method, path, action string) config.Route {
-		return config.Route{Methods: []string{method}, Path: path, Action: action, Resource: "orders/{id}", Upstream: "orders"}
+		return config.Route{Upstream: "orders", Route: routes.Route{
+			Methods: []string{method}, Path: path, Action: action, Resource: "orders/{id}",
+		}}
 	}
 	write := route(http.MethodPut, "/orders/{id}", "orders:write")
-	write.Properties = map[string]config.Source{"amount": {Header: orders.AmountHeader, Type: "number"}}
+	write.Properties = map[string]routes.Source{"amount": {Header: orders.AmountHeader, Type: "number"}}
 	c.Gateway.Routes = []config.Route{
 		write, route(http.MethodGet, "/orders/{id}", "orders:read"), route(http.MethodGet, "/orders/{id}/watch", "orders:watch"),
 	}

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 
@@ -19,11 +20,13 @@ import (
 type handlers struct {
 	decisions, administration, operation http.Handler
 	gateway                              *gatewayService
+	proxied                              *proxiedService
 }
 
 func (h *handlers) forCallers() http.Handler        { return h.decisions }
 func (h *handlers) forAdministrators() http.Handler { return h.administration }
 func (h *handlers) forOperators() http.Handler      { return h.operation }
+func (h *handlers) forProxies() http.Handler        { return h.proxied.handler }
 func (h *handlers) forGateway() http.Handler        { return h.gateway.gateway }
 
 // newHandlers makes the handlers for an engine. With an API of orders, the handler for callers serves it too.
@@ -43,7 +46,11 @@ func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store
 	if s.Journal != nil {
 		options.Store = s.Journal
 	}
-	proxied, err := newGateway(c, engine, l.connections, log)
+	proxied, err := newProxied(c, engine, l.connections, decisions, log)
+	if err != nil {
+		return nil, fmt.Errorf("proxied.routes: %w", err)
+	}
+	gateway, err := newGateway(c, engine, l.connections, log)
 	if err != nil {
 		return nil, err
 	}
@@ -51,11 +58,18 @@ func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store
 	return &handlers{
 		decisions:      decisions,
 		administration: admin.New(options),
-		gateway:        proxied,
+		gateway:        gateway,
+		proxied:        proxied,
 		operation: httpapi.NewOperatorAPI(httpapi.OperatorOptions{
 			Engine: engine, Faults: faults, Metrics: metrics(engine, l.connections, l.trust), Hosts: c.OperatorHosts,
 		}),
 	}, nil
+}
+
+// close ends what the handlers keep open.
+func (h *handlers) close() {
+	h.gateway.close()
+	h.proxied.close()
 }
 
 // newDecisions returns a handler for the decision API and for the API of orders, which may be nil.

@@ -71,7 +71,7 @@ func listen(ctx context.Context, c *config.Config, log *slog.Logger) (*listeners
 		l.all = append(l.all, &listener{name: gateways, address: c.Gateway.Listen, tls: mutual(), handler: (*handlers).forGateway})
 	}
 	if proxied != nil {
-		l.all = append(l.all, &listener{name: proxies, address: c.Proxied.Listen, tls: mutual(), proxied: proxied, handler: (*handlers).forCallers})
+		l.all = append(l.all, &listener{name: proxies, address: c.Proxied.Listen, tls: mutual(), proxied: proxied, handler: (*handlers).forProxies})
 	}
 	shares := len(l.all) - 2 // two are not for callers
 	if len(c.Gateway.Routes) > 0 {

@@ -102,11 +102,11 @@ func serveStore(ctx context.Context, c *config.Config, l *listeners, s *store.St
 		l.stop(0)
 		return errors.Join(err, engine.Close(context.WithoutCancel(ctx)))
 	}
-	defer h.gateway.close()
+	defer h.close()
 	log.Info("serving", append(l.attributes(), slog.Uint64("revision", engine.Revision()), slog.String("store", s.Name))...)
 	failed := l.start()
 	go l.trust.Watch(ctx)
-	go reloadOnHangup(ctx, l.trust, h.gateway, log)
+	go reloadOnHangup(ctx, l.trust, h, log)
 	select {
 	case err = <-failed:
 	case <-ctx.Done():

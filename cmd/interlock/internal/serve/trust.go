@@ -34,7 +34,7 @@ func newTrust(ctx context.Context, c *config.Config, log *slog.Logger) (trust *c
 }
 
 // reloadOnHangup reloads at each SIGHUP until ctx is done.
-func reloadOnHangup(ctx context.Context, trust *certs.Trust, g *gatewayService, log *slog.Logger) {
+func reloadOnHangup(ctx context.Context, trust *certs.Trust, h *handlers, log *slog.Logger) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -47,6 +47,7 @@ func reloadOnHangup(ctx context.Context, trust *certs.Trust, g *gatewayService, 
 		if _, err := trust.Reload(); err != nil {
 			log.Error("reload failed; certificates, CAs and CRLs are unchanged", slog.Any("error", err))
 		}
-		g.reload(log)
+		h.gateway.reload(log)
+		h.proxied.reload(log)
 	}
 }
