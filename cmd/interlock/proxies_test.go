@@ -85,6 +85,51 @@ func TestProxies(t *testing.T) {
 	}
 }
 
+// TestProxies_ADecisionLeavesTheRace runs the race tester against nginx with auth_request, in front of
+// a server that takes a moment for a write and does not look whether its client is gone. A request
+// that nginx let through writes after the revocation. The same server behind the gateway shows no
+// violation: the receipt waits until the server has closed the connection.
+func TestProxies_ADecisionLeavesTheRace(t *testing.T) {
+	s := startProxy(t, realProxies[0])
+	require.Equal(t, 1, s.race(t, "https://localhost:"+s.port()), "nginx: exit status 1 is for violations")
+	require.Equal(t, 0, s.race(t, s.at.Gateway), "gateway: exit status 0 is for none")
+}
+
+// race runs the race tester on the orders at a URL, and returns its exit status.
+func (s *proxyStage) race(t *testing.T, at string) int {
+	target, err := os.ReadFile(filepath.Join(s.dir, cli.DevFolder, cli.TargetFile))
+	require.NoError(t, err)
+	text := strings.ReplaceAll(string(target), s.at.Callers+"/orders/", at+"/orders/")
+	require.NotEqual(t, string(target), text)
+	require.NoError(t, os.WriteFile(filepath.Join(s.dir, cli.DevFolder, "race-here.yaml"), []byte(text), 0o600))
+	lab := exec.Command("interlock-lab", "race", "--target", filepath.Join(cli.DevFolder, "race-here.yaml"), "--duration", "3s", "--html", "")
+	lab.Dir = s.dir
+	output, err := lab.CombinedOutput()
+	t.Logf("%s: %v\n%s", at, err, output)
+	return lab.ProcessState.ExitCode()
+}
+
+// slowWrite is what the server takes for a write in /orders/race-….
+const slowWrite = 50 * time.Millisecond
+
+// amounts are the orders that the race tester writes.
+type amounts struct{ all sync.Map }
+
+// serve answers a request for an order of the race tester. It reports whether it is one.
+func (a *amounts) serve(w http.ResponseWriter, r *http.Request) bool {
+	if !strings.HasPrefix(r.URL.Path, "/orders/race-") {
+		return false
+	}
+	if r.Method == http.MethodPut {
+		body, _ := io.ReadAll(r.Body)
+		time.Sleep(slowWrite) // the work
+		a.all.Store(r.URL.Path, body)
+	}
+	body, _ := a.all.LoadOrStore(r.URL.Path, []byte(`{"amount":0}`))
+	_, _ = w.Write(body.([]byte))
+	return true
+}
+
 func testProxy(t *testing.T, s *proxyStage, p realProxy) {
 	const alice = "spiffe://interlock.test/alice"
 
@@ -168,14 +213,18 @@ func (s *proxyStage) port() string { return s.listen[strings.LastIndex(s.listen,
 
 func startProxy(t *testing.T, p realProxy) *proxyStage {
 	s := &proxyStage{dir: t.TempDir(), listen: freeAddress(t)}
-	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	var written amounts
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if written.serve(w, r) {
+			return
+		}
 		body, _ := io.ReadAll(r.Body)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.seen = &seenRequest{uri: r.RequestURI, body: string(body), header: r.Header}
 	}))
 	t.Cleanup(app.Close)
-	s.startInterlock(t, p.format)
+	s.startInterlock(t, p.format, app.Listener.Addr().String())
 	for to, from := range map[string][]string{
 		"server.crt": {"server.crt"}, "server.key": {"server.key"}, "server.pem": {"server.crt", "server.key"},
 		"ingress.crt": {"ingress.crt"}, "ingress.key": {"ingress.key"}, "ingress.pem": {"ingress.crt", "ingress.key"},
@@ -202,8 +251,9 @@ func startProxy(t *testing.T, p realProxy) *proxyStage {
 	return s
 }
 
-// startInterlock runs the server with the documented section of its configuration.
-func (s *proxyStage) startInterlock(t *testing.T, format forwarded.Format) {
+// startInterlock runs the server with the documented section of its configuration, and a gateway in
+// front of the same server.
+func (s *proxyStage) startInterlock(t *testing.T, format forwarded.Format, app string) {
 	s.interlock(t, "ca", "init")
 	s.interlock(t, "ca", "issue", "client", "ingress")
 	section := strings.NewReplacer(
@@ -211,6 +261,14 @@ func (s *proxyStage) startInterlock(t *testing.T, format forwarded.Format) {
 	).Replace(documented(t, "routes.yaml"))
 	section += "    - {methods: [PUT], path: \"/orders/{id}\", action: orders:watch, resource: \"orders/{id}\"}\n"
 	section = strings.ReplaceAll(section, "orders:watch", "orders:change")
+	section += fmt.Sprintf(`
+gateway:
+  upstreams:
+    app: {addresses: [%q]}
+  routes:
+    - {methods: [PUT], path: "/orders/{id}", action: orders:change, resource: "orders/{id}", upstream: app}
+    - {methods: [GET], path: "/orders/{id}", action: orders:read, resource: "orders/{id}", upstream: app}
+`, app)
 	policy := filepath.Join(s.dir, "policy.yaml")
 	require.NoError(t, os.WriteFile(policy, []byte(proxiesPolicy), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "interlock.yaml"), []byte("policy: policy.yaml\n"+section), 0o600))
