@@ -94,7 +94,9 @@ func serveNginx(ctx context.Context, dir, upstream string, out io.Writer) error 
 	case <-orphaned():
 	}
 	err = nginx.Process.Kill()
-	_ = <-ended // it was killed
+	if end := <-ended; end == nil {
+		return errors.New("nginx ended by itself")
+	}
 	return err
 }
 
