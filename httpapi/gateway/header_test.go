@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
 	"github.com/interlock-authz/interlock/httpapi/gateway"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
@@ -38,7 +39,7 @@ func TestTheUpstreamLearnsWhoCalls(t *testing.T) {
 			cert := certificateOf(t, pair)
 			forged := s.Request(http.MethodGet, "/files/1", "")
 			for _, name := range []string{
-				"Client-Cert", "Client-Cert-Chain", "X-Forwarded-Client-Cert", "X-SSL-Client-S-DN", gateway.PrincipalHeader, gateway.RevisionHeader,
+				"Client-Cert", "Client-Cert-Chain", "X-Forwarded-Client-Cert", "X-SSL-Client-S-DN", httpapi.PrincipalHeader, httpapi.RevisionHeader,
 				"Interlock-Other", "interlock_principal", "Client_Cert", "X-Forwarded-For", "X-Forwarded-Host", "Forwarded",
 			} {
 				forged.Header[name] = []string{"forged"}
@@ -50,8 +51,8 @@ func TestTheUpstreamLearnsWhoCalls(t *testing.T) {
 			forged.Host = "files.example"
 			require.Equal(t, 200, s.Send(s.Client(wire, pair), forged).StatusCode)
 			got := await(t, arrived)
-			require.Equal(t, "spiffe://interlock.test/alice", got.Header.Get(gateway.PrincipalHeader))
-			require.Equal(t, strconv.FormatUint(s.Engine.Revision(), 10), got.Header.Get(gateway.RevisionHeader))
+			require.Equal(t, "spiffe://interlock.test/alice", got.Header.Get(httpapi.PrincipalHeader))
+			require.Equal(t, strconv.FormatUint(s.Engine.Revision(), 10), got.Header.Get(httpapi.RevisionHeader))
 			require.Equal(t, "Bearer kept", got.Header.Get("Authorization"))
 			require.Equal(t, "files.example", got.Host)
 			require.Equal(t, []string{"127.0.0.1"}, got.Header["X-Forwarded-For"])

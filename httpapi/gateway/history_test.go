@@ -131,7 +131,7 @@ func (s *recorded) use(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Add(e, call, h.Now())
-	if revision, err := strconv.ParseUint(r.Header.Get(gateway.RevisionHeader), 10, 64); err == nil {
+	if revision, err := strconv.ParseUint(r.Header.Get(httpapi.RevisionHeader), 10, 64); err == nil {
 		h.Decision(call, revision)
 	}
 	defer func() {

@@ -16,14 +16,6 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
-// Headers that tell an upstream about a call.
-const (
-	// PrincipalHeader has the caller's principal.
-	PrincipalHeader = httpapi.PrincipalHeader
-	// RevisionHeader has the revision of the policy that admitted the call.
-	RevisionHeader = httpapi.RevisionHeader
-)
-
 // rewrite makes the request to an upstream. The path stays as it came. ReverseProxy has removed the
 // hop-by-hop headers.
 func rewrite(r *httputil.ProxyRequest, u *upstream) {
@@ -37,11 +29,11 @@ func rewrite(r *httputil.ProxyRequest, u *upstream) {
 		body.forwarded = r.Out.Trailer
 	}
 	if caller, ok := httpapi.CallerOf(ctx); ok {
-		r.Out.Header.Set(PrincipalHeader, caller.Principal.String())
+		r.Out.Header.Set(httpapi.PrincipalHeader, caller.Principal.String())
 		identify(r.Out.Header, u.options.Identity, caller)
 	}
 	if revision, ok := actors.RevisionOf(ctx); ok {
-		r.Out.Header.Set(RevisionHeader, strconv.FormatUint(revision, 10))
+		r.Out.Header.Set(httpapi.RevisionHeader, strconv.FormatUint(revision, 10))
 	}
 }
 

@@ -24,7 +24,6 @@ import (
 
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/client"
-	"github.com/interlock-authz/interlock/httpapi/gateway"
 )
 
 // Order is one order.
@@ -151,7 +150,7 @@ func by(r *http.Request) string {
 	if c, ok := httpapi.CallerOf(r.Context()); ok {
 		return c.Principal.String()
 	}
-	return r.Header.Get(gateway.PrincipalHeader)
+	return r.Header.Get(httpapi.PrincipalHeader)
 }
 
 func (a *API) find(r *http.Request) (Order, bool) {
