@@ -3,13 +3,17 @@ package gateway_test
 import (
 	"bufio"
 	"context"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/gorilla/mux"
+	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/gateway"
@@ -40,6 +44,81 @@ func routers(write func(router, name string)) map[string]http.Handler {
 	return map[string]http.Handler{"net/http": std, "gorilla": plain, "prefix": prefix}
 }
 
+// newFilesGateway is a gateway for files in front of a server, at which anyone is bob.
+func newFilesGateway(t testing.TB, address string) *gateway.Gateway {
+	t.Helper()
+	s := newStation(t, kinds["http1"], http.NotFound)
+	g, err := gateway.New(gateway.Config{
+		Upstreams: map[string]gateway.Upstream{"files": {Addresses: []string{address}}},
+		Routes: []gateway.Route{{
+			Route: routes.Route{Path: "/files/{id:.*}", Action: "files:get", Resource: "files/{id...}"}, Upstream: "files",
+		}},
+	}, gateway.Options{Engine: s.Engine, Identifier: anyone{}, Logger: s.Log.Logger()})
+	require.NoError(t, err)
+	t.Cleanup(g.Close)
+	return g
+}
+
+// pythonServer answers with the path as Python's standard library reads it.
+const pythonServer = `
+import http.server, urllib.parse
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = 65536
+    def do_GET(self):
+        body = urllib.parse.unquote_to_bytes(urllib.parse.urlsplit(self.path).path)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+`
+
+// pathParts are what the random paths of the soak consist of.
+var pathParts = []string{"a", "B", "0", "-", ".", "..", "/", "//", ";", ",", "=", "+", "~", "!", "@", ":", "%20", "%2f", "%2F", "%5c", "%25", "%00",
+	"%41", "%3f", "%23", "%C3%A4", "%ff", "%", "é", "?", "#", "\\", "{", "}", "*", "&", "%E2%80%AE", "%0a", "|", "^"}
+
+// TestG1_PythonReadsThePathThatWasAuthorized sends random paths through the gateway to a server of
+// another language.
+func TestG1_PythonReadsThePathThatWasAuthorized(t *testing.T) {
+	if os.Getenv("INTERLOCK_SOAK") == "" {
+		t.Skip("in make soak: it needs python3")
+	}
+	python := exec.Command("python3", "-c", pythonServer)
+	output, err := python.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, python.Start())
+	defer func() { _ = python.Process.Kill(); _ = python.Wait() }()
+	port, err := bufio.NewReader(output).ReadString('\n')
+	require.NoError(t, err)
+	g := newFilesGateway(t, "127.0.0.1:"+strings.TrimSpace(port))
+	rng := rand.New(rand.NewPCG(1, 2))
+	served := 0
+	for range 50_000 {
+		target := "/files/"
+		for range 1 + rng.IntN(6) {
+			target += pathParts[rng.IntN(len(pathParts))]
+		}
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + target + " HTTP/1.1\r\nHost: files.example\r\n\r\n")))
+		if err != nil {
+			continue
+		}
+		authorized := r.URL.Path
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, r)
+		if w.Code == http.StatusOK {
+			served++
+			require.Equal(t, authorized, w.Body.String(), target)
+		}
+	}
+	t.Logf("%d of 50,000 paths were sent, and read the same way", served)
+	require.Greater(t, served, 1000)
+}
+
 // FuzzGatewayPath sends a target through the gateway. The file that each router of the upstream
 // serves must be the one that was authorized.
 func FuzzGatewayPath(f *testing.F) {
@@ -60,17 +139,7 @@ func FuzzGatewayPath(f *testing.F) {
 		}
 	}))
 	f.Cleanup(upstream.Close)
-	s := newStation(f, kinds["http1"], http.NotFound)
-	g, err := gateway.New(gateway.Config{
-		Upstreams: map[string]gateway.Upstream{"files": {Addresses: []string{upstream.Listener.Addr().String()}}},
-		Routes: []gateway.Route{{
-			Route: routes.Route{Path: "/files/{id:.*}", Action: "files:get", Resource: "files/{id...}"}, Upstream: "files",
-		}},
-	}, gateway.Options{Engine: s.Engine, Identifier: anyone{}, Logger: s.Log.Logger()})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(g.Close)
+	g := newFilesGateway(f, upstream.Listener.Addr().String())
 	f.Fuzz(func(t *testing.T, target string) {
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + target + " HTTP/1.1\r\nHost: files.example\r\n\r\n")))
 		if err != nil {
