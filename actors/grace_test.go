@@ -156,9 +156,12 @@ func TestHasAuthority(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, inner.Err())
 		require.False(t, actors.HasAuthority(inner), "in its grace")
-		grant(t, e, alice, "writer")
+		go grant(t, e, alice, "writer") // it waits for the revoked operation too
+		synctest.Wait()
+		require.NoError(t, e.Execute(t.Context(), writeAs(alice), nothing))
 		require.False(t, actors.HasAuthority(inner), "a later grant does not give it back")
 		revoked.Release()
+		synctest.Wait()
 	})
 }
 

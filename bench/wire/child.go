@@ -24,7 +24,7 @@ type child struct {
 	address string
 	cmd     *exec.Cmd
 	stdin   io.Closer
-	pid     int // of the server
+	foreign bool // another program
 	said    tail
 }
 
@@ -47,22 +47,23 @@ func startChild(ctx context.Context, name, dir string, command func(context.Cont
 	if err := c.cmd.Start(); err != nil {
 		return nil, c.failed(err)
 	}
-	if err := c.readAddress(stdout); err != nil {
+	if err := c.readAddress(ctx, stdout); err != nil {
 		return nil, errors.Join(err, c.stop())
 	}
 	return c, nil
 }
 
-// readAddress reads the address of the server, and its process ID if that is not the child's own.
-func (c *child) readAddress(stdout io.Reader) error {
+// readAddress reads the address of the server, and whether the server is another program.
+func (c *child) readAddress(ctx context.Context, stdout io.Reader) error {
 	defer time.AfterFunc(childPatience, c.kill).Stop()
 	line, err := bufio.NewReader(io.LimitReader(stdout, 256)).ReadString('\n')
 	if err != nil {
 		return c.failed(fmt.Errorf("it printed no address: %w", err))
 	}
-	c.pid = c.cmd.Process.Pid
-	if _, err := fmt.Sscan(line, &c.address, &c.pid); err != nil && c.address == "" {
-		return c.failed(fmt.Errorf("it printed no address: %w", err))
+	address, kind, _ := strings.Cut(strings.TrimSpace(line), " ")
+	c.address, c.foreign = address, kind == foreign
+	if c.foreign {
+		return awaitListener(ctx, address)
 	}
 	return nil
 }
@@ -70,6 +71,11 @@ func (c *child) readAddress(stdout io.Reader) error {
 // stop asks the child to end, and waits for it.
 func (c *child) stop() error {
 	_ = c.stdin.Close() // which can only be closed already
+	if c.foreign {
+		c.kill()
+		_ = c.cmd.Wait() // it was killed
+		return nil
+	}
 	defer time.AfterFunc(childPatience, c.kill).Stop()
 	if err := c.cmd.Wait(); err != nil {
 		return fmt.Errorf("%w%s", c.failed(err), c.said.String())
@@ -85,7 +91,7 @@ func (c *child) failed(err error) error {
 
 // cpu is the processor time that the child has taken so far.
 func (c *child) cpu() (time.Duration, error) {
-	t, err := processTime(c.pid)
+	t, err := processTime(c.cmd.Process.Pid)
 	if err != nil {
 		return 0, c.failed(err)
 	}

@@ -20,7 +20,7 @@
 //   - gateway: the gateway of httpapi in front of the same server.
 //   - nginx: a reverse proxy with mutual TLS in front of the same server, in one process, if nginx is
 //
-// installed. It authorizes nothing.
+// installed and --only names it. It authorizes nothing.
 //   - AuthZEN: the decision API of httpapi on the same server. The caller asks about
 //
 // itself, one decision a request.

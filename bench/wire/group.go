@@ -31,7 +31,7 @@ func (g *group) choose(only *regexp.Regexp) {
 		}
 	}
 	for _, s := range servers {
-		if chosen[s.name] && s.isInstalled() {
+		if chosen[s.name] && s.isMeasured(only.String()) {
 			g.servers = append(g.servers, s)
 		}
 	}

@@ -2,13 +2,13 @@ package wire
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/interlock-authz/interlock/certs/devca"
@@ -49,18 +49,22 @@ http {
 }
 `
 
-// isInstalled reports whether the server can be measured here.
-func (s *server) isInstalled() bool {
+// isMeasured reports whether the server is measured: nginx only if it is asked for and installed.
+func (s *server) isMeasured(only string) bool {
 	if s.name != nginxProxy {
 		return true
 	}
 	_, err := exec.LookPath(nginxCommand)
-	return err == nil
+	return err == nil && only != ""
 }
 
-// serveNginx runs nginx until ctx is done or standard input ends. It prints the address and the
-// process ID of nginx.
-func serveNginx(ctx context.Context, dir, upstream string, out io.Writer) error {
+// execNginx makes this process nginx. It prints the address before, and that the process does not end
+// with its standard input.
+func execNginx(dir, upstream string, out io.Writer) error {
+	command, err := exec.LookPath(nginxCommand)
+	if err != nil {
+		return err
+	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -73,35 +77,20 @@ func serveNginx(ctx context.Context, dir, upstream string, out io.Writer) error 
 	if err := os.WriteFile(path, fmt.Appendf(nil, nginxConfig, dir, upstream, address, devca.CertFile), 0o600); err != nil {
 		return err
 	}
-	nginx := exec.Command(nginxCommand, "-c", path, "-p", dir)
-	nginx.Stderr = os.Stderr
-	if err := nginx.Start(); err != nil {
+	if _, err := fmt.Fprintln(out, address, foreign); err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- nginx.Wait() }()
-	if err := awaitListener(address, ended); err != nil {
-		_ = nginx.Process.Kill() // it may have ended
-		return err
-	}
-	if _, err := fmt.Fprintln(out, address, nginx.Process.Pid); err != nil {
-		return errors.Join(err, nginx.Process.Kill())
-	}
-	select {
-	case err := <-ended:
-		return fmt.Errorf("nginx ended: %w", err)
-	case <-ctx.Done():
-	case <-orphaned():
-	}
-	err = nginx.Process.Kill()
-	if end := <-ended; end == nil {
-		return errors.New("nginx ended by itself")
-	}
-	return err
+	return syscall.Exec(command, []string{nginxCommand, "-c", path, "-p", dir}, os.Environ())
 }
 
+// foreign follows the address of a server that is another program: it has to be killed, and may not
+// listen yet.
+const foreign = "foreign"
+
 // awaitListener waits until something listens at the address.
-func awaitListener(address string, ended <-chan error) error {
+func awaitListener(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, childPatience)
+	defer cancel()
 	retry := time.NewTicker(10 * time.Millisecond)
 	defer retry.Stop()
 	for {
@@ -110,8 +99,8 @@ func awaitListener(address string, ended <-chan error) error {
 			return conn.Close()
 		}
 		select {
-		case err := <-ended:
-			return fmt.Errorf("nginx did not start: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("nothing listens at %s: %w", address, ctx.Err())
 		case <-retry.C:
 		}
 	}

@@ -46,7 +46,7 @@ func Serve(ctx context.Context, name, dir string, out io.Writer) error {
 	}
 	p.upstream = string(upstream)
 	if s.name == nginxProxy {
-		return serveNginx(ctx, dir, p.upstream, out)
+		return execNginx(dir, p.upstream, out)
 	}
 	if s.engine {
 		if p.engine, err = openEngine(dir, p.log); err != nil {
