@@ -57,6 +57,10 @@ func requireMetrics(t *testing.T, row *results.Row, baseline string) {
 		units["CPU compared with Guard, Execute"] = ""
 		require.Nil(t, row.Metric("CPU compared with Guard, Execute").Target)
 	}
+	if baseline == plainProxy {
+		units["CPU compared with ReverseProxy"] = ""
+		require.Equal(t, &results.Target{Limit: 1.05}, row.Metric("CPU compared with ReverseProxy").Target)
+	}
 	require.Len(t, row.Metrics, len(units))
 	for name, unit := range units {
 		m := row.Metric(name)
