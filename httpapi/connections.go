@@ -222,7 +222,8 @@ func (c *Connections) CloseEnded(ended func(*actors.Credential) bool) int {
 
 // Reidentify identifies all callers again that another identifier than the current one
 // identified: those of connections, those of [Connections.IdentifyChain], and the clients that
-// proxies have named. It closes the connections of its servers that belong to callers that no longer have an identity, and returns their credentials.
+// proxies have named. It closes the connections of callers that no longer have an identity, on the
+// servers that it is attached to, and returns their credentials.
 func (c *Connections) Reidentify() []*actors.Credential {
 	var lost []*actors.Credential
 	by := c.identifier.Load()

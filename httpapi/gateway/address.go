@@ -37,8 +37,8 @@ type address struct {
 	closed  bool
 }
 
-func newAddress(target string, u *Upstream) *address {
-	a := &address{target: target, options: u, scheme: "http", transport: newTransport(u), open: map[*connection]struct{}{}}
+func newAddress(target string, u *Upstream, transport *http.Transport) *address {
+	a := &address{target: target, options: u, scheme: "http", transport: transport, open: map[*connection]struct{}{}}
 	if u.TLS != nil {
 		a.scheme = "https"
 	}

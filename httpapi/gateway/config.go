@@ -60,7 +60,8 @@ type Upstream struct {
 	// IdleTimeout closes connections that were not used for that long: 30 s. It must be shorter
 	// than the upstream's own, because a request on a connection that the upstream closes fails.
 	IdleTimeout time.Duration
-	// MaxConnections bounds the connections to each address: 512. Requests over it get a 503.
+	// MaxConnections bounds the connections to each address: 512. Requests over it get a 503. A
+	// connection does not count after an upgrade.
 	MaxConnections int
 	// Linger bounds the wait for the upstream to close the connection of a canceled call: 250 ms.
 	// Negative is no wait. It is for HTTP1 only.
@@ -91,7 +92,7 @@ type Route struct {
 	Grace *time.Duration
 }
 
-// The limits of a route's own grace.
+// maxGrace is the longest grace of a route.
 const maxGrace = time.Hour
 
 // withDefaults returns the upstream with all fields set.

@@ -60,7 +60,7 @@ func (s *socket) awaitEnd() {
 // socketKey is the context key of a **socket: where a dial leaves the socket that it made.
 type socketKey struct{}
 
-// dial connects to an address. The transport is the address's own.
+// dial connects to an address.
 func dial(ctx context.Context, transport *http.Transport, scheme, address string, timeout time.Duration) (*connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -73,8 +73,7 @@ func dial(ctx context.Context, transport *http.Transport, scheme, address string
 	return c, nil
 }
 
-// newTransport makes the transport that an upstream's connections share their settings by. It
-// keeps no connections of its own.
+// newTransport makes the transport that makes the connections of an upstream. It keeps none itself.
 func newTransport(u *Upstream) *http.Transport {
 	linger := u.Linger
 	if u.Protocol == HTTP2 {

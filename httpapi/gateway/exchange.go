@@ -101,9 +101,9 @@ func (c *call) take(by *exchange, body io.ReadCloser) io.ReadCloser {
 	return &sentBody{ReadCloser: body, sent: c.sent}
 }
 
-// end waits until the upstream has no part in the call any more, but for a response that
-// ReverseProxy has closed: until the transport has stopped sending the body. It ends the sending if the body has
-// not ended: the upstream has answered without it, or the call was canceled.
+// end closes the connection of an upgrade, and waits until the transport has stopped sending the
+// body. If the body has not ended, the upstream has answered without it, or the call was canceled.
+// Then end stops the sending.
 func (c *call) end() {
 	if c.upgraded != nil {
 		_ = c.upgraded.Close()
@@ -145,12 +145,15 @@ type clientBody struct {
 	io.ReadCloser
 	response *http.ResponseController
 	timeout  time.Duration // 0 for none
-	extended time.Time     // used by the reader only
 	whole    atomic.Bool   // was read to its end
 	failed   atomic.Pointer[error]
 	// received are the trailers of the client, which are complete at the end of the body. forwarded
 	// are those of them that go to the upstream.
 	received, forwarded http.Header
+
+	mu       sync.Mutex
+	extended time.Time // when Read moved the deadline
+	aborted  bool
 }
 
 func newClientBody(w http.ResponseWriter, r *http.Request) *clientBody {
@@ -163,10 +166,7 @@ func newClientBody(w http.ResponseWriter, r *http.Request) *clientBody {
 
 // Read implements [io.Reader].
 func (b *clientBody) Read(data []byte) (int, error) {
-	if now := time.Now(); b.timeout > 0 && now.Sub(b.extended) > b.timeout/4 {
-		b.extended = now
-		_ = b.response.SetReadDeadline(now.Add(b.timeout)) // after a revocation it stays in the past
-	}
+	b.extend(time.Now())
 	n, err := b.ReadCloser.Read(data)
 	switch {
 	case err == io.EOF:
@@ -180,8 +180,23 @@ func (b *clientBody) Read(data []byte) (int, error) {
 	return n, err
 }
 
-// abort makes reading fail.
-func (b *clientBody) abort() { _ = b.response.SetReadDeadline(time.Unix(1, 0)) }
+// extend moves the deadline unless reading was aborted. After a revocation it stays in the past.
+func (b *clientBody) extend(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.timeout > 0 && !b.aborted && now.Sub(b.extended) > b.timeout/4 {
+		b.extended = now
+		_ = b.response.SetReadDeadline(now.Add(b.timeout))
+	}
+}
+
+// abort makes reading fail from now on.
+func (b *clientBody) abort() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.aborted = true
+	_ = b.response.SetReadDeadline(time.Unix(1, 0))
+}
 
 // error returns why reading failed, nil if it did not.
 func (b *clientBody) error() error {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -168,7 +169,7 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &call{flush: http.NewResponseController(w).Flush}
 	defer c.end()
-	r = r.WithContext(withCall(r.Context(), c))
+	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	if r.ContentLength != 0 && r.Body != nil {
 		c.body = newClientBody(w, r)
 		_ = c.body.response.EnableFullDuplex() // HTTP/2 is full duplex

@@ -66,33 +66,30 @@ func modifyResponse(r *http.Response) error {
 func answerError(w http.ResponseWriter, r *http.Request, u *upstream, err error) {
 	ctx := r.Context()
 	failed := callOf(ctx).body.error()
-	var p error
+	p := failed
 	switch {
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		panic(http.ErrAbortHandler)
 	case failed != nil && isOver(ctx):
 		panic(http.ErrAbortHandler)
 	case errors.Is(failed, os.ErrDeadlineExceeded):
-		p = failed // a 408
+		// a 408
 	case failed != nil: // the client broke off
 		panic(http.ErrAbortHandler)
 	case errors.Is(err, errBusy):
-		busy := web.NewProblem(http.StatusServiceUnavailable, "upstream-busy", "Upstream busy", "All connections to the service are in use. Try again.")
-		busy.Cause = err
-		p = busy
+		p = because(err, http.StatusServiceUnavailable, "upstream-busy", "Upstream busy", "All connections to the service are in use. Try again.")
 	case isTimeout(err):
-		late := web.NewProblem(http.StatusGatewayTimeout, "upstream-timeout", "Upstream timeout", "The service did not answer in time.")
-		late.Cause = err
-		p = late
+		p = because(err, http.StatusGatewayTimeout, "upstream-timeout", "Upstream timeout", "The service did not answer in time.")
 	default:
-		down := web.NewProblem(http.StatusBadGateway, "upstream-failed", "Upstream failed", "The service cannot be reached, or it broke off.")
-		down.Cause = err
-		p = down
+		p = because(err, http.StatusBadGateway, "upstream-failed", "Upstream failed", "The service cannot be reached, or it broke off.")
 	}
 	web.LoggerOf(ctx).Warn("a proxied call failed", slog.String("upstream", u.name), slog.Any("cause", err))
 	httpapi.WriteProblem(w, r, p)
 }
 
-func withCall(ctx context.Context, c *call) context.Context {
-	return context.WithValue(ctx, callKey{}, c)
+// because makes a problem with a cause for the log.
+func because(cause error, status int, name, title, detail string) error {
+	p := web.NewProblem(status, name, title, detail)
+	p.Cause = cause
+	return p
 }

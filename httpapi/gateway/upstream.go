@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,8 +29,9 @@ type upstream struct {
 // newUpstream starts the health checks of an upstream.
 func newUpstream(name string, configured Upstream, log *slog.Logger) *upstream {
 	u := &upstream{name: name, options: configured.withDefaults(), configured: configured}
+	transport := newTransport(&u.options)
 	for _, target := range u.options.Addresses {
-		u.addresses = append(u.addresses, newAddress(target, &u.options))
+		u.addresses = append(u.addresses, newAddress(target, &u.options, transport))
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	u.stop = stop
@@ -81,7 +83,7 @@ func (u *upstream) next(tried []*address) *address {
 	var fallback *address
 	for i := range n {
 		a := u.addresses[(first+i)%n]
-		if contains(tried, a) {
+		if slices.Contains(tried, a) {
 			continue
 		}
 		if a.usable(now) {
@@ -95,15 +97,6 @@ func (u *upstream) next(tried []*address) *address {
 		fallback = u.addresses[first]
 	}
 	return fallback
-}
-
-func contains(all []*address, a *address) bool {
-	for _, one := range all {
-		if one == a {
-			return true
-		}
-	}
-	return false
 }
 
 // attempts is how often a request is sent at most.
