@@ -99,7 +99,7 @@ func TestLimits_LargeBodiesAreFewAtOnce(t *testing.T) {
 func TestG2_AReaderOfAReceiptLosesItsRight(t *testing.T) {
 	s := newAdminStation(t)
 	lease := s.admit("alice", "orders:read", "orders/1")
-	_, err := s.Engine.Update(waited(t, time.Millisecond), actors.Update{Changes: []policy.Change{
+	_, err := s.Engine.Update(waited(t, 200*time.Millisecond), actors.Update{Changes: []policy.Change{
 		policy.RevokeRole(policy.Grant{Principal: who("alice"), Role: "reader"})}})
 	require.ErrorIs(t, err, actors.ErrNotQuiesced)
 	polled := make(chan error, 1)
