@@ -120,6 +120,7 @@ func (e *Engine) carryOut(o *oplog.Outcome) {
 	if sweeps {
 		t.expect()
 	}
+	e.settling.hold(t)
 	e.receipts.add(t)
 	e.confirmer.follow(t)
 	e.shared.published.Store(table)

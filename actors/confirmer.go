@@ -47,6 +47,9 @@ func (c *confirmer) follow(t *tracker) {
 
 // nudge asks for a confirmation. It does not block.
 func (c *confirmer) nudge() {
+	if c == nil {
+		return
+	}
 	select {
 	case c.changed <- struct{}{}:
 	default: // one is due already
@@ -66,7 +69,11 @@ func (c *confirmer) run() {
 	}
 }
 
+// confirm does nothing while operations of an earlier process may still run.
 func (c *confirmer) confirm() {
+	if !c.engine.settling.isOver() {
+		return
+	}
 	applied := c.engine.Revision()
 	c.log.Confirm(applied, c.unquiesced(applied))
 }

@@ -27,6 +27,10 @@ type Options struct {
 	// IdleAfter is how long a principal without leases and requests stays in memory. 0 means
 	// five minutes.
 	IdleAfter time.Duration
+	// QuiesceAfter is how long after New no update is quiesced, also none from before, because
+	// operations that an earlier process admitted may still run: those of remote clients, whose
+	// leases last at most that long. 0 means that there are none.
+	QuiesceAfter time.Duration
 	// Connections closes connections when a certificate is revoked; nil for no connections.
 	Connections Connections
 	// Logger gets warnings and errors for operators; nil for slog.Default.
@@ -57,6 +61,7 @@ type Engine struct {
 	names       atomic.Uint64
 	leaseIDs    atomic.Uint64
 	receipts    receipts
+	settling    settling
 	delivery    delivery
 	canceling   atomic.Bool   // Close cancels the leases that remain
 	leaving     chan struct{} // closed when the engine stops admitting
@@ -100,6 +105,9 @@ func New(o Options) (*Engine, error) {
 		receipts: receipts{kept: map[uint64]*tracker{}}, stopped: make(chan struct{}), leaving: make(chan struct{}),
 		failure: failure{happened: make(chan struct{})},
 	}
+	if e.settling.over = make(chan struct{}); o.QuiesceAfter == 0 {
+		e.settling.end()
+	}
 	e.ticker = newTicker(e)
 	e.sweeper = &sweeper{engine: e}
 	e.callers = newCallers()
@@ -109,6 +117,9 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		e.stopActors()
 		return nil, err
+	}
+	if o.QuiesceAfter > 0 {
+		e.settling.begin(o.QuiesceAfter, e.confirmer.nudge)
 	}
 	e.storeID = initial.StoreID
 	e.shared.published.Store(initial.Table)
@@ -132,6 +143,9 @@ func (o *Options) check() error {
 		if v := reflect.ValueOf(value); v.Kind() == reflect.Pointer && v.IsNil() {
 			return fmt.Errorf("%w: actors.Options.%s is a nil %T", policy.ErrInvalid, name, value)
 		}
+	}
+	if o.QuiesceAfter < 0 {
+		return fmt.Errorf("%w: actors.Options.QuiesceAfter is negative", policy.ErrInvalid)
 	}
 	return nil
 }

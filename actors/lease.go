@@ -34,11 +34,14 @@ type Lease struct {
 	watchers  *watcher
 
 	// The following fields are the context.
-	mu       sync.Mutex
-	cause    error
-	done     *doneState
-	canceled bool // before it was released
-	freed    bool
+	mu        sync.Mutex
+	cause     error
+	done      *doneState
+	canceled  bool // before it was released
+	freed     bool
+	how       string // of the release; empty for HowFinished or HowCanceled
+	lostUntil int64  // when its context is canceled, on the monotonic clock; 0 while it has its authority
+	onLoss    func(time.Duration)
 }
 
 // watcher is one of the trackers that wait for a lease's release.
@@ -95,8 +98,14 @@ func (l *Lease) Context() context.Context { return (*leaseContext)(l) }
 // Release ends the operation. The caller promises that no part of it is still running. Release
 // may be called from anywhere, including a turn of the same principal. It does not block.
 // Further calls do nothing.
-func (l *Lease) Release() {
-	if !l.free() {
+func (l *Lease) Release() { l.release("") }
+
+// ReleaseAs is [Lease.Release] for an operation that runs elsewhere. A receipt then says how it
+// ended, for example [HowReleased] or [HowExpired].
+func (l *Lease) ReleaseAs(how string) { l.release(how) }
+
+func (l *Lease) release(how string) {
+	if !l.free(how) {
 		return
 	}
 	p := l.p
@@ -111,13 +120,13 @@ func (l *Lease) Release() {
 
 // free marks the lease as released and ends its context. It reports whether this is the first
 // call.
-func (l *Lease) free() bool {
+func (l *Lease) free(how string) bool {
 	l.mu.Lock()
 	if l.freed {
 		l.mu.Unlock()
 		return false
 	}
-	l.freed = true
+	l.freed, l.how, l.onLoss = true, how, nil
 	var done *doneState
 	if l.cause == nil {
 		l.cause, done = context.Canceled, l.done
@@ -150,6 +159,34 @@ func (l *Lease) cancel(cause error) {
 	l.mu.Unlock()
 	if done != nil {
 		done.finish(cause)
+	}
+}
+
+// AfterRevoke calls f once, on a goroutine of its own, when the lease loses its authority, at
+// once if it has lost it already. grace is the time that is left until the lease's context is
+// canceled, if no later update shortens it; 0 for none. f is not called after the release. A
+// lease has one such function: a second call of AfterRevoke replaces it.
+func (l *Lease) AfterRevoke(f func(grace time.Duration)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.freed:
+	case l.lostUntil != 0:
+		go f(time.Duration(max(l.lostUntil-monotonic(), 0)))
+	default:
+		l.onLoss = f
+	}
+}
+
+// lose notes that the authority is lost, and when the context is canceled. The first call tells
+// the function of AfterRevoke.
+func (l *Lease) lose(now, until int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := l.lostUntil == 0
+	if l.lostUntil = until; first && l.onLoss != nil {
+		go l.onLoss(time.Duration(until - now))
+		l.onLoss = nil
 	}
 }
 

@@ -12,7 +12,7 @@ func TestAReleaseDuringACancellationKeepsItsCause(t *testing.T) {
 	l := &Lease{parent: context.Background()}
 	done := l.state()
 	l.cause = ErrRevoked // the first step of cancel
-	require.True(t, l.free())
+	require.True(t, l.free(""))
 	select {
 	case <-done.ch:
 		t.Fatal("the release has ended the context")

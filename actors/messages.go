@@ -28,6 +28,7 @@ func (p *principal) perform(fx *effects, t *tracker) {
 		// The shortest of several graces counts.
 		if end := now + int64(c.grace); c.lease.cancelAt == 0 || end < c.lease.cancelAt {
 			c.lease.cancelAt = end
+			c.lease.lose(now, end)
 		}
 	}
 	p.cancelDue(now)

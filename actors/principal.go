@@ -214,10 +214,12 @@ func (p *principal) fault(v any) {
 		slog.String("principal", p.who.String()), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 	p.shut = policy.ReasonFault
 	p.lastUsed.Store(0)
+	now := monotonic()
 	for l := p.leases.Load(); l != nil; l = l.older.Load() {
 		if l.revokedAt.Load() == 0 {
 			l.revokedAt.Store(max(p.engine.Revision(), 1))
 		}
+		l.lose(now, now)
 		l.cancel(ErrRevoked)
 	}
 }

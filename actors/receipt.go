@@ -47,6 +47,9 @@ type Receipt struct {
 	// Restarted reports that the update was applied before this engine started, so what it
 	// ended is not known.
 	Restarted bool
+	// Settling reports that operations which an earlier process admitted may still run: see
+	// [Options.QuiesceAfter].
+	Settling bool
 }
 
 // MaxListed bounds the operations that a receipt lists.
@@ -58,12 +61,16 @@ const (
 	HowFinished = "finished"
 	// HowCanceled means that the context was canceled before the release.
 	HowCanceled = "canceled"
+	// HowReleased means that a remote client said that its operation had ended.
+	HowReleased = "released"
+	// HowExpired means that the time of a remote client's lease had passed.
+	HowExpired = "expired"
 )
 
 // Ended is an operation that an update waited for.
 type Ended struct {
 	LeaseInfo
-	// How is HowFinished or HowCanceled.
+	// How is [HowFinished] or [HowCanceled], or what [Lease.ReleaseAs] was called with.
 	How string
 	// After is the time from the delivery of the update to the release.
 	After time.Duration
@@ -81,15 +88,16 @@ type tracker struct {
 	// machine.
 	near []*principal
 
-	mu      sync.Mutex
-	pending int                // principals, and one for the authority until it has posted all messages
-	turns   map[*principal]int // of the principals among pending, how often each is
-	running map[*Lease]LeaseInfo
-	ended   []Ended
-	count   int
-	closed  int           // connections
-	signal  chan struct{} // closed at the next event; nil if nothing waits
-	changed func()        // called at every event, under mu; may be nil
+	mu       sync.Mutex
+	pending  int                // principals, and one for the authority until it has posted all messages
+	turns    map[*principal]int // of the principals among pending, how often each is
+	running  map[*Lease]LeaseInfo
+	ended    []Ended
+	count    int
+	closed   int           // connections
+	settling *settling     // what the update waits for, if it is counted in pending
+	signal   chan struct{} // closed at the next event; nil if nothing waits
+	changed  func()        // called at every event, under mu; may be nil
 }
 
 func newTracker(revision uint64) *tracker {
@@ -192,6 +200,9 @@ func (t *tracker) released(l *Lease) {
 	if l.canceled {
 		how = HowCanceled
 	}
+	if l.how != "" {
+		how = l.how
+	}
 	l.mu.Unlock()
 	t.mu.Lock()
 	t.count++
@@ -221,6 +232,7 @@ func (t *tracker) receipt() Receipt {
 		Revision: t.revision, Quiesced: t.over(),
 		Ended: slices.Clone(t.ended), EndedCount: t.count, RunningCount: len(t.running), WaitingCount: len(t.turns),
 		Connections: t.closed, StillGrantedBy: t.still, StillGrantedCount: len(t.still), Unchanged: t.unchanged,
+		Settling: t.settling != nil && !t.settling.isOver(),
 	}
 	for _, info := range t.running {
 		if len(r.Running) == MaxListed {

@@ -30,9 +30,10 @@ func (r Receipt) MarshalJSON() ([]byte, error) {
 		Missing        []string           `json:"missing,omitempty"`
 		Unchanged      bool               `json:"unchanged,omitzero"`
 		Restarted      bool               `json:"restarted"`
+		Settling       bool               `json:"settling,omitzero"`
 	}{
 		r.Revision, r.Quiesced, orEmpty(r.Ended), r.EndedCount, orEmpty(r.Running), r.RunningCount, r.Waiting, r.WaitingCount,
-		r.Connections, grants, r.StillGrantedCount, r.Missing, r.Unchanged, r.Restarted,
+		r.Connections, grants, r.StillGrantedCount, r.Missing, r.Unchanged, r.Restarted, r.Settling,
 	})
 }
 

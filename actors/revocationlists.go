@@ -46,6 +46,7 @@ func (e *Engine) PublishRevocationLists(lists RevocationLists) (wait func(contex
 	r := &revision{number: published.Revision(), shape: published.Shape(), lists: lists, tracker: newTracker(published.Revision())}
 	t := r.tracker
 	t.expect()
+	e.settling.hold(t)
 	e.sweeper.add(r)
 	e.closeConnections(t)
 	t.applied()

@@ -140,6 +140,10 @@ func (e *Engine) Receipt(ctx context.Context, revision uint64) (Receipt, error) 
 		return Receipt{}, ErrUnknownRevision
 	}
 	if t == nil {
+		if err := e.settling.wait(ctx); err != nil {
+			r := Receipt{Revision: revision, Settling: true, Restarted: revision <= e.receipts.opened}
+			return r, &NotQuiescedError{Receipt: r, Cause: err}
+		}
 		return e.awaitOthers(ctx, Receipt{Revision: revision, Quiesced: true, Restarted: revision <= e.receipts.opened})
 	}
 	return e.await(ctx, t)

@@ -18,7 +18,7 @@ func TestReceiptsAreWhatTheClientReads(t *testing.T) {
 	alice := policy.MustPrincipal("user:alice")
 	lease := actors.LeaseInfo{ID: 7, Principal: alice, Action: "a", Resource: "r", Revision: 2, Since: time.Unix(9, 0).UTC(), Revoked: 3, Credential: "f0"}
 	written, err := json.Marshal(actors.Receipt{
-		Revision: 3, EndedCount: 1, RunningCount: 1, Connections: 2, Missing: []string{"b"}, Unchanged: true, Restarted: true,
+		Revision: 3, EndedCount: 1, RunningCount: 1, Connections: 2, Missing: []string{"b"}, Unchanged: true, Restarted: true, Settling: true,
 		Ended:   []actors.Ended{{LeaseInfo: lease, How: actors.HowCanceled, After: time.Millisecond}},
 		Running: []actors.LeaseInfo{lease}, StillGrantedBy: []policy.Grant{{Principal: alice, Role: "x"}},
 	}, json.Deterministic(true))

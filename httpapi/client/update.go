@@ -62,6 +62,9 @@ type Receipt struct {
 	Unchanged bool `json:"unchanged,omitzero"`
 	// Restarted means that the update is from before the last start of the server.
 	Restarted bool `json:"restarted"`
+	// Settling means that the server did not stop cleanly, and that remote clients which it gave
+	// leases may still be working, until those leases expire.
+	Settling bool `json:"settling,omitzero"`
 }
 
 // Preview says what an update would do.
