@@ -20,6 +20,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/internal/question"
 	"github.com/interlock-authz/interlock/httpapi/internal/share"
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
@@ -118,8 +119,8 @@ func (a *API) serveEvaluation(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer cancel()
-	var e evaluation
-	leave, err := a.readBody(w, r, asked, &e, func() error { return e.check("") })
+	var e question.Evaluation
+	leave, err := a.readBody(w, r, asked, &e, func() error { return e.Check("") })
 	defer leave()
 	if err != nil {
 		return err

@@ -8,20 +8,21 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/internal/question"
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
 // batch reads the body of the evaluations endpoint: questions, and their defaults. It differs
-// from [client.Batch] as [evaluation] does from [client.Evaluation].
+// from [client.Batch] as [question.Evaluation] does from [client.Evaluation].
 type batch struct {
-	evaluation
-	Evaluations []evaluation  `json:"evaluations"`
-	Options     *batchOptions `json:"options"`
+	question.Evaluation
+	Evaluations []question.Evaluation `json:"evaluations"`
+	Options     *batchOptions         `json:"options"`
 }
 
 type batchOptions struct {
-	Semantic *string `json:"evaluations_semantic"`
-	Others   others  `json:",embed"`
+	Semantic *string         `json:"evaluations_semantic"`
+	Others   question.Others `json:",embed"`
 }
 
 // semantic says when a batch ends.
@@ -48,23 +49,23 @@ func (b *batch) semantic() (semantic, error) {
 	}
 	s, ok := semantics[*b.Options.Semantic]
 	if !ok {
-		return 0, unusable("/options/evaluations_semantic", fmt.Sprintf(
+		return 0, question.Unusable("/options/evaluations_semantic", fmt.Sprintf(
 			"is %.40q, not execute_all, deny_on_first_deny or permit_on_first_permit", *b.Options.Semantic))
 	}
 	return s, nil
 }
 
 func (b *batch) check() error {
-	if err := b.evaluation.check("", "evaluations", "options"); err != nil {
+	if err := b.Evaluation.Check("", "evaluations", "options"); err != nil {
 		return err
 	}
 	if b.Options != nil {
-		if err := b.Options.Others.check("/options", "evaluations_semantic"); err != nil {
+		if err := b.Options.Others.Check("/options", "evaluations_semantic"); err != nil {
 			return err
 		}
 	}
 	for i := range b.Evaluations {
-		if err := b.Evaluations[i].check(fmt.Sprintf("/evaluations/%d", i)); err != nil {
+		if err := b.Evaluations[i].Check(fmt.Sprintf("/evaluations/%d", i)); err != nil {
 			return err
 		}
 	}
@@ -76,8 +77,8 @@ func (b *batch) questions() []actors.Request {
 	questions := make([]actors.Request, len(b.Evaluations))
 	for i := range b.Evaluations {
 		item := &b.Evaluations[i]
-		item.inherit(&b.evaluation)
-		questions[i], _ = item.question() // an item with an error is denied
+		item.Inherit(&b.Evaluation)
+		questions[i], _ = item.Request() // an item with an error is denied
 	}
 	return questions
 }
@@ -112,7 +113,7 @@ func (q *inquiry) batch(b *batch) (any, error) {
 		return nil, err
 	}
 	if len(b.Evaluations) == 0 {
-		return q.one(&b.evaluation)
+		return q.one(&b.Evaluation)
 	}
 	questions := b.questions()
 	if err := q.authorize(questions); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/internal/question"
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
@@ -20,8 +21,8 @@ type inquiry struct {
 }
 
 // one answers a single evaluation, which must be complete.
-func (q *inquiry) one(e *evaluation) (client.Decision, error) {
-	req, err := e.question()
+func (q *inquiry) one(e *question.Evaluation) (client.Decision, error) {
+	req, err := e.Request()
 	if err != nil {
 		return client.Decision{}, err
 	}

@@ -1,4 +1,6 @@
-package authzen
+// Package question reads the questions of the AuthZEN Authorization API 1.0 from bodies: by whom,
+// what, on what.
+package question
 
 import (
 	"errors"
@@ -13,11 +15,11 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
 )
 
-// others are the unknown members of an object. AuthZEN requires servers to ignore them. A
+// Others are the unknown members of an object. AuthZEN requires servers to ignore them. A
 // known name in another case is rejected: a server that ignores case would decide differently.
-type others map[string]jsontext.Value
+type Others map[string]jsontext.Value
 
-func (o others) check(pointer string, known ...string) error {
+func (o Others) Check(pointer string, known ...string) error {
 	for name := range o {
 		for _, k := range known {
 			if strings.EqualFold(name, k) {
@@ -28,34 +30,34 @@ func (o others) check(pointer string, known ...string) error {
 	return nil
 }
 
-// entity reads a subject or a resource. Unlike [client.Entity] it tells a missing member, which
+// Entity reads a subject or a resource. Unlike [client.Entity] it tells a missing member, which
 // is nil, from an empty one, and has the unknown members.
-type entity struct {
+type Entity struct {
 	Type       *string        `json:"type"`
 	ID         *string        `json:"id"`
 	Properties map[string]any `json:"properties"`
-	Others     others         `json:",embed"`
+	Others     Others         `json:",embed"`
 }
 
-// action reads an action.
-type action struct {
+// Action reads an action.
+type Action struct {
 	Name       *string        `json:"name"`
 	Properties map[string]any `json:"properties"`
-	Others     others         `json:",embed"`
+	Others     Others         `json:",embed"`
 }
 
-// evaluation reads a [client.Evaluation].
-type evaluation struct {
-	Subject  *entity        `json:"subject"`
-	Action   *action        `json:"action"`
-	Resource *entity        `json:"resource"`
+// Evaluation reads a [client.Evaluation].
+type Evaluation struct {
+	Subject  *Entity        `json:"subject"`
+	Action   *Action        `json:"action"`
+	Resource *Entity        `json:"resource"`
 	Context  map[string]any `json:"context"`
-	Others   others         `json:",embed"`
+	Others   Others         `json:",embed"`
 }
 
-// check rejects names in another case, including those in the entities.
-func (e *evaluation) check(pointer string, more ...string) error {
-	if err := e.Others.check(pointer, append(more, "subject", "action", "resource", "context")...); err != nil {
+// Check rejects names in another case, including those in the entities.
+func (e *Evaluation) Check(pointer string, more ...string) error {
+	if err := e.Others.Check(pointer, append(more, "subject", "action", "resource", "context")...); err != nil {
 		return err
 	}
 	if err := e.Subject.check(pointer + "/subject"); err != nil {
@@ -67,19 +69,19 @@ func (e *evaluation) check(pointer string, more ...string) error {
 	if e.Action == nil {
 		return nil
 	}
-	return e.Action.Others.check(pointer+"/action", "name", "properties")
+	return e.Action.Others.Check(pointer+"/action", "name", "properties")
 }
 
-func (e *entity) check(pointer string) error {
+func (e *Entity) check(pointer string) error {
 	if e == nil {
 		return nil
 	}
-	return e.Others.check(pointer, "type", "id", "properties")
+	return e.Others.Check(pointer, "type", "id", "properties")
 }
 
-// inherit fills in from d what e lacks: whole entities, and the type, ID or name of an entity
+// Inherit fills in from d what e lacks: whole entities, and the type, ID or name of an entity
 // that e has.
-func (e *evaluation) inherit(d *evaluation) {
+func (e *Evaluation) Inherit(d *Evaluation) {
 	e.Subject = e.Subject.orElse(d.Subject)
 	e.Resource = e.Resource.orElse(d.Resource)
 	if e.Action == nil {
@@ -92,7 +94,7 @@ func (e *evaluation) inherit(d *evaluation) {
 	}
 }
 
-func (e *entity) orElse(d *entity) *entity {
+func (e *Entity) orElse(d *Entity) *Entity {
 	if e == nil || d == nil {
 		if e == nil {
 			return d
@@ -108,17 +110,17 @@ func (e *entity) orElse(d *entity) *entity {
 	return e
 }
 
-// question makes the engine's request of the evaluation. The error is a *web.BodyError.
-func (e *evaluation) question() (actors.Request, error) {
+// Request makes the engine's request of the evaluation. The error is a *web.BodyError.
+func (e *Evaluation) Request() (actors.Request, error) {
 	who, err := e.Subject.principal()
 	if err != nil {
 		return actors.Request{}, err
 	}
 	if e.Action == nil || e.Action.Name == nil {
-		return actors.Request{}, unusable("/action/name", "is missing")
+		return actors.Request{}, Unusable("/action/name", "is missing")
 	}
 	if err := policy.CheckAction(*e.Action.Name); err != nil {
-		return actors.Request{}, unusable("/action/name", err.Error())
+		return actors.Request{}, Unusable("/action/name", err.Error())
 	}
 	what, err := e.Resource.resource()
 	if err != nil {
@@ -126,12 +128,12 @@ func (e *evaluation) question() (actors.Request, error) {
 	}
 	properties := e.properties()
 	if bad, ok := errors.AsType[*policy.FieldError](policy.CheckProperties(properties)); ok {
-		return actors.Request{}, unusable("/"+strings.ReplaceAll(bad.Field, ".", "/"), bad.Err.Error())
+		return actors.Request{}, Unusable("/"+strings.ReplaceAll(bad.Field, ".", "/"), bad.Err.Error())
 	}
 	return actors.Request{Principal: who, Action: *e.Action.Name, Resource: what, Properties: properties}, nil
 }
 
-func (e *evaluation) properties() *policy.Properties {
+func (e *Evaluation) properties() *policy.Properties {
 	if e.Subject.Properties == nil && e.Action.Properties == nil && e.Resource.Properties == nil && e.Context == nil {
 		return nil
 	}
@@ -140,7 +142,8 @@ func (e *evaluation) properties() *policy.Properties {
 	}
 }
 
-func unusable(pointer, detail string) *web.BodyError {
+// Unusable is the error of a value that is missing or malformed.
+func Unusable(pointer, detail string) *web.BodyError {
 	return &web.BodyError{Pointer: pointer, Offset: -1, Detail: detail}
 }
 
@@ -155,21 +158,21 @@ var certificateKinds = map[certs.Rule]bool{
 }
 
 // principal is the subject's ID if its type is "principal", else type:id.
-func (e *entity) principal() (policy.Principal, error) {
+func (e *Entity) principal() (policy.Principal, error) {
 	if err := e.complete("/subject"); err != nil {
 		return policy.Principal{}, err
 	}
 	text := *e.ID
 	if *e.Type != principalType {
 		if certificateKinds[certs.Rule(strings.ToLower(*e.Type))] {
-			return policy.Principal{}, unusable("/subject/type", fmt.Sprintf(
+			return policy.Principal{}, Unusable("/subject/type", fmt.Sprintf(
 				"is %q, a kind of identity that only certificates give; use the type %q with the whole identity as the id", *e.Type, principalType))
 		}
 		text = *e.Type + ":" + *e.ID
 	}
 	who, err := policy.ParsePrincipal(text)
 	if err != nil {
-		return policy.Principal{}, unusable("/subject", err.Error())
+		return policy.Principal{}, Unusable("/subject", err.Error())
 	}
 	return who, nil
 }
@@ -177,7 +180,7 @@ func (e *entity) principal() (policy.Principal, error) {
 // resource is type/id. An ID that begins with a slash begins with %2F there, because the segment
 // before that slash would be empty, and '*' in an allow matches no empty segment. So that two IDs
 // are two resources, an ID that begins with a percent sign begins with %25.
-func (e *entity) resource() (string, error) {
+func (e *Entity) resource() (string, error) {
 	if err := e.complete("/resource"); err != nil {
 		return "", err
 	}
@@ -190,22 +193,22 @@ func (e *entity) resource() (string, error) {
 	}
 	what := *e.Type + "/" + id
 	if err := policy.CheckResource(what); err != nil {
-		return "", unusable("/resource", err.Error())
+		return "", Unusable("/resource", err.Error())
 	}
 	return what, nil
 }
 
 // complete rejects an entity that lacks a type or an ID, or whose type is malformed.
-func (e *entity) complete(pointer string) error {
+func (e *Entity) complete(pointer string) error {
 	switch {
 	case e == nil:
-		return unusable(pointer, "is missing")
+		return Unusable(pointer, "is missing")
 	case e.Type == nil:
-		return unusable(pointer+"/type", "is missing")
+		return Unusable(pointer+"/type", "is missing")
 	case e.ID == nil || *e.ID == "":
-		return unusable(pointer+"/id", "is missing or empty")
+		return Unusable(pointer+"/id", "is missing or empty")
 	case !policy.IsKind(*e.Type):
-		return unusable(pointer+"/type", "is not one or more of the characters A-Z a-z 0-9 _ . -")
+		return Unusable(pointer+"/type", "is not one or more of the characters A-Z a-z 0-9 _ . -")
 	}
 	return nil
 }
