@@ -36,6 +36,7 @@ import (
 // The actions of the control plane.
 const (
 	ActionDecide  = "interlock:decide"  // ask for decisions about another principal
+	ActionLease   = "interlock:lease"   // hold a remote lease for another principal
 	ActionRead    = "interlock:read"    // read the policy, the changes or the leases
 	ActionGrant   = "interlock:grant"   // grant and revoke a role
 	ActionChange  = "interlock:change"  // put and delete a role, revoke a certificate

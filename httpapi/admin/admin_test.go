@@ -309,7 +309,7 @@ func TestAdminDescribesAPrincipal(t *testing.T) {
 
 func TestAdminListsWhatIsRunning(t *testing.T) {
 	s := newAdminStation(t)
-	var doc client.Leases
+	var doc client.Operations
 	require.JSONEq(t, `{"leases":[]}`, s.get("auditor", "/v1/leases").Text)
 	a := s.admit("alice", "orders:read", "orders/7")
 	b := s.admit("team/x", "orders:list", "orders/8")
@@ -320,7 +320,7 @@ func TestAdminListsWhatIsRunning(t *testing.T) {
 	require.Len(t, doc.Leases, 1)
 	require.WithinDuration(t, time.Now(), doc.Leases[0].Since, time.Minute)
 	doc.Leases[0].Since = time.Time{}
-	require.Equal(t, client.Lease{Lease: b.ID(), Principal: "spiffe://interlock.test/team/x", Action: "orders:list", Resource: "orders/8", Revision: 1}, doc.Leases[0])
+	require.Equal(t, client.Operation{Lease: b.ID(), Principal: "spiffe://interlock.test/team/x", Action: "orders:list", Resource: "orders/8", Revision: 1}, doc.Leases[0])
 	require.JSONEq(t, `{"leases":[]}`, s.get("auditor", "/v1/leases?principal=user:x").Text)
 	s.get("auditor", "/v1/leases?principal=x").RequireProblem(t, 422, "malformed")
 }

@@ -9,16 +9,16 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
-func leaseDocuments(leases []actors.LeaseInfo) []client.Lease {
-	docs := make([]client.Lease, len(leases))
+func leaseDocuments(leases []actors.LeaseInfo) []client.Operation {
+	docs := make([]client.Operation, len(leases))
 	for i := range leases {
 		l := &leases[i]
-		docs[i] = client.Lease{
+		docs[i] = client.Operation{
 			Lease: l.ID, Principal: l.Principal.String(), Action: l.Action, Resource: l.Resource,
 			Revision: l.Revision, Since: l.Since.UTC(), Revoked: l.Revoked, Certificate: l.Credential,
 		}
 	}
-	slices.SortFunc(docs, func(a, b client.Lease) int { return cmp.Compare(a.Lease, b.Lease) })
+	slices.SortFunc(docs, func(a, b client.Operation) int { return cmp.Compare(a.Lease, b.Lease) })
 	return docs
 }
 

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/go-json-experiment/json"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/oplog"
@@ -121,10 +118,7 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request, after uint64) error
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	s := &eventStream{w: w, control: http.NewResponseController(w), idle: a.idle}
+	s := &feed{web.NewEventStream(w, a.idle)}
 	for {
 		for i := range page {
 			if err := s.change(&page[i]); err != nil {
@@ -144,9 +138,9 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request, after uint64) error
 }
 
 // awaitChange blocks until there is a change after the revision.
-func (a *api) awaitChange(ctx context.Context, s *eventStream, after uint64) error {
+func (a *api) awaitChange(ctx context.Context, s *feed, after uint64) error {
 	for {
-		if err := s.send(": \n\n"); err != nil {
+		if err := s.Heartbeat(); err != nil {
 			return err
 		}
 		patience, cancel := context.WithTimeout(ctx, heartbeat)
@@ -158,24 +152,16 @@ func (a *api) awaitChange(ctx context.Context, s *eventStream, after uint64) err
 	}
 }
 
-// eventStream writes server-sent events (HTML standard of the WHATWG).
-type eventStream struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	idle    time.Duration // bounds the time for one event
-}
+// feed is the event stream of changes.
+type feed struct{ *web.EventStream }
 
 // change sends one entry. Its revision is the ID of the event.
-func (s *eventStream) change(e *client.Entry) error {
-	text, err := json.Marshal(e, json.Deterministic(true), web.LenientText)
-	if err != nil {
-		return err
-	}
-	return s.send(fmt.Sprintf("id: %d\nevent: change\ndata: %s\n\n", e.Revision, text))
+func (s *feed) change(e *client.Entry) error {
+	return s.Send("change", strconv.FormatUint(e.Revision, 10), e)
 }
 
 // end sends why the stream ends, unless the client is gone or lost its right.
-func (s *eventStream) end(cause error) error {
+func (s *feed) end(cause error) error {
 	p := web.ProblemOf(cause)
 	ends := errors.Is(cause, actors.ErrClosed) || errors.Is(cause, actors.ErrFault) || errors.Is(cause, oplog.ErrUnavailable)
 	if p.Status != http.StatusGone && !ends {
@@ -185,15 +171,5 @@ func (s *eventStream) end(cause error) error {
 	if oldest, ok := p.Members["oldest"]; ok {
 		end.Members = map[string]any{"oldest": oldest}
 	}
-	return s.send(fmt.Sprintf("event: end\ndata: %s\n\n", bytes.TrimSpace(end.Document())))
-}
-
-func (s *eventStream) send(text string) error {
-	if err := s.control.SetWriteDeadline(time.Now().Add(s.idle)); err != nil {
-		return err
-	}
-	if _, err := s.w.Write([]byte(text)); err != nil {
-		return err
-	}
-	return s.control.Flush()
+	return s.Send("end", "", &end)
 }

@@ -24,5 +24,5 @@ func (a *api) getLeases(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, &client.Leases{Leases: leaseDocuments(leases)})
+	return web.WriteJSON(w, http.StatusOK, &client.Operations{Leases: leaseDocuments(leases)})
 }

@@ -150,7 +150,7 @@ func TestHistory(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, e.Decision)
 	require.EqualValues(t, 3, e.Until.Revision)
-	leases, err := c.Leases(ctx, "user:x")
+	leases, err := c.Operations(ctx, "user:x")
 	require.NoError(t, err)
 	require.Empty(t, leases)
 	v, err := c.Verify(ctx)

@@ -44,7 +44,7 @@ type Receipt struct {
 	// Ended and Running list at most 1,000 operations each; the counts are of all.
 	Ended        []EndedLease `json:"ended"`
 	EndedCount   int          `json:"endedCount"`
-	Running      []Lease      `json:"running"`
+	Running      []Operation  `json:"running"`
 	RunningCount int          `json:"runningCount"`
 	// Waiting lists at most 1,000 principals with a turn that has not ended, and WaitingCount
 	// counts all.
@@ -73,7 +73,7 @@ type Preview struct {
 	// At is the revision that the preview is based on.
 	At       uint64              `json:"at"`
 	Changes  []policy.ChangeSpec `json:"changes"`
-	WouldEnd []Lease             `json:"wouldEnd"`
+	WouldEnd []Operation         `json:"wouldEnd"`
 }
 
 // ForceFullRights is the value of the query parameter force that permits an update to take full

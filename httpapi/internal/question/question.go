@@ -1,5 +1,5 @@
-// Package question reads the questions of the AuthZEN Authorization API 1.0 from bodies: by whom,
-// what, on what.
+// Package question reads questions of the AuthZEN Authorization API 1.0: whether a subject may do
+// an action on a resource.
 package question
 
 import (
@@ -19,6 +19,7 @@ import (
 // known name in another case is rejected: a server that ignores case would decide differently.
 type Others map[string]jsontext.Value
 
+// Check rejects a known name in another case.
 func (o Others) Check(pointer string, known ...string) error {
 	for name := range o {
 		for _, k := range known {
@@ -155,6 +156,12 @@ const principalType = "principal"
 var certificateKinds = map[certs.Rule]bool{
 	certs.RuleSPIFFE: true, certs.RuleDNS: true, certs.RuleEmail: true, certs.RuleURI: true,
 	certs.RuleSHA256: true, certs.RuleSPKI: true, certs.RuleCN: true,
+}
+
+// Principal is the subject that names a principal.
+func Principal(who policy.Principal) *Entity {
+	kind, name := principalType, who.String()
+	return &Entity{Type: &kind, ID: &name}
 }
 
 // principal is the subject's ID if its type is "principal", else type:id.

@@ -26,11 +26,11 @@ func leasesCommand() *cobra.Command {
 			if len(args) == 1 {
 				principal = args[0]
 			}
-			leases, err := admin.Leases(cmd.Context(), principal)
+			leases, err := admin.Operations(cmd.Context(), principal)
 			if err != nil {
 				return hintFailure(err)
 			}
-			return o.Write(cmd.OutOrStdout(), &client.Leases{Leases: leases}, func(out io.Writer) error {
+			return o.Write(cmd.OutOrStdout(), &client.Operations{Leases: leases}, func(out io.Writer) error {
 				return printLeases(out, leases)
 			})
 		},
@@ -41,7 +41,7 @@ func leasesCommand() *cobra.Command {
 	return cmd
 }
 
-func printLeases(out io.Writer, leases []client.Lease) error {
+func printLeases(out io.Writer, leases []client.Operation) error {
 	w := bufio.NewWriter(out)
 	for i := range leases {
 		l := &leases[i]

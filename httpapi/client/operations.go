@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Lease is an operation in flight.
-type Lease struct {
+// Operation is an operation in flight.
+type Operation struct {
 	Lease     uint64 `json:"lease"`
 	Principal string `json:"principal"`
 	Action    string `json:"action"`
@@ -24,23 +24,23 @@ type Lease struct {
 }
 
 // String names the operation on one line.
-func (l *Lease) String() string {
+func (l *Operation) String() string {
 	return fmt.Sprintf("lease %d: %s %s on %s", l.Lease, l.Principal, l.Action, l.Resource)
 }
 
-// Leases is the list of operations in flight.
-type Leases struct {
-	Leases []Lease `json:"leases"`
+// Operations is the list of operations in flight.
+type Operations struct {
+	Leases []Operation `json:"leases"`
 }
 
-// Leases lists the operations in flight: of one principal, or of all if principal is empty.
+// Operations lists the operations in flight: of one principal, or of all if principal is empty.
 // The caller needs interlock:read on leases.
-func (c *Client) Leases(ctx context.Context, principal string) ([]Lease, error) {
+func (c *Client) Operations(ctx context.Context, principal string) ([]Operation, error) {
 	k := call{method: http.MethodGet, path: "/v1/leases"}
 	if principal != "" {
 		k.query = url.Values{"principal": {principal}}
 	}
-	var list Leases
+	var list Operations
 	if _, err := c.short(ctx, k, &list); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,187 @@
+package leases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/control"
+	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/internal/question"
+	"github.com/interlock-authz/interlock/httpapi/internal/web"
+)
+
+func (s *Server) deleteLease(w http.ResponseWriter, r *http.Request) error {
+	caller, err := s.callers.Identify(r)
+	if err != nil {
+		return err
+	}
+	x, err := idIn(r)
+	if err != nil {
+		return err
+	}
+	if err := s.release(caller, x); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// release ends a lease of the caller. It remembers an ID that is not known, so that a PUT which
+// arrives later acquires nothing.
+func (s *Server) release(caller *httpapi.Caller, x id) error {
+	h := s.holderOf(caller.Principal)
+	if found, ok := s.byID.Load(x); ok {
+		if l := found.(*lease); l.holder == h {
+			h.mu.Unlock()
+			l.end(actors.HowReleased)
+			return nil
+		}
+	}
+	defer h.mu.Unlock()
+	if h.remembers(x) {
+		return nil
+	}
+	if !h.hasRoomFor(0) {
+		return errTooMany()
+	}
+	h.remember(x)
+	return nil
+}
+
+// getLease answers the holder, and callers that may read leases.
+func (s *Server) getLease(w http.ResponseWriter, r *http.Request) error {
+	caller, err := s.callers.Identify(r)
+	if err != nil {
+		return err
+	}
+	x, err := idIn(r)
+	if err != nil {
+		return err
+	}
+	found, ok := s.byID.Load(x)
+	if l, _ := found.(*lease); !ok || l.holder.who != caller.Principal {
+		ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+		defer cancel()
+		err := web.Authorize(ctx, s.engine, caller.Request(control.ActionRead, control.ResourceLeases))
+		switch {
+		case ok && err != nil && errors.Is(err, actors.ErrDenied):
+			ok = false // it answers as if there were no such lease
+		case err != nil && !errors.Is(err, actors.ErrDenied):
+			return err
+		}
+	}
+	if ok {
+		l := found.(*lease)
+		state, remaining, _ := l.look()
+		if state == live || state == revoked {
+			doc := l.status(state, remaining)
+			return web.WriteJSON(w, http.StatusOK, &doc)
+		}
+	}
+	return web.NewProblem(http.StatusNotFound, "no-lease", "No such lease",
+		"No lease of this ID is live, or the caller may not see it.")
+}
+
+func (l *lease) status(s state, remaining time.Duration) client.LeaseStatus {
+	doc := client.LeaseStatus{
+		Lease: l.id.String(), Holder: l.holder.who.String(), Principal: l.request.Principal.String(), Action: l.request.Action,
+		Resource: l.request.Resource, Revision: l.revision, State: client.LeaseLive, Remaining: seconds(remaining),
+	}
+	if s == revoked {
+		doc.State = client.LeaseRevoked
+	}
+	return doc
+}
+
+// postRenew renews leases of a session. The time counts from the moment at which the request
+// arrived, before its body.
+func (s *Server) postRenew(w http.ResponseWriter, r *http.Request) error {
+	received := time.Now()
+	caller, err := s.callers.Identify(r)
+	if err != nil {
+		return err
+	}
+	if s.isClosing() {
+		return actors.ErrClosed
+	}
+	var asked client.Renewal
+	if err := web.ReadJSON(w, r, maxRenewal, &asked, web.KnownMembersOnly); err != nil {
+		return err
+	}
+	if len(asked.Leases) > client.MaxRenewed {
+		return question.Unusable("/leases", fmt.Sprintf("has more than %d elements; renew the others in another request", client.MaxRenewed))
+	}
+	ids := make([]id, len(asked.Leases))
+	for i, text := range asked.Leases {
+		var ok bool
+		if ids[i], ok = parseID(text); !ok {
+			return question.Unusable(fmt.Sprintf("/leases/%d", i), "is not 32 lower-case hexadecimal digits")
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+	defer cancel()
+	answer := client.Renewed{States: make([]string, len(ids))}
+	for i, x := range ids {
+		state, err := s.renew(ctx, caller, asked.Session, x, received)
+		if err != nil {
+			return err
+		}
+		answer.States[i] = renewalStates[state]
+	}
+	return web.WriteJSON(w, http.StatusOK, &answer)
+}
+
+var renewalStates = [...]string{
+	acquiring: client.LeaseEnded, live: client.LeaseRenewed, revoked: client.LeaseRevoked, ended: client.LeaseEnded,
+}
+
+// renew renews one lease.
+func (s *Server) renew(ctx context.Context, caller *httpapi.Caller, session string, x id, received time.Time) (state, error) {
+	found, ok := s.byID.Load(x)
+	if !ok {
+		return ended, nil
+	}
+	l := found.(*lease)
+	if l.holder.who != caller.Principal || l.session.name != session {
+		return ended, nil
+	}
+	if !l.standsOn(caller.Credential) {
+		if err := s.rotate(ctx, caller, l); err != nil {
+			return 0, err
+		}
+	}
+	state := l.renew(received)
+	if state == live {
+		s.counts.renewed.Add(1)
+	}
+	return state, nil
+}
+
+// rotate moves a lease to the credential of the caller's connection. The error is that of a
+// credential that has ended, or of an engine that cannot decide. If the policy denies the request,
+// it has revoked the lease too, or is about to.
+func (s *Server) rotate(ctx context.Context, caller *httpapi.Caller, l *lease) error {
+	if state, _, _ := l.look(); state != live {
+		return nil
+	}
+	a, err := s.ask(ctx, caller, l.request)
+	switch denied, ok := errors.AsType[*actors.DeniedError](err); {
+	case ok:
+		return web.Undecided(&denied.Decision, &l.request)
+	case errors.Is(err, actors.ErrRevoked):
+		return nil
+	case err != nil:
+		return err
+	}
+	if !l.move(a) {
+		a.release(actors.HowReleased)
+		return nil
+	}
+	l.watch(a)
+	return nil
+}
