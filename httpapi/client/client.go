@@ -37,6 +37,12 @@ type Options struct {
 	// Timeout bounds a call with a short answer; 0 for [DefaultTimeout]. Only the context
 	// bounds a stream: Follow, Verify, Backup, and a policy that is read or sent in lines.
 	Timeout time.Duration
+	// LeaseTTL is how long a remote lease lasts without contact to the server, in whole
+	// milliseconds; 0 for [DefaultLeaseTTL].
+	LeaseTTL time.Duration
+	// Clock returns the time since an unspecified moment, for leases; nil for a clock that counts
+	// the time in which the machine is suspended. Tests can set it.
+	Clock func() time.Duration
 }
 
 // Client calls one listener of a server. It is safe for concurrent use.
@@ -44,7 +50,11 @@ type Client struct {
 	base    string
 	http    *http.Client
 	timeout time.Duration
+	leases  *holder
 }
+
+// idleConnections is how many connections a client keeps for later requests.
+const idleConnections = 64
 
 // New makes a client. It opens no connection. The error wraps [ErrBaseURL].
 func New(o Options) (*Client, error) {
@@ -54,8 +64,9 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{base: strings.TrimRight(base.String(), "/"), http: o.HTTPClient, timeout: cmp.Or(o.Timeout, DefaultTimeout)}
 	if c.http == nil {
-		c.http = &http.Client{Transport: &http.Transport{TLSClientConfig: o.TLS}}
+		c.http = &http.Client{Transport: &http.Transport{TLSClientConfig: o.TLS, MaxIdleConnsPerHost: idleConnections}}
 	}
+	c.leases = newHolder(c, &o)
 	return c, nil
 }
 

@@ -71,6 +71,9 @@ type Renewal struct {
 type Renewed struct {
 	// States are [LeaseRenewed], [LeaseRevoked] or [LeaseEnded], in the order of the request.
 	States []string `json:"states"`
+	// Graces are how long the operations of revoked leases may continue, in seconds. A lease that
+	// is missing has no grace.
+	Graces map[string]float64 `json:"graces,omitzero"`
 }
 
 // Names of the events of a session. The data of snapshot is a [LeaseSnapshot], that of revoked and

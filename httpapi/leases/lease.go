@@ -137,12 +137,13 @@ func (l *lease) end(how string) bool {
 }
 
 // renew moves the deadline to the lease's TTL after a moment, and returns the state that the
-// answer names.
-func (l *lease) renew(received time.Time) state {
+// answer names, and the grace that is left.
+func (l *lease) renew(received time.Time) (s state, grace time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state != live && l.state != revoked || time.Now().After(l.deadline) {
-		return ended
+	now := time.Now()
+	if l.state != live && l.state != revoked || !now.Before(l.deadline) {
+		return ended, 0
 	}
 	deadline := received.Add(l.ttl)
 	if l.state == revoked && l.until.Before(deadline) {
@@ -151,7 +152,10 @@ func (l *lease) renew(received time.Time) state {
 	if deadline.After(l.deadline) {
 		l.deadline = deadline // the timer rings earlier and is set again
 	}
-	return l.state
+	if l.state == revoked {
+		grace = max(l.until.Sub(now), 0)
+	}
+	return l.state, grace
 }
 
 // standsOn reports whether the credential is the one that the lease stands on. Connections of one

@@ -127,11 +127,17 @@ func (s *Server) postRenew(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	answer := client.Renewed{States: make([]string, len(ids))}
 	for i, x := range ids {
-		state, err := s.renew(ctx, caller, asked.Session, x, received)
+		state, grace, err := s.renew(ctx, caller, asked.Session, x, received)
 		if err != nil {
 			return err
 		}
 		answer.States[i] = renewalStates[state]
+		if grace > 0 {
+			if answer.Graces == nil {
+				answer.Graces = map[string]float64{}
+			}
+			answer.Graces[asked.Leases[i]] = seconds(grace)
+		}
 	}
 	return web.WriteJSON(w, http.StatusOK, &answer)
 }
@@ -141,25 +147,25 @@ var renewalStates = [...]string{
 }
 
 // renew renews one lease.
-func (s *Server) renew(ctx context.Context, caller *httpapi.Caller, session string, x id, received time.Time) (state, error) {
+func (s *Server) renew(ctx context.Context, caller *httpapi.Caller, session string, x id, received time.Time) (state, time.Duration, error) {
 	found, ok := s.byID.Load(x)
 	if !ok {
-		return ended, nil
+		return ended, 0, nil
 	}
 	l := found.(*lease)
 	if l.holder.who != caller.Principal || l.session.name != session {
-		return ended, nil
+		return ended, 0, nil
 	}
 	if !l.standsOn(caller.Credential) {
 		if err := s.rotate(ctx, caller, l); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
-	state := l.renew(received)
+	state, grace := l.renew(received)
 	if state == live {
 		s.counts.renewed.Add(1)
 	}
-	return state, nil
+	return state, grace, nil
 }
 
 // rotate moves a lease to the credential of the caller's connection. The error is that of a

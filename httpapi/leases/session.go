@@ -106,4 +106,5 @@ func (l *lease) event() (client.LeaseEvent, bool) {
 	return e, true
 }
 
-func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
+// seconds rounds down: a client must not wait longer than the server does.
+func seconds(d time.Duration) float64 { return d.Truncate(time.Millisecond).Seconds() }

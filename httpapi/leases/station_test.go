@@ -113,6 +113,15 @@ func fingerprintOf(name, number string) (sum [32]byte) {
 	return sum
 }
 
+// certificate names a caller's certificate for a revocation.
+func certificate(t *testing.T, name, number string) policy.CertificateID {
+	t.Helper()
+	sum := fingerprintOf(name, number)
+	id, err := policy.ByFingerprint(hex.EncodeToString(sum[:]))
+	require.NoError(t, err)
+	return id
+}
+
 func credentialOf(name, number string) *actors.Credential {
 	now := time.Now()
 	return actors.NewCredential(fingerprintOf(name, number), [32]byte{1}, hex.EncodeToString([]byte(name+number)),

@@ -1,7 +1,6 @@
 package leases_test
 
 import (
-	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -80,10 +79,7 @@ func (p *play) change(words []string) {
 		p.update(nil, policy.GrantRole(policy.Grant{Principal: who, Role: "worker"}))
 		return
 	case words[0] == "revoke-cert":
-		sum := fingerprintOf(words[1], words[2])
-		id, err := policy.ByFingerprint(hex.EncodeToString(sum[:]))
-		require.NoError(p.t, err)
-		changes = []policy.Change{policy.RevokeCertificate(id, "")}
+		changes = []policy.Change{policy.RevokeCertificate(certificate(p.t, words[1], words[2]), "")}
 	case len(words) == 3:
 		n, err := strconv.Atoi(strings.TrimPrefix(words[2], "grace="))
 		require.NoError(p.t, err)
