@@ -62,6 +62,14 @@ func (l *Lease) Check() error {
 	return nil
 }
 
+// Remaining returns the time until the server may end the lease, if no renewal succeeds: until
+// then at the latest, no part of the operation may be running. It is 0 if that time has passed.
+func (l *Lease) Remaining() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.state.deadline+margin(l.state.ttl)-l.holder.now(), 0)
+}
+
 // Release ends the operation. The caller promises that no part of it is still running. If the
 // server cannot be reached, the release is tried again in the background until the lease has
 // expired. Further calls do nothing.

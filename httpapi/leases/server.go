@@ -154,6 +154,9 @@ func (s *Server) Close(ctx context.Context) (left int, err error) {
 	return 0, s.mark.clear()
 }
 
+// MaxTTL returns the longest TTL of a lease.
+func (s *Server) MaxTTL() time.Duration { return s.maxTTL }
+
 // isClosing reports whether Close has begun.
 func (s *Server) isClosing() bool {
 	select {

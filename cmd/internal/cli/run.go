@@ -25,6 +25,24 @@ var ErrDenied = errors.New("denied")
 // ErrInterrupted ends a command that a signal stopped before it was done. The exit status is [Error].
 var ErrInterrupted = errors.New("interrupted")
 
+// ExitError ends a command with an exit status of its own.
+type ExitError struct {
+	Status int
+	// Err is printed; nil for nothing.
+	Err error
+}
+
+// Error returns the text of Err.
+func (e *ExitError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("exit status %d", e.Status)
+	}
+	return e.Err.Error()
+}
+
+// Unwrap returns Err.
+func (e *ExitError) Unwrap() error { return e.Err }
+
 // Run runs the command and returns its exit status. The first SIGINT or SIGTERM cancels the command's context; the
 // second one kills the process. Run prints an error, and its hint if it has one, to stderr.
 func Run(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
@@ -39,9 +57,12 @@ func Run(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	own, hasOwn := errors.AsType[*ExitError](err)
 	switch {
 	case err == nil:
 		return OK
+	case hasOwn && own.Err == nil:
+		return own.Status
 	case errors.Is(err, ErrDenied):
 		return Denied
 	}
@@ -50,6 +71,9 @@ func Run(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	var h *hinted
 	if errors.As(err, &h) {
 		fmt.Fprintln(stderr, "hint: ", h.hint)
+	}
+	if hasOwn {
+		return own.Status
 	}
 	return Error
 }

@@ -1,6 +1,6 @@
 // Package admin has the client commands of interlock. They change the policy of a server,
-// ask it for decisions, and read its policy, log, leases and store. The commands restore
-// and store work without a server.
+// ask it for decisions, run a command under a lease, and read its policy, log, leases and
+// store. The commands restore and store work without a server.
 package admin
 
 import (
@@ -15,7 +15,7 @@ import (
 func Commands() []*cobra.Command {
 	return []*cobra.Command{
 		checkCommand(), explainCommand(), grantCommand(), revokeCommand(), getCommand(), policyCommand(),
-		logCommand(), leasesCommand(), backupCommand(), restoreCommand(), storeCommand(),
+		logCommand(), leaseCommand(), leasesCommand(), backupCommand(), restoreCommand(), storeCommand(),
 	}
 }
 

@@ -19,6 +19,8 @@ import (
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/admin"
+	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/leases"
 )
 
 // DefaultData is the folder of the store, unless the configuration names another one.
@@ -42,6 +44,7 @@ type Config struct {
 	Connections  Connections       `yaml:"connections"`
 	Proxied      Proxied           `yaml:"proxied"`
 	Gateway      Gateway           `yaml:"gateway"`
+	Leases       Leases            `yaml:"leases"`
 	MaxQueued    int               `yaml:"max-queued"`
 	UpdateRate   int               `yaml:"update-rate"`
 	IdleAfter    time.Duration     `yaml:"idle-after"`
@@ -72,6 +75,23 @@ func (c Connections) Limits() httpapi.ConnectionLimits {
 	return httpapi.ConnectionLimits{Max: c.Max, PerPrincipal: c.PerPrincipal, UnauthenticatedTimeout: c.UnauthenticatedTimeout, MaxAge: c.MaxAge}
 }
 
+// Leases limits remote leases. 0 is the default of [leases.Options].
+type Leases struct {
+	MaxTTL    time.Duration `yaml:"max-ttl"`
+	PerHolder int           `yaml:"per-holder"`
+	Max       int           `yaml:"max"`
+}
+
+func (l Leases) check() error {
+	switch {
+	case l.MaxTTL != 0 && (l.MaxTTL < client.MinLeaseTTL || l.MaxTTL > client.MaxLeaseTTL):
+		return fmt.Errorf("leases.max-ttl is %s; it must be between %s and %s", l.MaxTTL, client.MinLeaseTTL, client.MaxLeaseTTL)
+	case l.PerHolder < 0 || l.Max < 0:
+		return errors.New("leases.per-holder and max must be positive, or 0 for the default")
+	}
+	return nil
+}
+
 // Log is the level of the server's log and its format, text or json.
 type Log struct {
 	Level  slog.Level `yaml:"level"`
@@ -93,6 +113,7 @@ func Default() Config {
 		Listen: "127.0.0.1:8443", AdminListen: "127.0.0.1:8444", OperatorListen: "127.0.0.1:8445",
 		Gateway:     Gateway{Listen: "127.0.0.1:8446"},
 		Keep:        Keep{Count: 1_000_000, MinAge: 7 * 24 * time.Hour},
+		Leases:      Leases{MaxTTL: client.MaxLeaseTTL, PerHolder: leases.DefaultPerHolder, Max: leases.DefaultMax},
 		Connections: Connections{Max: 16384, PerPrincipal: 1024, UnauthenticatedTimeout: 10 * time.Second, MaxAge: time.Hour},
 		MaxQueued:   4096, UpdateRate: admin.DefaultUpdateRate, IdleAfter: 5 * time.Minute, Drain: 10 * time.Second,
 		Log: Log{Format: "text"},
@@ -129,7 +150,7 @@ func (c *Config) Again() (*Config, error) {
 
 // Check returns an error for a configuration that cannot work. It opens no files.
 func (c *Config) Check() error {
-	if err := c.TLS.check(); err != nil {
+	if err := errors.Join(c.TLS.check(), c.Leases.check()); err != nil {
 		return err
 	}
 	switch {

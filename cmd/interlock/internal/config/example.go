@@ -71,6 +71,10 @@ connections:             # limits of each listener
 #         amount: {header: Order-Amount, type: number}  # or string, bool
 #       upstream: orders
 #       in-flight: grace 5s   # or cancel, finish 60s; default: as the update says, cancel if it says nothing
+leases:                  # remote leases; they need a data folder
+  max-ttl: 1m            # the longest TTL, and how long a server settles after a crash
+  per-holder: 10000      # leases of one caller, and
+  max: 100000            # of all
 max-queued: 4096         # queued requests of one principal
 update-rate: 50          # updates of each administrator in a second; ten times as many at once; -1 for no limit
 idle-after: 5m           # when an idle principal leaves memory

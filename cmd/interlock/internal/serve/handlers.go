@@ -13,12 +13,14 @@ import (
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/admin"
 	"github.com/interlock-authz/interlock/httpapi/authzen"
+	"github.com/interlock-authz/interlock/httpapi/leases"
 	"github.com/interlock-authz/interlock/httpapi/orders"
 )
 
 // handlers serve the listeners. Several listeners may share a handler.
 type handlers struct {
 	decisions, administration, operation http.Handler
+	leases                               *leases.Server // nil without a data folder
 	gateway                              *gatewayService
 	proxied                              *proxiedService
 }
@@ -30,12 +32,16 @@ func (h *handlers) forProxies() http.Handler        { return h.proxied.handler }
 func (h *handlers) forGateway() http.Handler        { return h.gateway.gateway }
 
 // newHandlers makes the handlers for an engine. With an API of orders, the handler for callers serves it too.
-func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, sample *orders.API, log *slog.Logger) (*handlers, error) {
+func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, mark *leases.Mark, sample *orders.API, log *slog.Logger) (*handlers, error) {
 	base := c.BaseURL
 	if base == "" {
 		base = l.url(callers)
 	}
-	decisions, err := newDecisions(engine, l.connections, base, sample, log)
+	remote, err := newLeases(c, engine, l.connections, mark, log)
+	if err != nil {
+		return nil, err
+	}
+	decisions, err := newDecisions(engine, l.connections, base, remote, sample, log)
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +64,7 @@ func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store
 	return &handlers{
 		decisions:      decisions,
 		administration: admin.New(options),
+		leases:         remote,
 		gateway:        gateway,
 		proxied:        proxied,
 		operation: httpapi.NewOperatorAPI(httpapi.OperatorOptions{
@@ -72,14 +79,19 @@ func (h *handlers) close() {
 	h.proxied.close()
 }
 
-// newDecisions returns a handler for the decision API and for the API of orders, which may be nil.
-func newDecisions(engine *actors.Engine, connections *httpapi.Connections, base string, sample *orders.API, log *slog.Logger) (http.Handler, error) {
+// newDecisions returns a handler for the decision API, and for remote leases and the API of orders, which may be nil.
+func newDecisions(engine *actors.Engine, connections *httpapi.Connections, base string, remote *leases.Server, sample *orders.API, log *slog.Logger) (http.Handler, error) {
 	api, err := authzen.New(authzen.Options{Engine: engine, Identifier: connections, BaseURL: base, Logger: log})
-	if err != nil || sample == nil {
-		return api, err
+	if err != nil {
+		return nil, err
 	}
 	r := httpapi.NewRouter(log)
-	sample.Register(r, httpapi.NewGuard(engine, connections, log))
+	if sample != nil {
+		sample.Register(r, httpapi.NewGuard(engine, connections, log))
+	}
+	if remote != nil {
+		remote.Mount(r)
+	}
 	api.Mount(r)
 	return r, nil
 }

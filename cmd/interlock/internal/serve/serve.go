@@ -15,6 +15,7 @@ import (
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/store"
 	"github.com/interlock-authz/interlock/cmd/internal/cli"
 	"github.com/interlock-authz/interlock/httpapi"
+	"github.com/interlock-authz/interlock/httpapi/leases"
 )
 
 // Command returns the command that runs the server.
@@ -67,7 +68,7 @@ func prepare(cmd *cobra.Command, c *config.Config, file string, dev bool) error 
 	return c.Check()
 }
 
-// Run runs the server until ctx is done, then drains it. With dev, it also serves the orders API and writes the target file of
+// Run runs the server until ctx is done, then waits for remote leases and drains it. With dev, it also serves the orders API and writes the target file of
 // interlock-lab race. The configuration must be checked, and its Data must be set.
 func Run(ctx context.Context, c *config.Config, dev bool, log *slog.Logger) error {
 	var d *devService
@@ -92,12 +93,17 @@ func Run(ctx context.Context, c *config.Config, dev bool, log *slog.Logger) erro
 
 // serveStore runs the server on an open store. d is nil without --dev.
 func serveStore(ctx context.Context, c *config.Config, l *listeners, s *store.Store, d *devService, log *slog.Logger) error {
-	engine, err := newEngine(ctx, c, s, l.connections, log)
+	mark, settle, err := openMark(c, log)
 	if err != nil {
 		l.stop(0)
 		return err
 	}
-	h, err := prepareListeners(ctx, c, l, engine, s, d, log)
+	engine, err := newEngine(ctx, c, s, settle, l.connections, log)
+	if err != nil {
+		l.stop(0)
+		return err
+	}
+	h, err := prepareListeners(ctx, c, l, engine, s, mark, d, log)
 	if err != nil {
 		l.stop(0)
 		return errors.Join(err, engine.Close(context.WithoutCancel(ctx)))
@@ -112,15 +118,15 @@ func serveStore(ctx context.Context, c *config.Config, l *listeners, s *store.St
 	case <-ctx.Done():
 		log.Info("shutting down", slog.Duration("drain", c.Drain), slog.String("hint", "a second signal ends the server at once"))
 	}
-	return errors.Join(err, drain(ctx, c, engine, l, log))
+	return errors.Join(err, h.closeLeases(context.WithoutCancel(ctx), log), drain(ctx, c, engine, l, log))
 }
 
 // prepareListeners connects the listeners to the engine.
-func prepareListeners(ctx context.Context, c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, d *devService, log *slog.Logger) (*handlers, error) {
+func prepareListeners(ctx context.Context, c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, mark *leases.Mark, d *devService, log *slog.Logger) (*handlers, error) {
 	if err := httpapi.UseTrust(ctx, l.trust, l.connections, engine, log); err != nil {
 		return nil, err
 	}
-	h, err := newHandlers(c, l, engine, s, d.sample(), log)
+	h, err := newHandlers(c, l, engine, s, mark, d.sample(), log)
 	if err != nil {
 		return nil, err
 	}
