@@ -22,7 +22,7 @@ type Load struct {
 // Run runs the load and records its changes. One change is in progress at a time.
 func (h *History) Run(l Load) {
 	var clients sync.WaitGroup
-	var changing sync.Mutex
+	changing := make(chan struct{}, 1) // and no mutex, so that it works under testing/synctest
 	allowed := make([][Actions]bool, l.Principals)
 	for c := range l.Clients {
 		rng := rand.New(rand.NewPCG(l.Seed, uint64(c)))
@@ -33,13 +33,13 @@ func (h *History) Run(l Load) {
 					l.Use(u, linger)
 					continue
 				}
-				changing.Lock()
+				changing <- struct{}{}
 				may := &allowed[u.Principal][u.Action]
 				*may = !*may
 				call := h.Now()
 				revision := l.Change(u.Principal, u.Action, *may)
 				h.update(u.Principal, revision, allowed[u.Principal], call, h.Now())
-				changing.Unlock()
+				<-changing
 			}
 		})
 	}

@@ -24,7 +24,7 @@ func remote(t *testing.T, test func(s *station, n *network, c *client.Client), a
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStation(t, alter...)
-		n := newNetwork(s)
+		n := newNetwork(s, s.server)
 		test(s, n, n.client("alice"))
 	})
 }

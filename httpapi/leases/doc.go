@@ -28,8 +28,8 @@
 //     time it does not extend. If it has ended, the server remembers the ID and rejects the PUT.
 //   - A PUT that arrives after the DELETE of its ID finds the ID remembered, also if the DELETE
 //     arrived before any PUT, or while the PUT waited for its turn.
-//   - A PUT that is delayed for longer than IDs are remembered may leave a lease without a client.
-//     It delays receipts until it expires and breaks nothing.
+//   - A PUT that is delayed for longer than IDs are remembered, or over a restart of the server, may
+//     leave a lease without a client. It delays receipts until it expires and breaks nothing.
 //   - A renewal that arrives late extends the server's time and not the client's. Receipts wait
 //     longer.
 //   - A DELETE that arrives late or twice ends what the client has ended before it sent it.

@@ -2,6 +2,7 @@ package leases_test
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -13,7 +14,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/client"
 )
 
-// network connects clients to the server of a station without sockets, so that its time is that of
+// network connects clients to a handler without sockets, so that its time is that of
 // testing/synctest. It can be cut: then nothing arrives in either direction, and no connection
 // breaks.
 type network struct {
@@ -26,8 +27,8 @@ type network struct {
 	cut chan struct{} // closed when the cut ends; nil for none
 }
 
-func newNetwork(s *station) *network {
-	n := &network{s: s, conns: make(chan net.Conn), closed: make(chan struct{}), server: &http.Server{Handler: s.server}}
+func newNetwork(s *station, handler http.Handler) *network {
+	n := &network{s: s, conns: make(chan net.Conn), closed: make(chan struct{}), server: &http.Server{Handler: handler, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
