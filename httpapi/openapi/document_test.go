@@ -1,0 +1,137 @@
+package openapi_test
+
+import (
+	"bytes"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/httpapi/internal/openapitest"
+	"github.com/interlock-authz/interlock/httpapi/openapi"
+)
+
+func load(t *testing.T, d openapi.Document) *openapitest.API {
+	t.Helper()
+	api, err := openapitest.Load(d) // compiles every schema and follows every reference
+	require.NoError(t, err)
+	return api
+}
+
+// The schema is that of the OpenAPI Initiative: see testdata/README.md.
+func TestDocumentsAreOpenAPI(t *testing.T) {
+	text, err := os.ReadFile("testdata/openapi-3.1-schema.json")
+	require.NoError(t, err)
+	schema, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	require.NoError(t, err)
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	require.NoError(t, c.AddResource("openapi.json", schema))
+	official, err := c.Compile("openapi.json")
+	require.NoError(t, err)
+	for _, d := range openapi.All() {
+		require.NoError(t, official.Validate(load(t, d).Value), d.Name())
+		require.NoError(t, openapitest.CheckKeywords(load(t, d)), d.Name())
+	}
+}
+
+func TestOperationsAreComplete(t *testing.T) {
+	ids := regexp.MustCompile(`^[a-z]+[A-Za-z]*$`)
+	for _, d := range openapi.All() {
+		seen := map[string]bool{}
+		for _, op := range load(t, d).Operations {
+			at := d.Name() + ": " + op.Method + " " + op.Path
+			require.Regexp(t, ids, op.ID, at)
+			require.False(t, seen[op.ID], "%s: %s is not unique", at, op.ID)
+			seen[op.ID] = true
+			require.NotEmpty(t, op.Summary, at)
+			require.False(t, strings.HasSuffix(op.Summary, "."), at)
+			refusals := 0
+			for status, types := range op.Problems() {
+				require.NotEmpty(t, types, "%s: %d", at, status)
+				if status < 500 {
+					refusals++
+				}
+			}
+			if !op.Public || d.Name() == openapi.Operator().Name() {
+				require.NotZero(t, refusals, "%s has no problem of a client", at)
+			}
+		}
+		require.NotEmpty(t, seen)
+	}
+}
+
+func TestExamplesAreValid(t *testing.T) {
+	for _, d := range openapi.All() {
+		examples := load(t, d).Examples
+		require.NotEmpty(t, examples)
+		for i := range examples {
+			require.NoError(t, examples[i].Check(), "%s.yaml#%s", d.Name(), examples[i].At)
+		}
+	}
+}
+
+// A document is complete in itself, so the components that several have in common are repeated.
+func TestCommonComponentsAreTheSame(t *testing.T) {
+	first, common := map[string]any{}, 0
+	for _, d := range openapi.All() {
+		components := load(t, d).Value.(map[string]any)["components"].(map[string]any)
+		for kind, all := range components {
+			for name, component := range all.(map[string]any) {
+				key := kind + "/" + name
+				if other, ok := first[key]; ok {
+					require.Equal(t, other, component, "%s in %s.yaml and in another document", key, d.Name())
+					common++
+				}
+				first[key] = component
+			}
+		}
+	}
+	require.NotZero(t, common)
+}
+
+func TestDocumentsAreServed(t *testing.T) {
+	for _, d := range openapi.All() {
+		w := httptest.NewRecorder()
+		d.ServeHTTP(w, httptest.NewRequest("GET", openapi.Path, nil))
+		require.Equal(t, 200, w.Code)
+		require.Equal(t, d.String(), w.Body.String())
+		require.Equal(t, "application/yaml", w.Header().Get("Content-Type"))
+		require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
+		require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	}
+}
+
+// Errors that the loader has to find: a checker is proved by what it refuses.
+func TestBrokenDocumentsAreRefused(t *testing.T) {
+	for _, c := range []struct{ what, old, new, want string }{
+		{"reference", "'#/components/schemas/Receipt'", "'#/components/schemas/Receit'", "Receit"},
+		{"response", "'#/components/responses/Denied'", "'#/components/responses/Refused'", "leads nowhere"},
+		{"pattern", "'^[A-Za-z0-9_.:/-]+$'", "'^[A-Za-z'", "pattern"},
+		{"example of a parameter", "example: 20s", "example: soon", "soon"},
+		{"kind of a keyword", "required: [changes, revision, oldest]", "required: oldest", "required"},
+	} {
+		broken := strings.Replace(openapi.Admin().String(), c.old, c.new, 1)
+		require.NotEqual(t, openapi.Admin().String(), broken, c.what)
+		_, err := openapitest.Parse("broken", broken)
+		require.ErrorContains(t, err, c.want, c.what)
+	}
+	misspelled := strings.Replace(openapi.Admin().String(), "        revision: {$ref: '#/components/schemas/Revision', description: The newest", "        revision: {$ref: '#/components/schemas/Revision', decription: The newest", 1)
+	api, err := openapitest.Parse("broken", misspelled)
+	require.NoError(t, err)
+	require.ErrorContains(t, openapitest.CheckKeywords(api), "decription")
+	unlike := strings.Replace(openapi.Admin().String(), "how: canceled", "how: cancelled", 1)
+	api, err = openapitest.Parse("broken", unlike)
+	require.NoError(t, err)
+	failed := 0
+	for i := range api.Examples {
+		if api.Examples[i].Check() != nil {
+			failed++
+		}
+	}
+	require.Equal(t, 1, failed)
+}
