@@ -1,10 +1,13 @@
 package openapi_test
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,4 +85,34 @@ func problemsIn(t *testing.T, file string, names map[string]bool) {
 		}
 		return true
 	})
+}
+
+// TestThePageListsTheProblems keeps the table of docs/admin-api.md the same as the document.
+func TestThePageListsTheProblems(t *testing.T) {
+	documented := map[string]bool{"404 not-found": true, "405 method-not-allowed": true}
+	for _, op := range load(t, openapi.Admin()).Operations {
+		for status, types := range op.Problems() {
+			for _, name := range types {
+				documented[fmt.Sprintf("%d %s", status, name)] = true
+			}
+		}
+	}
+	page, err := os.ReadFile("../../docs/admin-api.md")
+	require.NoError(t, err)
+	_, table, _ := strings.Cut(string(page), "\n## Errors\n")
+	listed := map[string]bool{}
+	for _, row := range regexp.MustCompile(`(?m)^\| ([0-9, ]+) \| (.*?) \|`).FindAllStringSubmatch(table, -1) {
+		statuses, names := strings.Split(row[1], ", "), strings.Split(strings.ReplaceAll(row[2], "`", ""), ", ")
+		for _, name := range names {
+			known := 0
+			for _, status := range statuses {
+				if documented[status+" "+name] {
+					listed[status+" "+name] = true
+					known++
+				}
+			}
+			require.NotZero(t, known, "the page lists %s %s, the document does not", row[1], name)
+		}
+	}
+	require.Equal(t, documented, listed)
 }
