@@ -185,6 +185,10 @@ func keyOf(in, name string) string {
 func (l *loader) parameter(n node) *parameter {
 	p := &parameter{required: n.get("required").value == true, schema: l.schema(l.requests, n.get("schema"))}
 	p.list = n.get("schema").get("type").text() == "array"
+	if p.schema == nil {
+		l.fail(fmt.Errorf("%s: no schema", n.at))
+		return p
+	}
 	if example := n.get("example"); example.exists() {
 		l.fail(p.check(example.text()))
 	}
@@ -200,6 +204,9 @@ func (l *loader) contents(by *compiler, n node) map[string]*content {
 				c.events = map[string]*jsonschema.Schema{}
 			}
 			c.events[event.name()] = l.schema(by, event)
+		}
+		if c.schema == nil && media.get("examples").exists() {
+			l.fail(fmt.Errorf("%s: examples without a schema", media.at))
 		}
 		for _, example := range media.get("examples").members() {
 			l.api.Examples = append(l.api.Examples, Example{example.at, example.get("value").value, media.name(), c})
