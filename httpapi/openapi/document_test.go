@@ -50,6 +50,11 @@ func TestOperationsAreComplete(t *testing.T) {
 			seen[op.ID] = true
 			require.NotEmpty(t, op.Summary, at)
 			require.False(t, strings.HasSuffix(op.Summary, "."), at)
+			if !op.Public { // an engine answers, or does not
+				for _, status := range []int{401, 403, 429, 500, 503, 504} {
+					require.NotEmpty(t, op.Problems()[status], "%s: %d", at, status)
+				}
+			}
 			refusals := 0
 			for status, types := range op.Problems() {
 				require.NotEmpty(t, types, "%s: %d", at, status)
