@@ -33,6 +33,7 @@ require (
 require (
 	github.com/coder/websocket v1.8.15
 	github.com/envoyproxy/go-control-plane/envoy v1.36.0
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 )
 
 require (

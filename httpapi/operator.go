@@ -3,8 +3,11 @@ package httpapi
 import (
 	"net/http"
 
+	"github.com/gorilla/mux"
+
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
+	"github.com/interlock-authz/interlock/httpapi/openapi"
 )
 
 // health is the answer of /healthz.
@@ -28,13 +31,18 @@ type OperatorOptions struct {
 }
 
 // NewOperatorAPI returns the handler of the operators' listener, which has no TLS and belongs on
-// loopback: /healthz reports faults, /readyz whether the server accepts requests, and /metrics
-// serves metrics.
+// loopback: /healthz reports faults, /readyz whether the server accepts requests, /metrics
+// serves metrics, and [openapi.Path] describes them.
 //
 // A server with a fault answers /healthz with 503 and continues to serve. Use /healthz for
 // alerts, not to restart the server.
 func NewOperatorAPI(o OperatorOptions) http.Handler {
+	return web.ForAPI(web.ForHosts(o.Hosts, newOperatorRouter(o)))
+}
+
+func newOperatorRouter(o OperatorOptions) *mux.Router {
 	r := NewRouter(nil)
+	r.Handle(openapi.Path, openapi.Operator()).Methods(http.MethodGet)
 	if o.Metrics != nil {
 		r.Handle("/metrics", o.Metrics).Methods(http.MethodGet)
 	}
@@ -60,5 +68,5 @@ func NewOperatorAPI(o OperatorOptions) http.Handler {
 		}
 		return web.WriteJSON(w, http.StatusOK, map[string]any{"status": "ready", "revision": o.Engine.Revision(), "active": o.Engine.Active()})
 	})).Methods(http.MethodGet)
-	return web.ForAPI(web.ForHosts(o.Hosts, r))
+	return r
 }

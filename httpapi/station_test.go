@@ -10,6 +10,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/authzen"
 	"github.com/interlock-authz/interlock/httpapi/client"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
+	"github.com/interlock-authz/interlock/httpapi/openapi"
 )
 
 // station is a test server with the helpers of this package.
@@ -36,7 +37,11 @@ func (s *station) decisions() http.Handler {
 	return api
 }
 
-func (s *station) serveDecisions() *station { return s.serve(s.decisions()) }
+func (s *station) serveDecisions() *station {
+	s.serve(s.decisions())
+	s.Describe(openapi.Callers())
+	return s
+}
 
 // Policies of other packages, seen from testdata.
 const (

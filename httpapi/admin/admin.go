@@ -9,12 +9,15 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gorilla/mux"
+
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/control"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/internal/web"
+	"github.com/interlock-authz/interlock/httpapi/openapi"
 )
 
 // Defaults of [Options].
@@ -80,9 +83,12 @@ type api struct {
 }
 
 // New returns the handler of /v1/changes, /v1/policy, /v1/principals, /v1/roles, /v1/leases,
-// /v1/explain and /v1/store. It can be mounted on any router that leaves the path as it is. It
-// is safe for concurrent use.
-func New(o Options) http.Handler {
+// /v1/explain, /v1/store, and of their description at [openapi.Path]. It can be mounted on any
+// router that leaves the path as it is. It is safe for concurrent use.
+func New(o Options) http.Handler { return web.ForAPI(newRouter(o)) }
+
+// newRouter makes the routes.
+func newRouter(o Options) *mux.Router {
 	a := &api{
 		engine: o.Engine, callers: o.Identifier, issuers: o.Issuers, isCA: o.IsCA, store: o.Store,
 		limit:      cmp.Or(o.BodyLimit, DefaultBodyLimit),
@@ -126,7 +132,8 @@ func New(o Options) http.Handler {
 		rule := httpapi.Rule{Action: route.action, Resource: route.resource, Mode: httpapi.Admit}
 		r.Handle(route.path, guard.Protect(rule, web.Handle(o.Logger, a.connects(route.serve)))).Methods(route.method)
 	}
-	return web.ForAPI(r)
+	r.Handle(openapi.Path, openapi.Admin()).Methods(http.MethodGet)
+	return r
 }
 
 // connects remembers the caller of an operation, see [connected].

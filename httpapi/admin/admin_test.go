@@ -17,6 +17,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/client"
 	"github.com/interlock-authz/interlock/httpapi/guardtest"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
+	"github.com/interlock-authz/interlock/httpapi/openapi"
 )
 
 func TestAdminNeedsARightForEverything(t *testing.T) {
@@ -342,4 +343,15 @@ func TestAnotherIdentifierAdministers(t *testing.T) {
 	entry := s.feed("?last=1").Changes[0]
 	require.Equal(t, "spiffe://interlock.test/admin", entry.Author)
 	require.Empty(t, entry.Certificate)
+}
+
+func TestTheDocumentNeedsNoCertificate(t *testing.T) {
+	s := newAdminStation(t)
+	for _, wire := range servertest.Wires {
+		got := s.send(s.Client(wire), s.Request(http.MethodGet, openapi.Path, ""))
+		require.Equal(t, 200, got.StatusCode)
+		require.Equal(t, openapi.Admin().String(), got.Text+"\n")
+		require.Equal(t, "nosniff", got.Header.Get("X-Content-Type-Options"))
+		s.send(s.Client(wire), s.Request(http.MethodPost, openapi.Path, "")).RequireProblem(t, 405, "method-not-allowed")
+	}
 }

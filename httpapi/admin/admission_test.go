@@ -34,7 +34,7 @@ func TestLimits_WhoMayChangeNothingIsRefusedBeforeItsBodyIsRead(t *testing.T) {
 	for _, wire := range servertest.Wires {
 		for _, name := range []string{"stranger", "alice", "auditor", "expired"} {
 			c := s.Client(wire, s.Issue("spiffe://interlock.test/"+name))
-			c.Transport.(*http.Transport).ExpectContinueTimeout = time.Minute
+			servertest.TransportOf(c).ExpectContinueTimeout = time.Minute
 			for _, to := range []string{"POST /v1/changes", "PUT /v1/policy"} {
 				method, path, _ := strings.Cut(to, " ")
 				body := &countedBody{}

@@ -20,6 +20,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/admin"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
+	"github.com/interlock-authz/interlock/httpapi/openapi"
 )
 
 const lines = policyfile.LinesMedia
@@ -140,6 +141,7 @@ func TestAnExportTakesLongerThanAnAnswerMay(t *testing.T) {
 	for _, speaks := range servertest.Wires {
 		s := &adminStation{servertest.NewOn(t, widePolicy(t))}
 		s.Serve(admin.New(admin.Options{Engine: s.Engine, Identifier: s.Connections}), quickTimeouts)
+		s.Describe(openapi.Admin())
 		got := s.export(s.Client(speaks, s.Issue("spiffe://interlock.test/auditor")))
 		await(t, time.After(beyond))
 		var tally policyfile.LineTally
@@ -186,6 +188,7 @@ func TestAPolicyInLinesTakesLongerThanARequestMay(t *testing.T) {
 	for _, speaks := range servertest.Wires {
 		s := &adminStation{servertest.New(t, "admin-policy.yaml")}
 		s.Serve(admin.New(admin.Options{Engine: s.Engine, Identifier: s.Connections}), quickTimeouts)
+		s.Describe(openapi.Admin())
 		body, goOn := slowly(string(largePolicy(t, 10, "")))
 		answered := s.putSlowly(s.Client(speaks, s.Issue("spiffe://interlock.test/admin")), body)
 		await(t, time.After(beyond))
@@ -211,7 +214,7 @@ func TestAPolicyInLinesThatDoesNotComeOnIsRefused(t *testing.T) {
 func TestRights_ReadIsCheckedAgain(t *testing.T) {
 	s := newAdminStation(t)
 	c := s.Client(servertest.HTTP1, s.Issue("spiffe://interlock.test/reviewer"))
-	c.Transport.(*http.Transport).ExpectContinueTimeout = patience
+	servertest.TransportOf(c).ExpectContinueTimeout = patience
 	began := make(chan struct{})
 	body, goOn := slowly(string(largePolicy(t, 10, "")))
 	first := io.TeeReader(body, writerFunc(sync.OnceFunc(func() { close(began) })))

@@ -15,6 +15,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/admin"
 	"github.com/interlock-authz/interlock/httpapi/client"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
+	"github.com/interlock-authz/interlock/httpapi/openapi"
 )
 
 // adminStation is a station that serves the admin API.
@@ -32,6 +33,7 @@ func (s *adminStation) serveAdmin(alter ...func(*admin.Options)) *adminStation {
 		f(&o)
 	}
 	s.Serve(admin.New(o))
+	s.Describe(openapi.Admin())
 	return s
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/interlock-authz/interlock/httpapi/authzen"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
+	"github.com/interlock-authz/interlock/httpapi/openapi"
 )
 
 // station is a test server for the decision API.
@@ -35,5 +36,6 @@ func (s *station) decisions(alter ...func(*authzen.Options)) *authzen.API {
 func (s *station) serve(handler http.Handler) *station {
 	s.T.Helper()
 	s.Serve(handler)
+	s.Describe(openapi.Callers())
 	return s
 }

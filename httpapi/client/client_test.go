@@ -21,6 +21,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/authzen"
 	"github.com/interlock-authz/interlock/httpapi/client"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
+	"github.com/interlock-authz/interlock/httpapi/openapi"
 )
 
 const adminID = "spiffe://interlock.test/admin"
@@ -41,6 +42,7 @@ func newServer(t *testing.T) *servertest.Server {
 	require.NoError(t, err)
 	decisions.Mount(router)
 	router.PathPrefix("/v1/").Handler(admin.New(admin.Options{Engine: s.Engine, Identifier: s.Connections, Store: j}))
+	s.Describe(openapi.Callers(), openapi.Admin())
 	return s.Serve(router)
 }
 

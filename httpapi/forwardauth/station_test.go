@@ -19,6 +19,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/forwardauth"
 	"github.com/interlock-authz/interlock/httpapi/forwarded"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
+	"github.com/interlock-authz/interlock/httpapi/openapi"
 	"github.com/interlock-authz/interlock/httpapi/routes"
 )
 
@@ -70,6 +71,7 @@ func newStation(t *testing.T, format forwarded.Format, wire servertest.Wire) *st
 	s.Serve(s.handler, func(o *httpapi.ServerOptions) {
 		o.Proxied = &httpapi.Proxied{Reader: reader, Proxies: []policy.Principal{who("ingress")}}
 	})
+	s.Describe(openapi.Callers())
 	s.ingress = s.Issue("spiffe://interlock.test/ingress")
 	s.proxy = s.Client(wire, s.ingress)
 	return s

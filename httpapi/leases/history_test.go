@@ -376,6 +376,9 @@ func (w *world) faults(stop <-chan struct{}, clients [historyClients][historyPri
 			crashes++
 			w.crash()
 			w.start()
+			w.network.sever()
+			time.Sleep(time.Duration(w.random(5000)) * time.Millisecond)
+			w.network.mend()
 		case n < 3:
 			w.network.sever()
 			time.Sleep(time.Duration(w.random(12_000)) * time.Millisecond)

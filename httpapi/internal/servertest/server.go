@@ -37,6 +37,8 @@ import (
 	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/internal/openapitest"
+	"github.com/interlock-authz/interlock/httpapi/openapi"
 )
 
 // Server is a test server on the loopback interface with mutual TLS, a CA for its clients, and an
@@ -49,6 +51,8 @@ type Server struct {
 	Connections *httpapi.Connections
 	Log         *Log
 	URL         string // once it serves
+
+	described []*openapitest.API
 }
 
 // Log is a log that a test can read.
@@ -243,7 +247,30 @@ func (s *Server) Client(speaks Wire, chain ...tls.Certificate) *http.Client {
 	protocols.SetHTTP2(speaks == HTTP2)
 	transport := &http.Transport{TLSClientConfig: config, Protocols: protocols, DisableCompression: true}
 	s.T.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	c := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	if len(s.described) > 0 {
+		c.Transport = openapitest.NewTransport(s.T, transport, s.described...)
+	}
+	return c
+}
+
+// Describe has all later clients check what the server answers against the documents. The test
+// fails at an answer that is not documented.
+func (s *Server) Describe(documents ...openapi.Document) {
+	s.T.Helper()
+	for _, d := range documents {
+		api, err := openapitest.Load(d)
+		require.NoError(s.T, err)
+		s.described = append(s.described, api)
+	}
+}
+
+// TransportOf returns the transport of a client of [Server.Client].
+func TransportOf(c *http.Client) *http.Transport {
+	if checked, ok := c.Transport.(*openapitest.Transport); ok {
+		return checked.Transport
+	}
+	return c.Transport.(*http.Transport)
 }
 
 // As is a client with a certificate for the name.

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/gorilla/mux"
+
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
@@ -14,6 +16,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/admin"
 	"github.com/interlock-authz/interlock/httpapi/authzen"
 	"github.com/interlock-authz/interlock/httpapi/leases"
+	"github.com/interlock-authz/interlock/httpapi/openapi"
 	"github.com/interlock-authz/interlock/httpapi/orders"
 )
 
@@ -79,8 +82,9 @@ func (h *handlers) close() {
 	h.proxied.close()
 }
 
-// newDecisions returns a handler for the decision API, and for remote leases and the API of orders, which may be nil.
-func newDecisions(engine *actors.Engine, connections *httpapi.Connections, base string, remote *leases.Server, sample *orders.API, log *slog.Logger) (http.Handler, error) {
+// newDecisions returns the routes of the listener for callers: the decision API, the document of the listener, and remote
+// leases and the API of orders, which may be nil.
+func newDecisions(engine *actors.Engine, connections *httpapi.Connections, base string, remote *leases.Server, sample *orders.API, log *slog.Logger) (*mux.Router, error) {
 	api, err := authzen.New(authzen.Options{Engine: engine, Identifier: connections, BaseURL: base, Logger: log})
 	if err != nil {
 		return nil, err
@@ -93,5 +97,6 @@ func newDecisions(engine *actors.Engine, connections *httpapi.Connections, base 
 		remote.Mount(r)
 	}
 	api.Mount(r)
+	r.Handle(openapi.Path, openapi.Callers()).Methods(http.MethodGet)
 	return r, nil
 }
