@@ -53,8 +53,8 @@ type Client struct {
 	leases  *holder
 }
 
-// idleConnections is how many connections a client keeps for later requests.
-const idleConnections = 64
+// maxConnections bounds the connections of a client. Further requests wait for one.
+const maxConnections = 64
 
 // New makes a client. It opens no connection. The error wraps [ErrBaseURL].
 func New(o Options) (*Client, error) {
@@ -64,7 +64,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{base: strings.TrimRight(base.String(), "/"), http: o.HTTPClient, timeout: cmp.Or(o.Timeout, DefaultTimeout)}
 	if c.http == nil {
-		c.http = &http.Client{Transport: &http.Transport{TLSClientConfig: o.TLS, MaxIdleConnsPerHost: idleConnections}}
+		c.http = &http.Client{Transport: &http.Transport{TLSClientConfig: o.TLS, MaxIdleConnsPerHost: maxConnections, MaxConnsPerHost: maxConnections}}
 	}
 	c.leases = newHolder(c, &o)
 	return c, nil

@@ -7,6 +7,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -36,6 +38,8 @@ type holder struct {
 	early  map[string]LeaseEvent // of leases whose PUT is not answered; zero if there was none
 	closed bool
 	begun  bool
+	target time.Duration // when watch wakes
+	nudge  chan struct{} // of capacity 1: wakes watch
 }
 
 func newHolder(c *Client, o *Options) *holder {
@@ -43,7 +47,7 @@ func newHolder(c *Client, o *Options) *holder {
 	_, _ = rand.Read(random[:]) // never fails
 	h := &holder{
 		client: c, session: hex.EncodeToString(random[:]), ttl: cmp.Or(o.LeaseTTL, DefaultLeaseTTL), now: o.Clock,
-		leases: map[string]*Lease{}, early: map[string]LeaseEvent{},
+		leases: map[string]*Lease{}, early: map[string]LeaseEvent{}, nudge: make(chan struct{}, 1), target: math.MaxInt64,
 	}
 	if h.now == nil {
 		h.now = elapsed
@@ -60,13 +64,9 @@ func (c *Client) Close() {
 	h := c.leases
 	h.mu.Lock()
 	h.closed = true
-	held := make([]*Lease, 0, len(h.leases))
-	for _, l := range h.leases {
-		held = append(held, l)
-	}
 	h.mu.Unlock()
-	for _, l := range held {
-		l.change(func(s *leaseState, _ time.Duration) { s.end(ErrClientClosed) })
+	for _, l := range h.held() {
+		l.change(h.now(), func(s *leaseState) { s.end(ErrClientClosed) })
 	}
 	h.stop()
 	h.running.Wait()
@@ -97,6 +97,7 @@ func (h *holder) add(l *Lease) error {
 	if err == nil && early.State != "" {
 		l.apply(&early)
 	}
+	h.wakeBy(l.look(h.now()))
 	return err
 }
 
@@ -111,6 +112,7 @@ func (h *holder) keep(l *Lease) (early LeaseEvent, err error) {
 	h.leases[l.id] = l
 	if !h.begun {
 		h.begun = true
+		h.running.Go(h.watch)
 		h.running.Go(h.renew)
 		h.running.Go(h.follow)
 	}
@@ -194,30 +196,65 @@ func (h *holder) renew() {
 	}
 }
 
-// due returns the leases that were renewed that long ago, if one of them has to be renewed now:
-// most leases are then renewed together. It cancels those that are lost.
-func (h *holder) due(age time.Duration) []*Lease {
+// held returns the leases.
+func (h *holder) held() []*Lease {
 	h.mu.Lock()
-	all := make([]*Lease, 0, len(h.leases))
-	for _, l := range h.leases {
-		all = append(all, l)
-	}
-	h.mu.Unlock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Values(h.leases))
+}
+
+// due returns the leases whose last renewal is that old.
+func (h *holder) due(age time.Duration) []*Lease {
 	now := h.now()
-	due := all[:0]
-	for _, l := range all {
+	return slices.DeleteFunc(h.held(), func(l *Lease) bool {
 		l.mu.Lock()
-		held := l.state.check(now) == nil
-		old := now-l.sent >= age
-		l.mu.Unlock()
-		switch {
-		case !held:
-			l.look()
-		case old:
-			due = append(due, l)
+		defer l.mu.Unlock()
+		return l.state.check(now) != nil || now-l.sent < age
+	})
+}
+
+// watch cancels the leases that are lost. It wakes when the first one may be. Renewals may have
+// moved that moment meanwhile. It is apart from renew, which waits for answers.
+func (h *holder) watch() {
+	for {
+		h.sleepUntil(math.MaxInt64) // a lease that comes during the walk wakes it again
+		now := h.now()
+		next := now + h.ttl
+		for _, l := range h.held() {
+			if wake := l.look(now); wake > 0 {
+				next = min(next, wake)
+			}
+		}
+		h.sleepUntil(next)
+		timer := time.NewTimer(next - now)
+		select {
+		case <-timer.C:
+		case <-h.nudge:
+		case <-h.ctx.Done():
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+	}
+}
+
+func (h *holder) sleepUntil(at time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.target = at
+}
+
+// wakeBy makes watch wake at that time, or earlier; 0 for never.
+func (h *holder) wakeBy(at time.Duration) {
+	h.mu.Lock()
+	early := at > 0 && at < h.target
+	h.mu.Unlock()
+	if early {
+		select {
+		case h.nudge <- struct{}{}:
+		default:
 		}
 	}
-	return due
 }
 
 // renewBatch renews leases in one request. A failure leaves them as they are: the next tick tries
@@ -237,8 +274,9 @@ func (h *holder) renewBatch(batch []*Lease) {
 	if err != nil || len(answer.States) != len(batch) {
 		return
 	}
+	now := h.now()
 	for i, l := range batch {
-		l.renewal(sent, answer.States[i], time.Duration(answer.Graces[l.id]*float64(time.Second)))
+		l.renewal(sent, now, answer.States[i], time.Duration(answer.Graces[l.id]*float64(time.Second)))
 	}
 }
 
@@ -318,8 +356,9 @@ func (l *Lease) apply(e *LeaseEvent) {
 	switch e.State {
 	case LeaseRevoked:
 		grace := time.Duration(e.Grace * float64(time.Second))
-		l.change(func(s *leaseState, now time.Duration) { s.revoke(now, grace) })
+		now := l.holder.now()
+		l.holder.wakeBy(l.change(now, func(s *leaseState) { s.revoke(now, grace) }))
 	case LeaseEnded:
-		l.change(func(s *leaseState, _ time.Duration) { s.end(ErrLeaseEnded) })
+		l.change(l.holder.now(), func(s *leaseState) { s.end(ErrLeaseEnded) })
 	}
 }

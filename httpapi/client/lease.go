@@ -25,7 +25,6 @@ type Lease struct {
 	mu    sync.Mutex
 	state leaseState
 	sent  time.Duration // when the last renewal that succeeded was sent
-	timer *time.Timer
 }
 
 // ID returns the ID of the lease. A resource can ask for it at its own commit point: see
@@ -77,7 +76,6 @@ func (l *Lease) Release() {
 	l.release.Do(func() {
 		l.mu.Lock()
 		l.state.end(ErrReleased)
-		l.timer.Stop()
 		until := l.state.deadline + margin(l.state.ttl)
 		l.mu.Unlock()
 		l.cancel(ErrReleased)
@@ -85,27 +83,27 @@ func (l *Lease) Release() {
 	})
 }
 
-// change changes the state, cancels the context if the lease is lost, and sets the timer.
-func (l *Lease) change(f func(s *leaseState, now time.Duration)) {
+// change changes the state, and cancels the context if the lease is lost. It returns when that
+// changes, if nothing else happens; 0 if the lease is lost.
+func (l *Lease) change(now time.Duration, f func(s *leaseState)) (wake time.Duration) {
 	l.mu.Lock()
-	now := l.holder.now()
-	f(&l.state, now)
+	f(&l.state)
 	err := l.state.check(now)
-	if err == nil {
-		l.timer.Reset(l.state.wake() - now)
-	}
+	wake = l.state.wake()
 	l.mu.Unlock()
 	if err != nil {
 		l.cancel(err)
+		return 0
 	}
+	return wake
 }
 
-// look cancels the context if the lease is lost by now.
-func (l *Lease) look() { l.change(func(*leaseState, time.Duration) {}) }
+// look cancels the context if the lease is lost by now. It returns what change does.
+func (l *Lease) look(now time.Duration) time.Duration { return l.change(now, func(*leaseState) {}) }
 
 // renewal applies the answer to a renewal that was sent at that time.
-func (l *Lease) renewal(sent time.Duration, state string, grace time.Duration) {
-	l.change(func(s *leaseState, now time.Duration) {
+func (l *Lease) renewal(sent, now time.Duration, state string, grace time.Duration) {
+	l.change(now, func(s *leaseState) {
 		switch state {
 		case LeaseRenewed:
 			s.renewed(sent)
@@ -150,9 +148,6 @@ func (c *Client) Acquire(ctx context.Context, e Evaluation) (*Lease, error) {
 	}
 	l.sent, l.state = sent, granted(sent, time.Duration(l.grant.TTL*float64(time.Second)))
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
-	l.mu.Lock()
-	l.timer = time.AfterFunc(max(l.state.wake()-h.now(), 0), l.look)
-	l.mu.Unlock()
 	if err := h.add(l); err != nil {
 		l.Release()
 		return nil, err
