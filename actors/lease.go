@@ -24,6 +24,8 @@ type Lease struct {
 	table   *policy.Table
 	record  *policy.Record
 	since   int64 // in nanoseconds of Unix time
+	began   int64 // on the monotonic clock; 0 without an observer
+	tag     any   // the observer's
 
 	// The following fields belong to the turns of the principal.
 	older     leaseLink
@@ -82,6 +84,9 @@ func (l *Lease) Decision() (d policy.Decision) {
 
 // revision returns the revision that admitted it.
 func (l *Lease) revision() uint64 { return l.table.Revision() }
+
+// Since returns when the operation was admitted, to the second.
+func (l *Lease) Since() time.Time { return time.Unix(0, l.since) }
 
 // Request returns the request that was admitted.
 func (l *Lease) Request() Request { return l.req }
@@ -165,6 +170,7 @@ func (r *leaseRelease) handle(p *principal, _ moment) {
 		w.tracker.released(l)
 	}
 	l.watchers = nil
+	p.engine.observeRelease(l)
 }
 
 // leaseContext is a lease as the context of its operation.
@@ -307,7 +313,7 @@ func (l *Lease) info() LeaseInfo {
 func (l *Lease) description() LeaseInfo {
 	i := LeaseInfo{
 		ID: l.ID(), Principal: l.req.Principal, Action: l.req.Action, Resource: l.req.Resource,
-		Revision: l.revision(), Since: time.Unix(0, l.since),
+		Revision: l.revision(), Since: l.Since(),
 	}
 	if l.req.Credential != nil {
 		i.Credential = l.req.Credential.Fingerprint()

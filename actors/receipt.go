@@ -90,6 +90,10 @@ type tracker struct {
 	closed  int           // connections
 	signal  chan struct{} // closed at the next event; nil if nothing waits
 	changed func()        // called at every event, under mu; may be nil
+
+	observer *Engine       // to tell when the update is quiesced; nil for none
+	observed AppliedUpdate // what the observer is told
+	told     bool          // that it is quiesced
 }
 
 func newTracker(revision uint64) *tracker {
@@ -118,7 +122,7 @@ func (t *tracker) applied() {
 	t.mu.Lock()
 	t.pending--
 	t.wake()
-	t.mu.Unlock()
+	t.unlock()
 }
 
 // expectTurn counts a principal that has to handle the update in a turn.
@@ -140,7 +144,7 @@ func (t *tracker) turned(p *principal) {
 	}
 	t.pending--
 	t.wake()
-	t.mu.Unlock()
+	t.unlock()
 }
 
 // acknowledgment is a principal's answer to a tracker, given once: when the message is
@@ -187,12 +191,7 @@ func (t *tracker) runsAs(l *Lease, info LeaseInfo) bool {
 
 // released is called when such a lease is released.
 func (t *tracker) released(l *Lease) {
-	how := HowFinished
-	l.mu.Lock()
-	if l.canceled {
-		how = HowCanceled
-	}
-	l.mu.Unlock()
+	how := l.how()
 	t.mu.Lock()
 	t.count++
 	if len(t.ended) < MaxListed {
@@ -200,7 +199,20 @@ func (t *tracker) released(l *Lease) {
 	}
 	delete(t.running, l)
 	t.wake()
+	t.unlock()
+}
+
+// unlock releases mu after an event, and tells the observer if it was the last one.
+func (t *tracker) unlock() {
+	last := t.observer != nil && !t.told && t.over()
+	if last {
+		t.told = true
+		t.observed.Quiesced, t.observed.Ended = time.Now(), t.count
+	}
 	t.mu.Unlock()
+	if last {
+		t.observer.observeQuiescence(t.observed)
+	}
 }
 
 func (t *tracker) wake() {
