@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/interlock-authz/interlock/actors/observe"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/actors/policy/strictyaml"
 	"github.com/interlock-authz/interlock/certs"
@@ -72,10 +73,12 @@ func (c Connections) Limits() httpapi.ConnectionLimits {
 	return httpapi.ConnectionLimits{Max: c.Max, PerPrincipal: c.PerPrincipal, UnauthenticatedTimeout: c.UnauthenticatedTimeout, MaxAge: c.MaxAge}
 }
 
-// Log is the level of the server's log and its format, text or json.
+// Log is the level of the server's log, its format, text or json, and which decisions are logged.
 type Log struct {
-	Level  slog.Level `yaml:"level"`
-	Format string     `yaml:"format"`
+	Level              slog.Level `yaml:"level"`
+	Format             string     `yaml:"format"`
+	Decisions          Decisions  `yaml:"decisions"`
+	DecisionsPerSecond Rate       `yaml:"decisions-per-second"`
 }
 
 // Logger returns a logger that writes to w.
@@ -95,7 +98,7 @@ func Default() Config {
 		Keep:        Keep{Count: 1_000_000, MinAge: 7 * 24 * time.Hour},
 		Connections: Connections{Max: 16384, PerPrincipal: 1024, UnauthenticatedTimeout: 10 * time.Second, MaxAge: time.Hour},
 		MaxQueued:   4096, UpdateRate: admin.DefaultUpdateRate, IdleAfter: 5 * time.Minute, Drain: 10 * time.Second,
-		Log: Log{Format: "text"},
+		Log: Log{Format: "text", Decisions: LogNone, DecisionsPerSecond: observe.DefaultPerSecond},
 	}
 }
 

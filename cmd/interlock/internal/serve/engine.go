@@ -15,9 +15,9 @@ import (
 
 // newEngine starts an engine on the store. A store without a policy gets the one that the configuration names; every other
 // store keeps its own. The caller closes the engine.
-func newEngine(ctx context.Context, c *config.Config, s *store.Store, connections actors.Connections, log *slog.Logger) (*actors.Engine, error) {
+func newEngine(ctx context.Context, c *config.Config, s *store.Store, connections actors.Connections, observer actors.Observer, log *slog.Logger) (*actors.Engine, error) {
 	engine, err := actors.New(actors.Options{
-		Log: s.Log, MaxQueued: c.MaxQueued, IdleAfter: c.IdleAfter, Connections: connections, Logger: log,
+		Log: s.Log, MaxQueued: c.MaxQueued, IdleAfter: c.IdleAfter, Connections: connections, Observer: observer, Logger: log,
 	})
 	if err != nil {
 		return nil, store.Hint(err)

@@ -30,7 +30,7 @@ func (h *handlers) forProxies() http.Handler        { return h.proxied.handler }
 func (h *handlers) forGateway() http.Handler        { return h.gateway.gateway }
 
 // newHandlers makes the handlers for an engine. With an API of orders, the handler for callers serves it too.
-func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, sample *orders.API, log *slog.Logger) (*handlers, error) {
+func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, o *observers, sample *orders.API, log *slog.Logger) (*handlers, error) {
 	base := c.BaseURL
 	if base == "" {
 		base = l.url(callers)
@@ -61,7 +61,7 @@ func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store
 		gateway:        gateway,
 		proxied:        proxied,
 		operation: httpapi.NewOperatorAPI(httpapi.OperatorOptions{
-			Engine: engine, Faults: faults, Metrics: metrics(engine, l.connections, l.trust), Hosts: c.OperatorHosts,
+			Engine: engine, Faults: faults, Metrics: metrics(&measured{engine, l.connections, l.trust, s, o.counters, gateway.gateway}), Hosts: c.OperatorHosts,
 		}),
 	}, nil
 }

@@ -92,12 +92,14 @@ func Run(ctx context.Context, c *config.Config, dev bool, log *slog.Logger) erro
 
 // serveStore runs the server on an open store. d is nil without --dev.
 func serveStore(ctx context.Context, c *config.Config, l *listeners, s *store.Store, d *devService, log *slog.Logger) error {
-	engine, err := newEngine(ctx, c, s, l.connections, log)
+	o := newObservers(c, log)
+	defer o.close()
+	engine, err := newEngine(ctx, c, s, l.connections, o.observer(), log)
 	if err != nil {
 		l.stop(0)
 		return err
 	}
-	h, err := prepareListeners(ctx, c, l, engine, s, d, log)
+	h, err := prepareListeners(ctx, c, l, engine, s, d, o, log)
 	if err != nil {
 		l.stop(0)
 		return errors.Join(err, engine.Close(context.WithoutCancel(ctx)))
@@ -116,11 +118,11 @@ func serveStore(ctx context.Context, c *config.Config, l *listeners, s *store.St
 }
 
 // prepareListeners connects the listeners to the engine.
-func prepareListeners(ctx context.Context, c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, d *devService, log *slog.Logger) (*handlers, error) {
+func prepareListeners(ctx context.Context, c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, d *devService, o *observers, log *slog.Logger) (*handlers, error) {
 	if err := httpapi.UseTrust(ctx, l.trust, l.connections, engine, log); err != nil {
 		return nil, err
 	}
-	h, err := newHandlers(c, l, engine, s, d.sample(), log)
+	h, err := newHandlers(c, l, engine, s, o, d.sample(), log)
 	if err != nil {
 		return nil, err
 	}
