@@ -88,6 +88,9 @@ func (l *Lease) revision() uint64 { return l.table.Revision() }
 // Since returns when the operation was admitted, to the second.
 func (l *Lease) Since() time.Time { return time.Unix(0, l.since) }
 
+// Principal returns the principal of the request, at less cost than [Lease.Request].
+func (l *Lease) Principal() policy.Principal { return l.req.Principal }
+
 // Request returns the request that was admitted.
 func (l *Lease) Request() Request { return l.req }
 

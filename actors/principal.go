@@ -110,8 +110,12 @@ func (p *principal) run(ctx context.Context, req *Request, op *operation, at *mo
 		}
 	}()
 	v := p.judgeTurn(req, at)
-	reached = observing
-	p.observe(ctx, v, at, req)
+	if o := p.engine.observer; o != nil {
+		reached = observing
+		if o.Decided(p.who, v.Reason()) {
+			o.Described(ctx, p.describe(v, at, req))
+		}
+	}
 	reached = decided
 	switch {
 	case !v.Allowed():

@@ -55,8 +55,12 @@ func (c *Counters) stripe(who policy.Principal) *stripe {
 
 // Decided implements [actors.Observer].
 func (c *Counters) Decided(who policy.Principal, reason policy.Reason) bool {
-	c.stripe(who).decisions[reason%places].Add(1)
+	c.count(who, reason)
 	return false
+}
+
+func (c *Counters) count(who policy.Principal, reason policy.Reason) {
+	c.stripe(who).decisions[reason%places].Add(1)
 }
 
 // Waited implements [actors.Observer].
@@ -64,13 +68,13 @@ func (c *Counters) Waited(who policy.Principal, wait time.Duration) { c.stripe(w
 
 // Admitted implements [actors.Observer].
 func (c *Counters) Admitted(l *actors.Lease) any {
-	return c.stripe(l.Request().Principal).leases.begin(l.Since().UnixNano())
+	return c.stripe(l.Principal()).leases.begin(l.Since().UnixNano())
 }
 
 // Released implements [actors.Observer].
 func (c *Counters) Released(l *actors.Lease, tag any, after time.Duration, how string) {
 	if began, ok := tag.(*second); ok {
-		c.stripe(l.Request().Principal).leases.end(began, after, how)
+		c.stripe(l.Principal()).leases.end(began, after, how)
 	}
 }
 

@@ -10,7 +10,28 @@ import (
 
 // Join returns an observer that calls two observers, the first one first. If one of them asks for
 // the description of a decision, both get it.
-func Join(first, second actors.Observer) actors.Observer { return &joined{first, second} }
+func Join(first, second actors.Observer) actors.Observer {
+	j := &joined{first, second}
+	c, counters := first.(*Counters)
+	l, log := second.(*Log)
+	if counters && log {
+		return &countersAndLog{joined: j, counters: c, log: l}
+	}
+	return j
+}
+
+// countersAndLog is joined without the two indirect calls of an allowed request.
+type countersAndLog struct {
+	*joined
+	counters *Counters
+	log      *Log
+}
+
+// Decided implements [actors.Observer].
+func (j *countersAndLog) Decided(who policy.Principal, reason policy.Reason) bool {
+	j.counters.count(who, reason)
+	return j.log.logs(reason) && j.log.Decided(who, reason)
+}
 
 type joined struct{ first, second actors.Observer }
 

@@ -81,7 +81,7 @@ func NewLog(o LogOptions) *Log {
 
 // Decided implements [actors.Observer]. It asks for the description of what will be logged.
 func (l *Log) Decided(who policy.Principal, reason policy.Reason) bool {
-	if reason == policy.ReasonAllowed && !l.options.All {
+	if !l.logs(reason) {
 		return false
 	}
 	// The number is read first, so that a flood of decisions only reads it.
@@ -92,13 +92,16 @@ func (l *Log) Decided(who policy.Principal, reason policy.Reason) bool {
 	return false
 }
 
+// logs reports whether decisions with that reason are logged.
+func (l *Log) logs(reason policy.Reason) bool { return reason != policy.ReasonAllowed || l.options.All }
+
 func (l *Log) leaveOut(who policy.Principal, reason policy.Reason) {
 	l.left[who.Hash()>>24%leftOutStripes].by[reason%places].Add(1)
 }
 
 // Described implements [actors.Observer].
 func (l *Log) Described(ctx context.Context, d *actors.ObservedDecision) {
-	if d.Reason() == policy.ReasonAllowed && !l.options.All {
+	if !l.logs(d.Reason()) {
 		return // for an observer that the log is joined with
 	}
 	next := line{decision: d}
