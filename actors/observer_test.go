@@ -212,7 +212,7 @@ func TestObserver_SeesEachRequestOfDecideAll(t *testing.T) {
 }
 
 // Refusals that no turn makes are observed too, and requests that were not decided are not.
-func TestG6_APanicOfTheObserverKeepsARefusalWithoutATurn(t *testing.T) {
+func TestObserver_RefusalsWithoutATurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &witness{}
 		log := newGatedLog(t, writerRole(t))

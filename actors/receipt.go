@@ -93,7 +93,6 @@ type tracker struct {
 
 	observer *Engine       // to tell when the update is quiesced; nil for none
 	observed AppliedUpdate // what the observer is told
-	told     bool          // that it is quiesced
 }
 
 func newTracker(revision uint64) *tracker {
@@ -202,11 +201,11 @@ func (t *tracker) released(l *Lease) {
 	t.unlock()
 }
 
-// unlock releases mu after an event, and tells the observer if it was the last one.
+// unlock releases mu after an event, and tells the observer if it was the last one: a tracker that is
+// over has no more events.
 func (t *tracker) unlock() {
-	last := t.observer != nil && !t.told && t.over()
+	last := t.observer != nil && t.over()
 	if last {
-		t.told = true
 		t.observed.Quiesced, t.observed.Ended = time.Now(), t.count
 	}
 	t.mu.Unlock()
