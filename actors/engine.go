@@ -242,7 +242,7 @@ func (e *Engine) Decide(ctx context.Context, req Request) (policy.Decision, erro
 func (e *Engine) DecideAll(ctx context.Context, reqs []Request) ([]policy.Decision, error) {
 	if err := e.admissible(ctx); err != nil {
 		for i := range reqs {
-			e.observeRefusal(ctx, &reqs[i], &operation{}, err)
+			_ = e.observeRefusal(ctx, &reqs[i], &operation{}, err)
 		}
 		return nil, err
 	}

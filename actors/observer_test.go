@@ -145,6 +145,8 @@ func forms(t testing.TB, e *actors.Engine) map[string]func(ctx context.Context, 
 	}
 }
 
+type formKey struct{}
+
 // Every decision is observed once, with its own reason, in every form of a request.
 func TestObserver_EveryReasonOnce(t *testing.T) {
 	cond, err := policy.ParseCondition("resource.properties.amount < 10")
@@ -183,7 +185,7 @@ func TestObserver_EveryReasonOnce(t *testing.T) {
 			name := c.reason.String() + " " + form
 			w.take()
 			w.described, w.contexts = nil, nil
-			ctx := context.WithValue(t.Context(), form, "request")
+			ctx := context.WithValue(t.Context(), formKey{}, form)
 			err := ask(ctx, req, func() {})
 			require.Equal(t, c.reason == policy.ReasonAllowed, err == nil, name)
 			require.Equal(t, []policy.Reason{c.reason}, w.take(), name)
@@ -193,7 +195,7 @@ func TestObserver_EveryReasonOnce(t *testing.T) {
 			require.Equal(t, c.role, d.Role(), name)
 			require.Equal(t, req, *d.Request(), name)
 			require.Equal(t, e.Revision(), d.Revision(), name)
-			require.Equal(t, "request", w.contexts[0].Value(form), name)
+			require.Equal(t, form, w.contexts[0].Value(formKey{}), name)
 			whole := d.Decision()
 			require.Equal(t, c.reason, whole.Reason, name)
 			require.Equal(t, c.role, whole.Explain().Role, name)
