@@ -16,7 +16,7 @@ FUZZ = actors/policy:FuzzPolicyPattern actors/policy:FuzzPolicyPrincipal \
 # Where benchmarks leave their tables, samples and plots.
 RESULTS ?= docs/benchmarks
 
-.PHONY: help run build test soak conformance model readme proxies bench bench-all bench-peers fuzz lint vuln
+.PHONY: help run build test soak conformance model readme proxies alerts bench bench-all bench-peers fuzz lint vuln
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')" 2>/dev/null || \
@@ -68,6 +68,11 @@ readme: ## run the transcripts of the docs word for word; needs bash, curl and p
 proxies: ## run nginx, HAProxy and Caddy with the configurations of docs/proxies.md; installs what is missing
 	.ci/proxies
 	$(GO) test -race -tags proxies -run '^TestProxies' -count=1 -v ./cmd/interlock
+
+alerts: ## check and test the alerting rules in deploy with promtool; installs it if it is missing
+	.ci/alerts
+	promtool check rules deploy/alerts.yaml
+	promtool test rules deploy/alerts_test.yaml
 
 bench: lab ## measure: ratios, contention and servers; tables, samples and plots in RESULTS; under 15 minutes
 	build/interlock-lab bench --out $(RESULTS)

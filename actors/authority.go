@@ -19,8 +19,8 @@ func (a *authority) propose(p *oplog.Proposal) {
 		err = a.engine.journal.Propose(p)
 	}
 	if err != nil {
-		if reply := a.engine.callers.take(p.ID); reply != nil {
-			reply <- answer{err: err}
+		if caller := a.engine.callers.take(p.ID); caller != nil {
+			caller.reply <- answer{err: err}
 		}
 	}
 }
@@ -38,8 +38,8 @@ func (e *Engine) deliver(list []oplog.Outcome) {
 	for i := range list {
 		o := &list[i]
 		if e.delivery.ended {
-			if reply := e.callers.take(o.ID); reply != nil {
-				reply <- answer{err: oplog.ErrOutcomeUnknown}
+			if caller := e.callers.take(o.ID); caller != nil {
+				caller.reply <- answer{err: oplog.ErrOutcomeUnknown}
 			}
 			continue
 		}
@@ -69,17 +69,17 @@ func (e *Engine) checkOutcome(o *oplog.Outcome) error {
 func (e *Engine) breach(err error) {
 	e.delivery.ended = true
 	e.fail(fmt.Errorf("%w: breach of the log contract: %w", oplog.ErrUnavailable, err))
-	for _, reply := range e.callers.takeAll() {
-		reply <- answer{err: fmt.Errorf("%w: %w", oplog.ErrOutcomeUnknown, err)}
+	for _, caller := range e.callers.takeAll() {
+		caller.reply <- answer{err: fmt.Errorf("%w: %w", oplog.ErrOutcomeUnknown, err)}
 	}
 }
 
 // carryOut makes one outcome take effect: delivery.go says why in this order.
 func (e *Engine) carryOut(o *oplog.Outcome) {
-	reply := e.callers.take(o.ID) // nil if it is another engine's, or its caller has left
+	caller := e.callers.take(o.ID) // nil if it is another engine's, or its caller has left
 	answered := func(a answer) {
-		if reply != nil {
-			reply <- a
+		if caller != nil {
+			caller.reply <- a
 		}
 	}
 	if !o.Applied() {
@@ -109,7 +109,7 @@ func (e *Engine) carryOut(o *oplog.Outcome) {
 		}
 		m := &recordChange{acknowledgment: acknowledgment{tracker: t}, revision: r, record: record, earlier: earlier}
 		p.tellFor(&m.acknowledgment, m)
-		if reply != nil { // its caller handles the messages, and then drops near
+		if caller != nil { // it handles the messages, and then drops near
 			t.note(p)
 		}
 	}
@@ -125,6 +125,7 @@ func (e *Engine) carryOut(o *oplog.Outcome) {
 	e.confirmer.follow(t)
 	e.shared.published.Store(table)
 	e.delivery.reached()
+	e.observeDelivery(t, o, caller)
 	if sweeps {
 		e.sweeper.add(r)
 	}

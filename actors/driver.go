@@ -178,6 +178,7 @@ func (p *principal) runCall(c *call, at *moment) (on bool) {
 			go p.drain()
 		}
 	}()
+	p.engine.observeWait(&c.req, c.since)
 	err = p.serve(c.ctx, &c.req, &c.operation, &c.decision, at)
 	return true
 }
@@ -189,11 +190,13 @@ func (p *principal) queue(ctx context.Context, req *Request, op *operation, deci
 	c.since = monotonic()
 	if !p.requests.push(c, p.engine.most) {
 		p.engine.calls.put(c)
-		return ErrOverloaded
+		return p.engine.observeRefusal(ctx, req, op, ErrOverloaded)
 	}
-	p.waiting.CompareAndSwap(0, c.since)
+	since := c.since
+	p.waiting.CompareAndSwap(0, since)
 	p.runQueued()
 	if err := c.wait(ctx); err != nil {
+		p.engine.observeWait(req, since)
 		if p.requests.abandon() {
 			p.requests.compact()
 			p.runQueued()

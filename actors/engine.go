@@ -33,6 +33,8 @@ type Options struct {
 	QuiesceAfter time.Duration
 	// Connections closes connections when a certificate is revoked; nil for no connections.
 	Connections Connections
+	// Observer is told of decisions, leases and updates; nil for none.
+	Observer Observer
 	// Logger gets warnings and errors for operators; nil for slog.Default.
 	Logger *slog.Logger
 }
@@ -41,6 +43,7 @@ type Options struct {
 // safe for concurrent use. Make one with [New] and end it with [Engine.Close].
 type Engine struct {
 	shared      shared
+	observer    Observer // nil for none
 	directory   *directory
 	intern      *interner
 	pool        *controlPool
@@ -67,6 +70,7 @@ type Engine struct {
 	leaving     chan struct{} // closed when the engine stops admitting
 	stopped     chan struct{}
 	failure     failure
+	unobserved  sync.Once // logs the first panic of the observer
 }
 
 // shared is the state that every request reads and only updates write. It has cache lines of
@@ -101,7 +105,7 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{
 		directory: newDirectory(), intern: &interner{}, journal: o.Log,
 		pool: &controlPool{most: max(2, runtime.GOMAXPROCS(0))},
-		most: int32(o.MaxQueued), idle: o.IdleAfter, connections: o.Connections, log: o.Logger,
+		most: int32(o.MaxQueued), idle: o.IdleAfter, connections: o.Connections, observer: o.Observer, log: o.Logger,
 		receipts: receipts{kept: map[uint64]*tracker{}}, stopped: make(chan struct{}), leaving: make(chan struct{}),
 		failure: failure{happened: make(chan struct{})},
 	}
@@ -139,7 +143,7 @@ func New(o Options) (*Engine, error) {
 
 // check rejects a nil pointer in an interface, which would otherwise panic at its first use.
 func (o *Options) check() error {
-	for name, value := range map[string]any{"Log": o.Log, "Connections": o.Connections} {
+	for name, value := range map[string]any{"Log": o.Log, "Connections": o.Connections, "Observer": o.Observer} {
 		if v := reflect.ValueOf(value); v.Kind() == reflect.Pointer && v.IsNil() {
 			return fmt.Errorf("%w: actors.Options.%s is a nil %T", policy.ErrInvalid, name, value)
 		}
@@ -251,6 +255,9 @@ func (e *Engine) Decide(ctx context.Context, req Request) (policy.Decision, erro
 // returns an error, which are those of [Engine.Decide], it returns no answers.
 func (e *Engine) DecideAll(ctx context.Context, reqs []Request) ([]policy.Decision, error) {
 	if err := e.admissible(ctx); err != nil {
+		for i := range reqs {
+			_ = e.observeRefusal(ctx, &reqs[i], &operation{}, err)
+		}
 		return nil, err
 	}
 	decisions := make([]policy.Decision, len(reqs))
@@ -290,14 +297,14 @@ func (e *Engine) decideFor(ctx context.Context, items []*item) error {
 // principal that leaves memory meanwhile is looked up again.
 func (e *Engine) do(ctx context.Context, req *Request, op *operation, decision *policy.Decision) error {
 	if err := e.admissible(ctx); err != nil {
-		return err
+		return e.observeRefusal(ctx, req, op, err)
 	}
 	for {
 		p := e.directory.get(req.Principal)
 		if p == nil {
 			var err error
 			if p, err = e.activate(ctx, req); err != nil {
-				return err
+				return e.observeRefusal(ctx, req, op, err)
 			}
 		}
 		if err := p.do(ctx, req, op, decision); err != errMoved {

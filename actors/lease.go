@@ -24,6 +24,8 @@ type Lease struct {
 	table   *policy.Table
 	record  *policy.Record
 	since   int64 // in nanoseconds of Unix time
+	began   int64 // on the monotonic clock; 0 without an observer
+	tag     any   // the observer's
 
 	// The following fields belong to the turns of the principal.
 	older     leaseLink
@@ -39,7 +41,7 @@ type Lease struct {
 	done      *doneState
 	canceled  bool // before it was released
 	freed     bool
-	how       string // of the release; empty for HowFinished or HowCanceled
+	endedAs   string // by ReleaseAs; empty for HowFinished or HowCanceled
 	lostUntil int64  // when its context is canceled, on the monotonic clock; 0 while it has its authority
 	onLoss    func(time.Duration)
 }
@@ -86,6 +88,12 @@ func (l *Lease) Decision() (d policy.Decision) {
 // revision returns the revision that admitted it.
 func (l *Lease) revision() uint64 { return l.table.Revision() }
 
+// Since returns when the operation was admitted, to the second.
+func (l *Lease) Since() time.Time { return time.Unix(0, l.since) }
+
+// Principal returns the principal of the request, at less cost than [Lease.Request].
+func (l *Lease) Principal() policy.Principal { return l.req.Principal }
+
 // Request returns the request that was admitted.
 func (l *Lease) Request() Request { return l.req }
 
@@ -126,7 +134,7 @@ func (l *Lease) free(how string) bool {
 		l.mu.Unlock()
 		return false
 	}
-	l.freed, l.how, l.onLoss = true, how, nil
+	l.freed, l.endedAs, l.onLoss = true, how, nil
 	var done *doneState
 	if l.cause == nil {
 		l.cause, done = context.Canceled, l.done
@@ -202,6 +210,7 @@ func (r *leaseRelease) handle(p *principal, _ moment) {
 		w.tracker.released(l)
 	}
 	l.watchers = nil
+	p.engine.observeRelease(l)
 }
 
 // leaseContext is a lease as the context of its operation.
@@ -344,7 +353,7 @@ func (l *Lease) info() LeaseInfo {
 func (l *Lease) description() LeaseInfo {
 	i := LeaseInfo{
 		ID: l.ID(), Principal: l.req.Principal, Action: l.req.Action, Resource: l.req.Resource,
-		Revision: l.revision(), Since: time.Unix(0, l.since),
+		Revision: l.revision(), Since: l.Since(),
 	}
 	if l.req.Credential != nil {
 		i.Credential = l.req.Credential.Fingerprint()

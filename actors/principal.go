@@ -82,13 +82,13 @@ func (p *principal) serve(ctx context.Context, req *Request, op *operation, deci
 	case op.fn != nil || op.do != nil:
 		return p.run(ctx, req, op, at)
 	case op.lease != nil:
-		return p.admitTurn(op.lease, at)
+		return p.admitTurn(ctx, op.lease, at)
 	case op.batch != nil:
 		for _, it := range op.batch {
-			p.decideTurn(it.req, it.decision, at)
+			p.decideTurn(ctx, it.req, it.decision, at)
 		}
 	default:
-		p.decideTurn(req, decision, at)
+		p.decideTurn(ctx, req, decision, at)
 	}
 	return nil
 }
@@ -97,19 +97,26 @@ func (p *principal) serve(ctx context.Context, req *Request, op *operation, deci
 // a panic or Goexit.
 func (p *principal) run(ctx context.Context, req *Request, op *operation, at *moment) (err error) {
 	var (
-		t             *turnContext
-		decided, over bool
+		t       *turnContext
+		reached stage
+		over    bool
 	)
 	defer func() {
 		if !over {
 			if t != nil {
 				t.end()
 			}
-			err = p.cut(recover(), decided)
+			err = p.cut(recover(), reached)
 		}
 	}()
 	v := p.judgeTurn(req, at)
-	decided = true
+	if o := p.engine.observer; o != nil {
+		reached = observing
+		if o.Decided(p.who, v.Reason()) {
+			o.Described(ctx, p.describe(v, at, req))
+		}
+	}
+	reached = decided
 	switch {
 	case !v.Allowed():
 		err = p.refuse(v, at, req)
@@ -124,11 +131,30 @@ func (p *principal) run(ctx context.Context, req *Request, op *operation, at *mo
 	return err
 }
 
-// cut returns the error of a turn whose function panicked or ended its goroutine. If it was
-// not decided, the turn itself failed.
-func (p *principal) cut(v any, decided bool) error {
-	if !decided {
+// stage is how far a turn has come with a request. It tells what a panic means.
+type stage uint8
+
+const (
+	judging   stage = iota // a panic is a fault of the engine, and the principal is denied
+	observing              // a panic is the observer's, and the request is denied
+	decided                // a panic is the function's
+)
+
+// interrupted ends the decision of a turn that a panic, or the end of the goroutine, has interrupted
+// before it was decided. v is the value of the panic.
+func (p *principal) interrupted(at stage, v any) {
+	if at == observing {
+		p.engine.observerFailed(v)
+	} else {
 		p.fault(v)
+	}
+}
+
+// cut returns the error of a turn whose function panicked or ended its goroutine. If it was
+// not decided, the turn itself failed, or the observer.
+func (p *principal) cut(v any, at stage) error {
+	if at != decided {
+		p.interrupted(at, v)
 		return ErrFault
 	}
 	if v == nil {
@@ -153,37 +179,43 @@ func (p *principal) judgeTurn(req *Request, at *moment) policy.Verdict {
 }
 
 // decideTurn is judgeTurn with the whole decision, which it writes to d. It denies if the turn
-// fails.
-func (p *principal) decideTurn(req *Request, d *policy.Decision, at *moment) {
-	decided := false
+// or the observer fails.
+func (p *principal) decideTurn(ctx context.Context, req *Request, d *policy.Decision, at *moment) {
+	reached := judging
 	defer func() {
-		if !decided {
-			p.fault(recover())
+		if reached != decided {
+			p.interrupted(reached, recover())
 			*d = policy.Denied(policy.ReasonFault, p.who, at.table.Revision(), at.now)
 		}
 	}()
 	v := p.judgeTurn(req, at)
 	p.decision(d, v, at, req)
-	decided = true
+	reached = observing
+	p.observe(ctx, v, at, req)
+	reached = decided
 }
 
 // admitTurn decides and records the lease in a turn that the caller owns. It denies if the turn
-// fails.
-func (p *principal) admitTurn(l *Lease, at *moment) (err error) {
-	decided := false
+// or the observer fails.
+func (p *principal) admitTurn(ctx context.Context, l *Lease, at *moment) (err error) {
+	reached := judging
 	defer func() {
-		if !decided {
-			p.fault(recover())
+		if reached != decided {
+			p.interrupted(reached, recover())
 			err = ErrFault
 		}
 	}()
 	v := p.judgeTurn(&l.req, at)
-	decided = true
+	reached = observing
+	p.observe(ctx, v, at, &l.req)
 	if !v.Allowed() {
+		reached = decided
 		return p.refuse(v, at, &l.req)
 	}
 	l.p = p
 	l.verdict, l.table, l.record, l.since = v, at.table, p.record, at.now
+	p.engine.observeAdmission(l)
+	reached = decided
 	p.recordLease(l)
 	if p.ends != 0 {
 		p.watchTime()

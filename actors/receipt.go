@@ -98,6 +98,9 @@ type tracker struct {
 	settling *settling     // what the update waits for, if it is counted in pending
 	signal   chan struct{} // closed at the next event; nil if nothing waits
 	changed  func()        // called at every event, under mu; may be nil
+
+	observer *Engine       // to tell when the update is quiesced; nil for none
+	observed AppliedUpdate // what the observer is told
 }
 
 func newTracker(revision uint64) *tracker {
@@ -126,7 +129,7 @@ func (t *tracker) applied() {
 	t.mu.Lock()
 	t.pending--
 	t.wake()
-	t.mu.Unlock()
+	t.unlock()
 }
 
 // expectTurn counts a principal that has to handle the update in a turn.
@@ -148,7 +151,7 @@ func (t *tracker) turned(p *principal) {
 	}
 	t.pending--
 	t.wake()
-	t.mu.Unlock()
+	t.unlock()
 }
 
 // acknowledgment is a principal's answer to a tracker, given once: when the message is
@@ -195,15 +198,7 @@ func (t *tracker) runsAs(l *Lease, info LeaseInfo) bool {
 
 // released is called when such a lease is released.
 func (t *tracker) released(l *Lease) {
-	how := HowFinished
-	l.mu.Lock()
-	if l.canceled {
-		how = HowCanceled
-	}
-	if l.how != "" {
-		how = l.how
-	}
-	l.mu.Unlock()
+	how := l.how()
 	t.mu.Lock()
 	t.count++
 	if len(t.ended) < MaxListed {
@@ -211,7 +206,20 @@ func (t *tracker) released(l *Lease) {
 	}
 	delete(t.running, l)
 	t.wake()
+	t.unlock()
+}
+
+// unlock releases mu after an event, and tells the observer if it was the last one: a tracker that is
+// over has no more events.
+func (t *tracker) unlock() {
+	last := t.observer != nil && t.over()
+	if last {
+		t.observed.Quiesced, t.observed.Ended = time.Now(), t.count
+	}
 	t.mu.Unlock()
+	if last {
+		t.observer.observeQuiescence(t.observed)
+	}
 }
 
 func (t *tracker) wake() {

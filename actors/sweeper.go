@@ -3,6 +3,7 @@ package actors
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 // sweeper finds the principals that a change of shared state concerns. It has one goroutine
@@ -50,7 +51,9 @@ func (s *sweeper) run() {
 			return
 		}
 		s.mu.Unlock()
+		began := time.Now()
 		s.sweep(due)
+		s.engine.observeSweep(time.Since(began))
 		s.mu.Lock()
 		s.unswept = slices.Clone(s.unswept[len(due):])
 		s.mu.Unlock()

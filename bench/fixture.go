@@ -108,9 +108,12 @@ func random(n, roles, perRole, each int) *world {
 }
 
 // engine starts an engine on the world; the caller closes it.
-func (w *world) engine() *actors.Engine {
+func (w *world) engine() *actors.Engine { return w.observedEngine(nil) }
+
+// observedEngine is engine with an observer; nil for none.
+func (w *world) observedEngine(o actors.Observer) *actors.Engine {
 	m := must(oplog.NewMemoryWith(w.roles, w.grants))
-	return must(actors.New(actors.Options{Log: m, Logger: slog.New(slog.DiscardHandler)}))
+	return must(actors.New(actors.Options{Log: m, Observer: o, Logger: slog.New(slog.DiscardHandler)}))
 }
 
 // table compiles the world and each principal's holdings, for strategies that decide without

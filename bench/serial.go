@@ -62,8 +62,9 @@ func executeOn(e *actors.Engine, name string, w *world) side {
 
 // doSide runs empty operations through Do. It has a loop of its own, because a call through a
 // function value would be measured too.
-func doSide(name string, w *world) side {
-	e := w.engine()
+func doSide(name string, w *world) side { return doOn(w.engine(), name, w) }
+
+func doOn(e *actors.Engine, name string, w *world) side {
 	drawn := activate(e, w)
 	return side{name, func(b *testing.B) {
 		b.ReportAllocs()
@@ -119,8 +120,9 @@ func (r revokedSerials) Revoked(_, serial string) bool {
 }
 
 // admitSide admits and releases.
-func admitSide(name string, w *world) side {
-	e := w.engine()
+func admitSide(name string, w *world) side { return admitOn(w.engine(), name, w) }
+
+func admitOn(e *actors.Engine, name string, w *world) side {
 	drawn := order(w)
 	ctx := context.Background()
 	return side{name, func(b *testing.B) {

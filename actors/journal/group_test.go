@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -66,9 +67,15 @@ func (f *gatedFile) SyncData() error {
 // What arrives while a group is being synced is checked meanwhile, and kept with one sync.
 func TestUpdatesFormAGroupWhileOneIsSynced(t *testing.T) {
 	disk := newGatedDisk()
-	s := open(t, disk, journal.Options{})
+	var commits atomic.Int32
+	s := open(t, disk, journal.Options{Committed: func(took time.Duration) {
+		if took > 0 {
+			commits.Add(1)
+		}
+	}})
 	_, err := s.Update(t.Context(), actors.Update{Changes: []policy.Change{policy.PutRole(writer(t), "")}})
 	require.NoError(t, err)
+	require.EqualValues(t, 1, commits.Load())
 
 	disk.holding.Store(true)
 	before := disk.syncs.Load()
@@ -102,6 +109,7 @@ func TestUpdatesFormAGroupWhileOneIsSynced(t *testing.T) {
 	disk.pass <- struct{}{}
 	within(t, "the updates", func() error { all.Wait(); return nil })
 	require.Equal(t, before+2, disk.syncs.Load())
+	require.EqualValues(t, 3, commits.Load())
 	require.Equal(t, uint64(2), revisions[0])
 	require.ElementsMatch(t, []uint64{2, 3, 4, 5, 6}, revisions)
 }

@@ -28,6 +28,10 @@ type Options struct {
 	MaxOpenFiles int
 	// Existing makes [Open] fail with [ErrMissing] where it would make a store.
 	Existing bool
+	// Committed is called when a group of updates is on disk, with the time since it was handed to
+	// the store; nil for nothing. It delays the delivery of the group, and a panic in it ends the
+	// journal.
+	Committed func(took time.Duration)
 	// Logger gets warnings and errors for operators; nil for slog.Default.
 	Logger *slog.Logger
 

@@ -131,6 +131,7 @@ func (j *Journal) keep() (more bool, err error) {
 		return false, nil
 	}
 	m.syncing.Store(true)
+	began := time.Now()
 	err = j.apply(g)
 	m.mu.Unlock()
 	if err != nil {
@@ -140,6 +141,9 @@ func (j *Journal) keep() (more bool, err error) {
 		return false, err
 	}
 	m.syncing.Store(false)
+	if g.batch != nil && j.options.Committed != nil {
+		j.options.Committed(time.Since(began))
+	}
 	if !j.deliver(g) {
 		return false, nil
 	}

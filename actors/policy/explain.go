@@ -112,6 +112,16 @@ func (d *Decision) byPermission() bool {
 	return false
 }
 
+// RoleOf returns the role whose permission decided a verdict of this table, empty if none did.
+func (t *Table) RoleOf(v Verdict) string {
+	d := Decision{Reason: v.reason, table: t}
+	if !d.byPermission() {
+		return ""
+	}
+	role, _ := t.roles.find(number(v.role))
+	return role.name
+}
+
 // decidedBy reports whether the decision follows from that permission of the role. Of
 // permissions that say the same, each is right.
 func (d *Decision) decidedBy(p *Permission) bool {

@@ -1,10 +1,12 @@
 package main_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/observe"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/actors/policy/policyfile"
@@ -97,6 +100,25 @@ func serverTLS(certFile, keyFile, clientCA string) (*tls.Config, error) {
 	}
 	return certs.ServerConfig(certs.ServerOptions{CertFile: certFile, KeyFile: keyFile, ClientCAs: cas})
 }
+
+func observedEngine(log *slog.Logger) (*actors.Engine, *observe.Counters, *observe.Log, error) {
+	counters := observe.NewCounters()
+	denials := observe.NewLog(observe.LogOptions{Logger: log, RequestID: httpapi.RequestID})
+	engine, err := actors.New(actors.Options{Observer: observe.Join(counters, denials)})
+	return engine, counters, denials, err // counters.Read has the numbers; close denials after the engine
+}
+
+// faults calls a function for each request that the engine could not decide.
+type faults struct {
+	observe.Nothing
+	tell func(*actors.ObservedDecision) // must not block
+}
+
+func (f *faults) Decided(_ policy.Principal, reason policy.Reason) (describe bool) {
+	return reason == policy.ReasonFault
+}
+
+func (f *faults) Described(_ context.Context, d *actors.ObservedDecision) { f.tell(d) }
 
 func firstPolicy(ctx context.Context, engine *actors.Engine, policyText []byte) error {
 	if engine.Revision() > 0 {
@@ -225,6 +247,35 @@ func TestServeMuxAndTLS(t *testing.T) {
 	defer resp.Body.Close()
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 }
+
+func TestEmbeddedObservers(t *testing.T) {
+	var log bytes.Buffer
+	engine, counters, denials, err := observedEngine(slog.New(slog.NewTextHandler(&log, nil)))
+	require.NoError(t, err)
+	who := policy.MustPrincipal("user:eve")
+	require.Error(t, engine.Execute(t.Context(), actors.Request{Principal: who, Action: "a", Resource: "r"}, func(context.Context) error { return nil }))
+	require.NoError(t, engine.Close(t.Context()))
+	denials.Close()
+	require.EqualValues(t, 1, counters.Read().Decisions[policy.ReasonUnknownPrincipal])
+	require.Contains(t, log.String(), "principal=user:eve")
+
+	told := 0
+	closed, err := actors.New(actors.Options{Observer: &faults{tell: func(*actors.ObservedDecision) { told++ }}, Log: &failing{}})
+	require.NoError(t, err)
+	require.ErrorIs(t, closed.Execute(t.Context(), actors.Request{Principal: who, Action: "a", Resource: "r"}, func(context.Context) error { return nil }), actors.ErrFault)
+	require.NoError(t, closed.Close(t.Context()))
+	require.Equal(t, 1, told)
+}
+
+// failing is a log that cannot read.
+type failing struct{ oplog.Memory }
+
+func (*failing) Open(oplog.Events) (oplog.InitialState, error) {
+	t, err := policy.NewTable(0, nil, nil)
+	return oplog.InitialState{Table: t}, err
+}
+
+func (*failing) Record(policy.Principal) (*policy.Record, error) { return nil, errors.New("damaged") }
 
 // TestEmbeddingCode checks that the Go code of docs/embedding.md is the code above.
 func TestEmbeddingCode(t *testing.T) {

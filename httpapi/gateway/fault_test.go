@@ -115,6 +115,7 @@ func TestFaults_TheUpstreamIsDown(t *testing.T) {
 	})
 	c := s.As("alice")
 	s.Send(c, s.Request(http.MethodGet, "/down/1", "")).RequireProblem(t, 502, "upstream-failed")
+	s.requireCounts(gateway.Counts{Failed: 1})
 	for range 10 { // one of the two addresses answers, and nothing was sent to the other
 		require.Equal(t, "here", s.Send(c, s.Request(http.MethodPost, "/files/1", "x")).Text)
 	}

@@ -38,6 +38,7 @@ type Gateway struct {
 	guard *httpapi.Guard
 	log   *slog.Logger
 	table atomic.Pointer[table]
+	calls counters
 
 	using  sync.Mutex // held by Use and Close
 	closed bool
@@ -94,7 +95,11 @@ func (g *Gateway) Close() {
 
 // ServeHTTP implements [http.Handler].
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	g.table.Load().router.ServeHTTP(w, r)
+	answer := web.Record(w, nil)
+	returned := false
+	defer func() { g.calls.count(answer.Status, returned) }()
+	g.table.Load().router.ServeHTTP(answer, r)
+	returned = true
 }
 
 // build makes a table. It takes the upstreams of the table before that are configured the same way.

@@ -48,6 +48,7 @@ func TestGatewayForwards(t *testing.T) {
 		s.Send(c, s.Request(http.MethodGet, "/elsewhere", "")).RequireProblem(t, 404, "not-found")
 		s.Send(c, s.Request(http.MethodPatch, "/files/1", "")).RequireProblem(t, 405, "method-not-allowed")
 		s.Send(s.Client(wire), s.Request(http.MethodGet, "/files/1", "")).RequireProblem(t, 401, "no-identity")
+		s.requireCounts(gateway.Counts{OK: 6, Refused: 4})
 	})
 }
 

@@ -99,6 +99,7 @@ func TestG2_ARevocationCutsTheDownload(t *testing.T) {
 		close(f.lines["/files/2"])
 		allowed.requireWhole()
 		require.NoError(t, await(t, f.ended["/files/2"]))
+		s.requireCounts(gateway.Counts{OK: 1, Refused: 1, Aborted: 1})
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -99,6 +100,13 @@ func (s *station) startUpstream(k kind, handler http.HandlerFunc) gateway.Upstre
 	s.T.Cleanup(server.Close)
 	u.Addresses = []string{server.Listener.Addr().String()}
 	return u
+}
+
+// requireCounts checks the counts of the calls that have ended. A client may see an answer before it
+// is counted.
+func (s *station) requireCounts(want gateway.Counts) {
+	s.T.Helper()
+	require.EventuallyWithT(s.T, func(c *assert.CollectT) { assert.Equal(c, want, s.gateway.Counts()) }, 10*time.Second, time.Millisecond)
 }
 
 func (s *station) leases() []actors.LeaseInfo {

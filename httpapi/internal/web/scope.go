@@ -70,11 +70,19 @@ func LoggerOf(ctx context.Context) *slog.Logger {
 	return slog.Default()
 }
 
+// RequestID returns the ID of a request; empty if it has none.
+func RequestID(ctx context.Context) string {
+	if s := scopeOf(ctx); s != nil {
+		return s.ID
+	}
+	return ""
+}
+
 // instanceOf identifies a request by a URI; empty if the request has no ID.
 func instanceOf(ctx context.Context) string {
-	s := scopeOf(ctx)
-	if s == nil || s.ID == "" {
+	id := RequestID(ctx)
+	if id == "" {
 		return ""
 	}
-	return "urn:interlock:request:" + url.PathEscape(s.ID)
+	return "urn:interlock:request:" + url.PathEscape(id)
 }

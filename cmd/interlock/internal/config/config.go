@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/interlock-authz/interlock/actors/observe"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/actors/policy/strictyaml"
 	"github.com/interlock-authz/interlock/certs"
@@ -92,10 +93,12 @@ func (l Leases) check() error {
 	return nil
 }
 
-// Log is the level of the server's log and its format, text or json.
+// Log is the level of the server's log, its format, text or json, and which decisions are logged.
 type Log struct {
-	Level  slog.Level `yaml:"level"`
-	Format string     `yaml:"format"`
+	Level              slog.Level `yaml:"level"`
+	Format             string     `yaml:"format"`
+	Decisions          Decisions  `yaml:"decisions"`
+	DecisionsPerSecond Rate       `yaml:"decisions-per-second"`
 }
 
 // Logger returns a logger that writes to w.
@@ -116,7 +119,7 @@ func Default() Config {
 		Leases:      Leases{MaxTTL: client.MaxLeaseTTL, PerHolder: leases.DefaultPerHolder, Max: leases.DefaultMax},
 		Connections: Connections{Max: 16384, PerPrincipal: 1024, UnauthenticatedTimeout: 10 * time.Second, MaxAge: time.Hour},
 		MaxQueued:   4096, UpdateRate: admin.DefaultUpdateRate, IdleAfter: 5 * time.Minute, Drain: 10 * time.Second,
-		Log: Log{Format: "text"},
+		Log: Log{Format: "text", Decisions: LogNone, DecisionsPerSecond: observe.DefaultPerSecond},
 	}
 }
 

@@ -82,4 +82,6 @@ drain: 10s               # how long running operations may take at shutdown
 log:
   level: info            # debug, info, warn, error
   format: text           # text, json
+  decisions: off         # denied, all, off; also updates unless off
+  decisions-per-second: 100  # further ones are counted, and the counts are logged
 `

@@ -21,6 +21,8 @@ func (c *Config) Bind(f *pflag.FlagSet) {
 	f.StringVar(&c.TLS.ClientCA, "client-ca", c.TLS.ClientCA, "`file` with the CAs of callers")
 	f.TextVar(&c.Log.Level, "log-level", c.Log.Level, "`level` of the log: debug, info, warn or error")
 	f.StringVar(&c.Log.Format, "log-format", c.Log.Format, "`format` of the log: text or json")
+	f.TextVar(&c.Log.Decisions, "log-decisions", c.Log.Decisions, "`decisions` that are logged: denied, all or off")
+	f.TextVar(&c.Log.DecisionsPerSecond, "log-decisions-per-second", c.Log.DecisionsPerSecond, "`number` of decisions that are logged in a second at most")
 }
 
 // LoadUnder loads the file and then applies the flags that the command line has set, so that flags override the file. The

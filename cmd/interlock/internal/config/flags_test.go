@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -28,10 +29,7 @@ func TestFlagsOverrideTheFile(t *testing.T) {
 	base := Default()
 	base.Bind(all)
 	all.VisitAll(func(flag *pflag.Flag) {
-		value := "given"
-		if flag.Name == "log-level" {
-			value = "WARN"
-		}
+		value := cmp.Or(map[string]string{"log-level": "WARN", "log-decisions": "denied", "log-decisions-per-second": "7"}[flag.Name], "given")
 		c := parse("--"+flag.Name, value)
 		after := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 		c.Bind(after)

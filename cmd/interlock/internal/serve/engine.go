@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy/policyfile"
@@ -15,10 +14,12 @@ import (
 )
 
 // newEngine starts an engine on the store. A store without a policy gets the one that the configuration names; every other
-// store keeps its own. settle is how long remote leases of an earlier process may be out. The caller closes the engine.
-func newEngine(ctx context.Context, c *config.Config, s *store.Store, settle time.Duration, connections actors.Connections, log *slog.Logger) (*actors.Engine, error) {
+// store keeps its own. The caller closes the engine.
+func newEngine(ctx context.Context, c *config.Config, k *kept, connections actors.Connections, log *slog.Logger) (*actors.Engine, error) {
+	s := k.store
 	engine, err := actors.New(actors.Options{
-		Log: s.Log, MaxQueued: c.MaxQueued, IdleAfter: c.IdleAfter, QuiesceAfter: settle, Connections: connections, Logger: log,
+		Log: s.Log, MaxQueued: c.MaxQueued, IdleAfter: c.IdleAfter, QuiesceAfter: k.settle, Connections: connections,
+		Observer: k.observers.observer(), Logger: log,
 	})
 	if err != nil {
 		return nil, store.Hint(err)

@@ -11,7 +11,6 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
-	"github.com/interlock-authz/interlock/cmd/interlock/internal/store"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/admin"
 	"github.com/interlock-authz/interlock/httpapi/authzen"
@@ -35,12 +34,12 @@ func (h *handlers) forProxies() http.Handler        { return h.proxied.handler }
 func (h *handlers) forGateway() http.Handler        { return h.gateway.gateway }
 
 // newHandlers makes the handlers for an engine. With an API of orders, the handler for callers serves it too.
-func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, mark *leases.Mark, sample *orders.API, log *slog.Logger) (*handlers, error) {
+func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, k *kept, sample *orders.API, log *slog.Logger) (*handlers, error) {
 	base := c.BaseURL
 	if base == "" {
 		base = l.url(callers)
 	}
-	remote, err := newLeases(c, engine, l.connections, mark, log)
+	remote, err := newLeases(c, engine, l.connections, k.mark, log)
 	if err != nil {
 		return nil, err
 	}
@@ -52,8 +51,8 @@ func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store
 		return l.connections.IsIssuer(id) || l.trust.State().IsCA(id.SHA256, id.Issuer, id.Serial)
 	}
 	options := admin.Options{IsCA: isCA, Engine: engine, Identifier: l.connections, Issuers: func() []string { return l.trust.State().Issuers() }, UpdateRate: float64(c.UpdateRate), Logger: log}
-	if s.Journal != nil {
-		options.Store = s.Journal
+	if k.store.Journal != nil {
+		options.Store = k.store.Journal
 	}
 	proxied, err := newProxied(c, engine, l.connections, decisions, log)
 	if err != nil {
@@ -63,7 +62,7 @@ func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store
 	if err != nil {
 		return nil, err
 	}
-	faults := func() error { return errors.Join(s.Damage(), l.trust.Fault()) }
+	faults := func() error { return errors.Join(k.store.Damage(), l.trust.Fault()) }
 	return &handlers{
 		decisions:      decisions,
 		administration: admin.New(options),
@@ -71,7 +70,7 @@ func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, s *store
 		gateway:        gateway,
 		proxied:        proxied,
 		operation: httpapi.NewOperatorAPI(httpapi.OperatorOptions{
-			Engine: engine, Faults: faults, Metrics: metrics(engine, l.connections, l.trust), Hosts: c.OperatorHosts,
+			Engine: engine, Faults: faults, Metrics: metrics(&measured{engine, l.connections, l.trust, k.store, k.observers.counters, gateway.gateway, remote}), Hosts: c.OperatorHosts,
 		}),
 	}, nil
 }

@@ -16,7 +16,7 @@ import (
 
 // The document has exactly the routes of the listener for callers, and that of the listener for proxies.
 func TestRoutesForCallersAreDocumented(t *testing.T) {
-	router, err := newDecisions(nil, httpapi.NewConnections(nil), "https://localhost:8443", nil, nil)
+	router, err := newDecisions(nil, httpapi.NewConnections(nil), "https://localhost:8443", nil, nil, nil)
 	require.NoError(t, err)
 	w := httptest.NewRecorder()
 	router.ServeHTTP(w, httptest.NewRequest("GET", openapi.Path, nil)) // without a certificate

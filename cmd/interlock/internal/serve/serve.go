@@ -68,8 +68,8 @@ func prepare(cmd *cobra.Command, c *config.Config, file string, dev bool) error 
 	return c.Check()
 }
 
-// Run runs the server until ctx is done, then waits for remote leases and drains it. With dev, it also serves the orders API and writes the target file of
-// interlock-lab race. The configuration must be checked, and its Data must be set.
+// Run runs the server until ctx is done, then waits for remote leases and drains it. With dev, it also serves the orders API and
+// writes the target file of interlock-lab race. The configuration must be checked, and its Data must be set.
 func Run(ctx context.Context, c *config.Config, dev bool, log *slog.Logger) error {
 	var d *devService
 	if dev {
@@ -91,19 +91,36 @@ func Run(ctx context.Context, c *config.Config, dev bool, log *slog.Logger) erro
 	return errors.Join(serveStore(ctx, c, l, s, d, log), s.Close())
 }
 
-// serveStore runs the server on an open store. d is nil without --dev.
-func serveStore(ctx context.Context, c *config.Config, l *listeners, s *store.Store, d *devService, log *slog.Logger) error {
+// kept is what a server has before its engine, and after it.
+type kept struct {
+	store     *store.Store
+	mark      *leases.Mark  // nil without a data folder
+	settle    time.Duration // how long remote leases of an earlier process may be out
+	observers *observers
+}
+
+func keep(c *config.Config, s *store.Store, log *slog.Logger) (*kept, error) {
 	mark, settle, err := openMark(c, log)
 	if err != nil {
-		l.stop(0)
-		return err
+		return nil, err
 	}
-	engine, err := newEngine(ctx, c, s, settle, l.connections, log)
+	return &kept{s, mark, settle, newObservers(c, log)}, nil
+}
+
+// serveStore runs the server on an open store. d is nil without --dev.
+func serveStore(ctx context.Context, c *config.Config, l *listeners, s *store.Store, d *devService, log *slog.Logger) error {
+	k, err := keep(c, s, log)
 	if err != nil {
 		l.stop(0)
 		return err
 	}
-	h, err := prepareListeners(ctx, c, l, engine, s, mark, d, log)
+	defer k.observers.close()
+	engine, err := newEngine(ctx, c, k, l.connections, log)
+	if err != nil {
+		l.stop(0)
+		return err
+	}
+	h, err := prepareListeners(ctx, c, l, engine, k, d, log)
 	if err != nil {
 		l.stop(0)
 		return errors.Join(err, engine.Close(context.WithoutCancel(ctx)))
@@ -122,11 +139,11 @@ func serveStore(ctx context.Context, c *config.Config, l *listeners, s *store.St
 }
 
 // prepareListeners connects the listeners to the engine.
-func prepareListeners(ctx context.Context, c *config.Config, l *listeners, engine *actors.Engine, s *store.Store, mark *leases.Mark, d *devService, log *slog.Logger) (*handlers, error) {
+func prepareListeners(ctx context.Context, c *config.Config, l *listeners, engine *actors.Engine, k *kept, d *devService, log *slog.Logger) (*handlers, error) {
 	if err := httpapi.UseTrust(ctx, l.trust, l.connections, engine, log); err != nil {
 		return nil, err
 	}
-	h, err := newHandlers(c, l, engine, s, mark, d.sample(), log)
+	h, err := newHandlers(c, l, engine, k, d.sample(), log)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/journal"
+	"github.com/interlock-authz/interlock/actors/observe"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
@@ -20,6 +21,7 @@ type Store struct {
 	Name    string // for messages
 	Log     oplog.Log
 	Journal *journal.Journal // nil in memory
+	Commits observe.Histogram
 }
 
 // Open opens the store that the configuration names; its Data must be set. It keeps at most that many files open, 0 for the
@@ -28,13 +30,16 @@ func Open(c *config.Config, openFiles int, log *slog.Logger) (*Store, error) {
 	if *c.Data == "" {
 		return &Store{Name: "in memory: changes are lost when the server ends", Log: oplog.NewMemory()}, nil
 	}
+	s := &Store{Name: *c.Data}
 	j, err := journal.Open(*c.Data, journal.Options{
-		Keep: journal.Keep{Age: c.Keep.Age, Count: c.Keep.Count, MinAge: c.Keep.MinAge}, MaxOpenFiles: openFiles, Logger: log,
+		Keep: journal.Keep{Age: c.Keep.Age, Count: c.Keep.Count, MinAge: c.Keep.MinAge}, MaxOpenFiles: openFiles,
+		Committed: s.Commits.Add, Logger: log,
 	})
 	if err != nil {
 		return nil, Hint(err)
 	}
-	return &Store{Name: *c.Data, Log: j, Journal: j}, nil
+	s.Log, s.Journal = j, j
+	return s, nil
 }
 
 // Damage returns the damage that the store has detected, or nil.
