@@ -40,6 +40,9 @@ type holder struct {
 	begun  bool
 	target time.Duration // when watch wakes
 	nudge  chan struct{} // of capacity 1: wakes watch
+
+	releases  []*release    // that wait
+	releasing chan struct{} // of capacity 1: full while a request releases
 }
 
 func newHolder(c *Client, o *Options) *holder {
@@ -47,7 +50,7 @@ func newHolder(c *Client, o *Options) *holder {
 	_, _ = rand.Read(random[:]) // never fails
 	h := &holder{
 		client: c, session: hex.EncodeToString(random[:]), ttl: cmp.Or(o.LeaseTTL, DefaultLeaseTTL), now: o.Clock,
-		leases: map[string]*Lease{}, early: map[string]LeaseEvent{}, nudge: make(chan struct{}, 1), target: math.MaxInt64,
+		leases: map[string]*Lease{}, early: map[string]LeaseEvent{}, nudge: make(chan struct{}, 1), releasing: make(chan struct{}, 1), target: math.MaxInt64,
 	}
 	if h.now == nil {
 		h.now = elapsed
@@ -144,12 +147,59 @@ func (h *holder) put(ctx context.Context, k call, into *LeaseGrant) error {
 	}
 }
 
-// delete releases a lease.
+// delete releases a lease. While a release is in progress, others gather, and the next request
+// releases them together.
 func (h *holder) delete(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, h.ttl/3)
 	defer cancel()
-	_, err := h.client.long(ctx, call{method: http.MethodDelete, path: LeasesPath + "/" + id}, nil)
-	return err
+	mine := &release{id: id, done: make(chan struct{})}
+	h.mu.Lock()
+	h.releases = append(h.releases, mine)
+	h.mu.Unlock()
+	select {
+	case h.releasing <- struct{}{}:
+		h.releaseGathered(ctx)
+		<-h.releasing
+	case <-mine.done:
+	case <-ctx.Done():
+	}
+	select {
+	case <-mine.done:
+		return mine.err
+	default:
+		return ctx.Err()
+	}
+}
+
+// release is a lease that waits for its release. err is the result when done is closed.
+type release struct {
+	id   string
+	done chan struct{}
+	err  error
+}
+
+// releaseGathered releases what has gathered. The first of it is the oldest.
+func (h *holder) releaseGathered(ctx context.Context) {
+	h.mu.Lock()
+	batch := h.releases[:min(len(h.releases), MaxRenewed)]
+	h.releases = h.releases[len(batch):]
+	h.mu.Unlock()
+	if len(batch) == 0 {
+		return // another request has released it
+	}
+	k := call{method: http.MethodDelete, path: LeasesPath + "/" + batch[0].id}
+	if len(batch) > 1 {
+		ids := make([]string, len(batch))
+		for i, r := range batch {
+			ids[i] = r.id
+		}
+		k = call{method: http.MethodPost, path: LeasesPath + "/release", body: &Releases{Leases: ids}}
+	}
+	_, err := h.client.long(ctx, k, nil)
+	for _, r := range batch {
+		r.err = err
+		close(r.done)
+	}
 }
 
 // abandon releases a lease in the background, until it has expired.
@@ -180,7 +230,7 @@ func (h *holder) sleep(d time.Duration) bool {
 	}
 }
 
-// renew renews the leases, three times in each TTL.
+// renew renews each lease when a third of its TTL has passed.
 func (h *holder) renew() {
 	every := time.NewTicker(h.ttl / 12)
 	defer every.Stop()
@@ -190,7 +240,7 @@ func (h *holder) renew() {
 		case <-h.ctx.Done():
 			return
 		}
-		for batch := range slices.Chunk(h.due(h.ttl/4), MaxRenewed) {
+		for batch := range slices.Chunk(h.due(h.ttl/3), MaxRenewed) {
 			h.renewBatch(batch)
 		}
 	}

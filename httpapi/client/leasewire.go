@@ -9,7 +9,7 @@ const LeasesPath = "/v1/leases"
 const (
 	// MinLeaseTTL, MaxLeaseTTL and DefaultLeaseTTL are the times that a lease may last.
 	MinLeaseTTL, MaxLeaseTTL, DefaultLeaseTTL = time.Second, time.Minute, 10 * time.Second
-	// MaxRenewed bounds the leases that one request renews.
+	// MaxRenewed bounds the leases that one request renews or releases.
 	MaxRenewed = 1000
 	// LeaseHeartbeat is the longest silence of an event stream.
 	LeaseHeartbeat = 5 * time.Second
@@ -74,6 +74,11 @@ type Renewed struct {
 	// Graces are how long the operations of revoked leases may continue, in seconds. A lease that
 	// is missing has no grace.
 	Graces map[string]float64 `json:"graces,omitzero"`
+}
+
+// Releases is the body of a request that releases several leases.
+type Releases struct {
+	Leases []string `json:"leases"`
 }
 
 // Names of the events of a session. The data of snapshot is a [LeaseSnapshot], that of revoked and

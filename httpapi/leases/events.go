@@ -60,10 +60,11 @@ func (s *Server) stream(r *http.Request, out *web.EventStream, st *stream, all [
 		select {
 		case <-st.wake:
 			for _, l := range st.take() {
-				if err = send(out, l); err != nil {
+				if err = queue(out, l); err != nil {
 					return err
 				}
 			}
+			err = out.Flush()
 		case <-beat.C:
 			if s.engine.Ended(caller.Credential) {
 				return end(out, endedCredential())
@@ -97,16 +98,16 @@ func snapshot(all []*lease) *client.LeaseSnapshot {
 	return doc
 }
 
-// send tells what a lease is now. An event that comes late is still true.
-func send(out *web.EventStream, l *lease) error {
+// queue tells what a lease is now. An event that comes late is still true.
+func queue(out *web.EventStream, l *lease) error {
 	e, ok := l.event()
 	switch {
 	case !ok, e.State == client.LeaseLive: // it moved to another certificate meanwhile
 		return nil
 	case e.State == client.LeaseRevoked:
-		return out.Send(client.EventRevoked, "", &e)
+		return out.Queue(client.EventRevoked, "", &e)
 	}
-	return out.Send(client.EventEnded, "", &e)
+	return out.Queue(client.EventEnded, "", &e)
 }
 
 // end tells why the stream ends.

@@ -181,10 +181,8 @@ func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		i := w.current.Load()
 		resp, err := f.next.RoundTrip(c)
-		if err == nil && r.Method == http.MethodDelete && resp.StatusCode == http.StatusNoContent && w.current.Load() == i {
-			w.mu.Lock()
-			w.released[r.URL.Path] = i
-			w.mu.Unlock()
+		if err == nil && resp.StatusCode == http.StatusNoContent && w.current.Load() == i {
+			w.noteReleases(r, body, i)
 		}
 		return resp, err
 	}
@@ -210,6 +208,20 @@ func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 		})
 	}
 	return again(r.Context())
+}
+
+// noteReleases notes what a DELETE or a request for several leases has released.
+func (w *world) noteReleases(r *http.Request, body []byte, at *incarnation) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var list client.Releases
+	if r.Method == http.MethodDelete {
+		w.released[r.URL.Path] = at
+	} else if json.Unmarshal(body, &list) == nil {
+		for _, x := range list.Leases {
+			w.released[client.LeasesPath+"/"+x] = at
+		}
+	}
 }
 
 // isReleased reports whether the server that serves has answered the release. Another one, which

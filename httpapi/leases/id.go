@@ -25,6 +25,16 @@ func parseID(text string) (id, bool) {
 	return x, err == nil
 }
 
+// UnmarshalText is [parseID].
+func (x *id) UnmarshalText(text []byte) error {
+	parsed, ok := parseID(string(text)) // does not escape
+	if !ok {
+		return web.TextError("is not 32 lower-case hexadecimal digits")
+	}
+	*x = parsed
+	return nil
+}
+
 // String returns the digits.
 func (x id) String() string { return hex.EncodeToString(x[:]) }
 

@@ -98,6 +98,47 @@ func (l *lease) status(s state, remaining time.Duration) client.LeaseStatus {
 	return doc
 }
 
+// renewal reads a [client.Renewal], and releases a [client.Releases].
+type (
+	renewal struct {
+		Session string `json:"session"`
+		Leases  []id   `json:"leases"`
+	}
+	releases struct {
+		Leases []id `json:"leases"`
+	}
+)
+
+// readList reads a body with a list of leases.
+func readList(w http.ResponseWriter, r *http.Request, into any, list *[]id) error {
+	if err := web.ReadJSON(w, r, maxList, into, web.KnownMembersOnly); err != nil {
+		return err
+	}
+	if len(*list) > client.MaxRenewed {
+		return question.Unusable("/leases", fmt.Sprintf("has more than %d elements; name the others in another request", client.MaxRenewed))
+	}
+	return nil
+}
+
+// postRelease releases several leases, each as DELETE does.
+func (s *Server) postRelease(w http.ResponseWriter, r *http.Request) error {
+	caller, err := s.callers.Identify(r)
+	if err != nil {
+		return err
+	}
+	var asked releases
+	if err := readList(w, r, &asked, &asked.Leases); err != nil {
+		return err
+	}
+	for _, x := range asked.Leases {
+		if err := s.release(caller, x); err != nil {
+			return err
+		}
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 // postRenew renews leases of a session. The time counts from the moment at which the request
 // arrived, before its body.
 func (s *Server) postRenew(w http.ResponseWriter, r *http.Request) error {
@@ -109,24 +150,14 @@ func (s *Server) postRenew(w http.ResponseWriter, r *http.Request) error {
 	if s.isClosing() {
 		return actors.ErrClosed
 	}
-	var asked client.Renewal
-	if err := web.ReadJSON(w, r, maxRenewal, &asked, web.KnownMembersOnly); err != nil {
+	var asked renewal
+	if err := readList(w, r, &asked, &asked.Leases); err != nil {
 		return err
-	}
-	if len(asked.Leases) > client.MaxRenewed {
-		return question.Unusable("/leases", fmt.Sprintf("has more than %d elements; renew the others in another request", client.MaxRenewed))
-	}
-	ids := make([]id, len(asked.Leases))
-	for i, text := range asked.Leases {
-		var ok bool
-		if ids[i], ok = parseID(text); !ok {
-			return question.Unusable(fmt.Sprintf("/leases/%d", i), "is not 32 lower-case hexadecimal digits")
-		}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 	defer cancel()
-	answer := client.Renewed{States: make([]string, len(ids))}
-	for i, x := range ids {
+	answer := client.Renewed{States: make([]string, len(asked.Leases))}
+	for i, x := range asked.Leases {
 		state, grace, err := s.renew(ctx, caller, asked.Session, x, received)
 		if err != nil {
 			return err
@@ -136,7 +167,7 @@ func (s *Server) postRenew(w http.ResponseWriter, r *http.Request) error {
 			if answer.Graces == nil {
 				answer.Graces = map[string]float64{}
 			}
-			answer.Graces[asked.Leases[i]] = seconds(grace)
+			answer.Graces[x.String()] = seconds(grace)
 		}
 	}
 	return web.WriteJSON(w, http.StatusOK, &answer)

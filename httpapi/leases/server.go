@@ -30,8 +30,8 @@ const (
 	// maxBody bounds a body that acquires a lease, in bytes, and maxBytes those of all leases of
 	// one holder. The properties in it are kept as long as the lease, for its conditions.
 	maxBody, maxBytes = 16 << 10, 64 << 20
-	// maxRenewal bounds the body of a renewal, in bytes.
-	maxRenewal = 64 << 10
+	// maxList bounds the body of a renewal, or of a release of several leases, in bytes.
+	maxList = 64 << 10
 )
 
 // Options of [New]. Engine is required.
@@ -111,6 +111,7 @@ func (s *Server) Mount(router *mux.Router) {
 		serve        web.HandlerFunc
 	}{
 		{http.MethodPost, client.LeasesPath + "/renew", s.postRenew},
+		{http.MethodPost, client.LeasesPath + "/release", s.postRelease},
 		{http.MethodGet, client.LeasesPath + "/events", s.getEvents},
 		{http.MethodPut, one, s.putLease},
 		{http.MethodGet, one, s.getLease},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,7 +50,10 @@ func TestMalformedRequests(t *testing.T) {
 		"a renewal of no caller":  {call{http.MethodPost, client.LeasesPath + "/renew", "", "1", `{"session":"s1","leases":[]}`}, 401, ""},
 		"a renewal of a bad ID":   {call{http.MethodPost, client.LeasesPath + "/renew", "alice", "1", `{"session":"s1","leases":["1"]}`}, 400, "/leases/0"},
 		"an unknown member":       {call{http.MethodPost, client.LeasesPath + "/renew", "alice", "1", `{"session":"s1","lease":[]}`}, 400, "unknown name"},
-		"too many renewals":       {call{http.MethodPost, client.LeasesPath + "/renew", "alice", "1", client.Renewal{Session: "s1", Leases: make([]string, 1001)}}, 400, "1000"},
+		"too many renewals":       {call{http.MethodPost, client.LeasesPath + "/renew", "alice", "1", client.Renewal{Session: "s1", Leases: slices.Repeat([]string{idOf(1)}, 1001)}}, 400, "1000"},
+		"too many releases":       {call{http.MethodPost, client.LeasesPath + "/release", "alice", "1", client.Releases{Leases: slices.Repeat([]string{idOf(1)}, 1001)}}, 400, "1000"},
+		"releases of a bad ID":    {call{http.MethodPost, client.LeasesPath + "/release", "alice", "1", `{"leases":["` + idOf(1) + `","x"]}`}, 400, "/leases/1"},
+		"releases of no caller":   {call{http.MethodPost, client.LeasesPath + "/release", "", "1", `{"leases":[]}`}, 401, ""},
 		"events of no session":    {call{http.MethodGet, client.LeasesPath + "/events", "alice", "1", nil}, 400, "session"},
 		"events of no caller":     {call{http.MethodGet, client.LeasesPath + "/events?session=s1", "", "1", nil}, 401, ""},
 		"another method":          {call{http.MethodPatch, path, "alice", "1", nil}, 405, ""},

@@ -134,6 +134,8 @@ func (p *play) request(who, verb string, words []string) string {
 		return p.status(p.station.do(call{http.MethodPut, path, who, cert, q}))
 	case "delete":
 		return p.status(p.station.do(call{http.MethodDelete, path, who, cert, nil}))
+	case "release":
+		return p.status(p.station.do(call{http.MethodPost, client.LeasesPath + "/release", who, cert, client.Releases{Leases: ids}}))
 	case "renew":
 		w := p.station.do(call{http.MethodPost, client.LeasesPath + "/renew", who, cert, client.Renewal{Session: session, Leases: ids}})
 		require.Equal(p.t, http.StatusOK, w.Code, w.Body.String())

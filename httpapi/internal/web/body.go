@@ -154,6 +154,12 @@ func checkDepth(data []byte) error {
 	}
 }
 
+// TextError is the error of an UnmarshalText method that says what is wrong with the value.
+type TextError string
+
+// Error implements error.
+func (e TextError) Error() string { return string(e) }
+
 // jsonFault rewrites an error of the JSON library, without names of Go types.
 func jsonFault(err error) error {
 	var syntactic *jsontext.SyntacticError
@@ -161,6 +167,8 @@ func jsonFault(err error) error {
 	switch {
 	case errors.As(err, &syntactic):
 		return &BodyError{string(syntactic.JSONPointer), syntactic.ByteOffset, "is not JSON: " + syntactic.Err.Error()}
+	case errors.As(err, &semantic) && isA[TextError](semantic.Err):
+		return &BodyError{string(semantic.JSONPointer), semantic.ByteOffset, semantic.Err.Error()}
 	case errors.As(err, &semantic) && errors.Is(semantic.Err, json.ErrUnknownName):
 		return &BodyError{string(semantic.JSONPointer), semantic.ByteOffset, "has an unknown name"}
 	case errors.As(err, &semantic):

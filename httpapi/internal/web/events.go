@@ -28,28 +28,43 @@ func NewEventStream(w http.ResponseWriter, idle time.Duration) *EventStream {
 
 // Send sends an event with an ID, empty for none, and a value as JSON.
 func (s *EventStream) Send(event, id string, value any) error {
+	if err := s.Queue(event, id, value); err != nil {
+		return err
+	}
+	return s.Flush()
+}
+
+// Queue is Send for an event that Flush sends.
+func (s *EventStream) Queue(event, id string, value any) error {
 	data, err := json.Marshal(value, json.Deterministic(true), LenientText)
 	if err != nil {
 		return err
 	}
-	s.text.Reset()
 	if id != "" {
 		s.text.WriteString("id: " + id + "\n")
 	}
 	s.text.WriteString("event: " + event + "\ndata: ")
 	s.text.Write(data)
 	s.text.WriteString("\n\n")
-	return s.flush(s.text.Bytes())
+	return nil
 }
 
 // Heartbeat sends a comment, which clients ignore.
-func (s *EventStream) Heartbeat() error { return s.flush([]byte(": \n\n")) }
+func (s *EventStream) Heartbeat() error {
+	s.text.WriteString(": \n\n")
+	return s.Flush()
+}
 
-func (s *EventStream) flush(text []byte) error {
+// Flush sends the events that are queued.
+func (s *EventStream) Flush() error {
+	if s.text.Len() == 0 {
+		return nil
+	}
+	defer s.text.Reset()
 	if err := s.control.SetWriteDeadline(time.Now().Add(s.idle)); err != nil {
 		return err
 	}
-	if _, err := s.w.Write(text); err != nil {
+	if _, err := s.w.Write(s.text.Bytes()); err != nil {
 		return err
 	}
 	return s.control.Flush()
