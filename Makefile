@@ -62,7 +62,7 @@ conformance: ## run the AuthZEN cases in CASES, the proxies' headers in HEADERS,
 model: ## check the model of delivery in every interleaving, and that each flaw breaks it
 	$(GO) test -run '^TestModelOfDelivery' -count=1 -v ./actors
 
-readme: ## run the transcripts of the docs word for word; needs bash, curl and ports 8443 to 8446
+readme: ## run the transcripts of the docs word for word; needs bash, curl, python3 and ports 8443 to 8446
 	$(GO) test -tags readme -run '^TestReadme' -count=1 ./cmd/interlock
 
 proxies: ## run nginx, HAProxy and Caddy with the configurations of docs/proxies.md; installs what is missing

@@ -26,12 +26,15 @@ type step struct{ command, output string }
 
 var transcriptBlock = regexp.MustCompile("(?ms)^<!-- transcript -->\n```console\n(.*?)^```$")
 
-// TestReadme runs the transcripts of the README, the tutorial and the page about the gateway in one shell, against
-// `interlock serve --dev` on its default ports. It needs bash and curl.
+// TestReadme runs the transcripts of the README, the tutorial and the pages about the gateway and remote leases in one shell,
+// against `interlock serve --dev` on its default ports. It needs bash, curl and python3.
 func TestReadme(t *testing.T) {
 	steps := readTranscripts(t)
 	require.Greater(t, len(steps), 10)
 	dir := t.TempDir()
+	docs, err := filepath.Abs("../../docs")
+	require.NoError(t, err)
+	require.NoError(t, os.Symlink(docs, filepath.Join(dir, "docs"))) // for the client in Python
 	startDev(t, dir)
 	outputs := runSteps(t, dir, steps)
 	require.Len(t, outputs, len(steps))
@@ -42,7 +45,7 @@ func TestReadme(t *testing.T) {
 
 func readTranscripts(t *testing.T) []step {
 	var steps []step
-	for _, page := range []string{"../../README.md", "../../docs/tutorial.md", "../../docs/gateway.md"} {
+	for _, page := range []string{"../../README.md", "../../docs/tutorial.md", "../../docs/gateway.md", "../../docs/leases.md"} {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
 		for _, block := range transcriptBlock.FindAllStringSubmatch(string(text), -1) {
