@@ -7,8 +7,11 @@ const LeasesPath = "/v1/leases"
 
 // Bounds of the protocol of remote leases.
 const (
-	// MinLeaseTTL, MaxLeaseTTL and DefaultLeaseTTL are the times that a lease may last.
-	MinLeaseTTL, MaxLeaseTTL, DefaultLeaseTTL = time.Second, time.Minute, 10 * time.Second
+	// MinLeaseTTL and MaxLeaseTTL bound the TTL of a lease.
+	MinLeaseTTL = time.Second
+	MaxLeaseTTL = time.Minute
+	// DefaultLeaseTTL is the TTL of a request that has none.
+	DefaultLeaseTTL = 10 * time.Second
 	// MaxRenewed bounds the leases that one request renews or releases.
 	MaxRenewed = 1000
 	// LeaseHeartbeat is the longest silence of an event stream.
