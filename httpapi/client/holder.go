@@ -29,6 +29,8 @@ type holder struct {
 	ttl     time.Duration
 	now     func() time.Duration // the clock that counts suspended time
 
+	nextDue time.Duration // no lease is due before that; of the loop that renews
+
 	ctx     context.Context // of the loops
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -240,7 +242,7 @@ func (h *holder) renew() {
 		case <-h.ctx.Done():
 			return
 		}
-		for batch := range slices.Chunk(h.due(h.ttl/3), MaxRenewed) {
+		for batch := range slices.Chunk(h.due(), MaxRenewed) {
 			h.renewBatch(batch)
 		}
 	}
@@ -253,14 +255,28 @@ func (h *holder) held() []*Lease {
 	return slices.Collect(maps.Values(h.leases))
 }
 
-// due returns the leases whose last renewal is that old.
-func (h *holder) due(age time.Duration) []*Lease {
+// due returns the leases to renew: none until the last renewal of one is a third of the TTL ago,
+// and then also those for which it is half of that, so that most are renewed together.
+func (h *holder) due() []*Lease {
 	now := h.now()
-	return slices.DeleteFunc(h.held(), func(l *Lease) bool {
+	if now < h.nextDue {
+		return nil
+	}
+	oldest := now
+	due := slices.DeleteFunc(h.held(), func(l *Lease) bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.state.check(now) != nil || now-l.sent < age
+		if l.state.check(now) != nil {
+			return true
+		}
+		oldest = min(oldest, l.sent)
+		return now-l.sent < h.ttl/6
 	})
+	if now-oldest >= h.ttl/3 {
+		return due
+	}
+	h.nextDue = oldest + h.ttl/3
+	return nil
 }
 
 // watch cancels the leases that are lost. It wakes when the first one may be. Renewals may have
