@@ -182,7 +182,7 @@ func TestPythonState(t *testing.T) {
 func TestG1G2_ThePythonClient(t *testing.T) {
 	needPython(t)
 	s := newTLSStation(t)
-	p := s.startPython(t, "alice", s.URL, pythonTTL)
+	p := s.startPython(t, "alice", s.URL, 2*pythonTTL) // time for a busy machine to release
 	p.do("acquire a jobs:run jobs 7")
 	p.expect("acquired a")
 	p.do("acquire b jobs:run jobs 8")
