@@ -62,7 +62,9 @@ type killed struct {
 	http    *http.Client
 	writers []*writer9
 	callers string
-	files   int // RLIMIT_NOFILE; 0 for that of the test
+	files   int               // RLIMIT_NOFILE; 0 for that of the test
+	config  string            // of a configuration file; empty for none
+	logged  func(line string) // gets each line of the log; nil for nothing
 
 	mu       sync.Mutex
 	asked    map[string]*request9 // since the last comparison, by reason
@@ -80,6 +82,10 @@ type request9 struct {
 func (k *killed) start() {
 	args := []string{"interlock", "serve", "--dev", "--log-format", "json",
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0", "--gateway-listen", "127.0.0.1:0"}
+	if k.config != "" {
+		require.NoError(k.t, os.WriteFile(filepath.Join(k.dir, "config.yaml"), []byte(k.config), 0o600))
+		args = append(args, "--config", "config.yaml")
+	}
 	if k.files > 0 {
 		args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$@"`, k.files), "sh"}, args...)
 	}
@@ -95,6 +101,9 @@ func (k *killed) start() {
 		text := ""
 		for lines := bufio.NewScanner(output); lines.Scan(); {
 			text += lines.Text() + "\n"
+			if k.logged != nil {
+				k.logged(lines.Text())
+			}
 			var at serving
 			if stdjson.Unmarshal(lines.Bytes(), &at) == nil && at.Msg == "serving" {
 				ready <- at

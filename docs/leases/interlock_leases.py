@@ -6,12 +6,13 @@
             lease.check()   # raises Lost when the operation has to end
             step()
 
-A thread of a Leases object renews the leases, and another one reads the events. lease.lost is a
-threading.Event that is set when the lease is lost. The protocol is in docs/leases.md.
+Three threads of a Leases object renew the leases, read the events and watch the clock. lease.lost is
+a threading.Event that is set when the lease is lost. The protocol is in docs/leases.md.
 """
 import http.client, json, secrets, ssl, threading, time, urllib.parse
 
 MARGIN = 0.1  # the part of a TTL by which the client stops before the server ends the lease
+DENIED = "urn:interlock:problem:denied"
 HEARTBEAT = 5.0  # the longest silence of the event stream, in seconds
 
 
@@ -140,14 +141,15 @@ class Leases:
         id, sent = secrets.token_hex(16), now()
         try:
             answer = self.call("PUT", "/v1/leases/" + id, body)
-        except (OSError, http.client.HTTPException):
-            self.give_back(id)  # it may have been acquired
+        except (OSError, http.client.HTTPException, Refused) as e:
+            if not (isinstance(e, Refused) and e.problem.get("type") == DENIED):
+                self.give_back(id)  # an attempt may have acquired it
             raise
         lease = Lease(self, id, sent, answer)
         with self.lock:
             self.held[id] = lease
             if not self.threads:
-                self.threads = [threading.Thread(target=f, daemon=True) for f in (self.renew, self.follow)]
+                self.threads = [threading.Thread(target=f, daemon=True) for f in (self.renew, self.follow, self.expire)]
                 for thread in self.threads:
                     thread.start()
         return lease
@@ -155,20 +157,29 @@ class Leases:
     def give_back(self, id):
         try:
             self.call("DELETE", "/v1/leases/" + id)
-        except (OSError, http.client.HTTPException, Refused):
+        except (OSError, http.client.HTTPException, ValueError, Refused):
             pass  # the lease expires
 
     def close(self):
-        """Ends the threads. Leases that are not released expire."""
+        """Ends the threads. Leases that are not released are lost, and the server lets them expire."""
         self.closed.set()
+        for lease in self.all():
+            lease.change(lambda s: s.end("closed"))
+
+    def all(self):
+        with self.lock:
+            return list(self.held.values())
+
+    def expire(self):
+        """Sets lost in time, also while the other threads wait for the server."""
+        while not self.closed.wait(self.ttl / 100):
+            for lease in self.all():
+                lease.change(lambda s: None)
 
     def renew(self):
         while not self.closed.wait(self.ttl / 12):
             with self.lock:
                 due = [l for l in self.held.values() if l.state.check(now()) == "held" and now() - l.sent >= self.ttl / 4]
-                for lease in self.held.values():
-                    if lease.state.cause:
-                        lease.lost.set()
             for i in range(0, len(due), 1000):
                 self.renew_batch(due[i:i + 1000])
 
@@ -176,7 +187,7 @@ class Leases:
         sent = now()
         try:
             answer = self.call("POST", "/v1/leases/renew", {"session": self.session, "leases": [l.id for l in batch]})
-        except (OSError, http.client.HTTPException, Refused):
+        except (OSError, http.client.HTTPException, ValueError, Refused):
             return  # the next turn tries again
         graces = answer.get("graces", {})
         for lease, state in zip(batch, answer["states"]):
@@ -191,7 +202,7 @@ class Leases:
 
     def follow(self):
         """Reads the events. A lease that is revoked before its PUT is answered is told by a renewal."""
-        while not self.closed.wait(self.ttl / 30):
+        while not self.closed.is_set():
             conn = self.connect(3 * HEARTBEAT)
             try:
                 conn.request("GET", "/v1/leases/events?session=" + self.session)
@@ -209,6 +220,7 @@ class Leases:
                 pass  # it opens another stream
             finally:
                 conn.close()
+            self.closed.wait(self.ttl / 30)
 
     def handle(self, event, data):
         for e in data["leases"] if event == "snapshot" else [data]:

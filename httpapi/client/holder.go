@@ -137,15 +137,16 @@ func (h *holder) forget(l *Lease, until time.Duration) {
 // attempts is how often a PUT is sent at most. A repetition names the same ID, so it is safe.
 const attempts = 3
 
-// put acquires. It repeats a request that got no answer.
-func (h *holder) put(ctx context.Context, k call, into *LeaseGrant) error {
+// put acquires. It repeats a request that got no answer. lost reports whether there was such a one.
+func (h *holder) put(ctx context.Context, k call, into *LeaseGrant) (lost bool, err error) {
 	for i := 1; ; i++ {
 		limited, cancel := context.WithTimeout(ctx, h.ttl/3)
 		_, err := h.client.long(limited, k, into)
 		cancel()
 		if _, answered := errors.AsType[*Problem](err); err == nil || answered || ctx.Err() != nil || i == attempts {
-			return err
+			return lost, err
 		}
+		lost = true
 	}
 }
 

@@ -119,8 +119,9 @@ func (l *Lease) renewal(sent, now time.Duration, state string, grace time.Durati
 
 // Acquire asks the server to authorize an operation and to hold later revocations until it has
 // ended. Without a subject it is for the caller; otherwise the caller needs interlock:lease on
-// principals/ID. The error wraps [ErrDenied] if the policy does not allow it. Otherwise it is a
-// [*Problem], or that of ctx or of the connection.
+// principals/ID. The error wraps [ErrDenied] if the policy does not allow it. If the lease was lost
+// before Acquire returns, the error is that of [Lease.Check]. Otherwise it is a [*Problem], or that
+// of ctx or of the connection.
 //
 // All leases of a client share one session: an event stream and a loop that renews them, which
 // begin with the first lease. End them with [Client.Close].
@@ -137,18 +138,24 @@ func (c *Client) Acquire(ctx context.Context, e Evaluation) (*Lease, error) {
 		method: http.MethodPut, path: LeasesPath + "/" + l.id,
 		body: &LeaseRequest{Evaluation: e, TTL: h.ttl.Seconds(), Session: h.session},
 	}
-	if err := h.put(ctx, request, &l.grant); err != nil {
+	if lost, err := h.put(ctx, request, &l.grant); err != nil {
 		h.unexpect(l.id)
-		if p, ok := errors.AsType[*Problem](err); !ok || p.Status >= http.StatusInternalServerError {
-			h.abandon(l.id, sent+h.ttl)
-		} else if p.Status == http.StatusForbidden {
+		p, answered := errors.AsType[*Problem](err)
+		if lost || !answered || p.Status >= http.StatusInternalServerError {
+			h.abandon(l.id, sent+h.ttl) // an attempt may have acquired it
+		}
+		if answered && p.Status == http.StatusForbidden {
 			return nil, fmt.Errorf("%w: %w", ErrDenied, err)
 		}
 		return nil, err
 	}
 	l.sent, l.state = sent, granted(sent, time.Duration(l.grant.TTL*float64(time.Second)))
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
-	if err := h.add(l); err != nil {
+	err := h.add(l)
+	if err == nil {
+		err = l.Check()
+	}
+	if err != nil {
 		l.Release()
 		return nil, err
 	}

@@ -25,7 +25,7 @@ type EndedLease struct {
 	Principal string `json:"principal"`
 	Action    string `json:"action"`
 	Resource  string `json:"resource"`
-	// How is "finished" or "canceled".
+	// How is "finished" or "canceled", and for a remote lease "released" or "expired".
 	How string `json:"how"`
 	// After is a duration such as "85µs", counted from when the update took effect.
 	After string `json:"after"`

@@ -124,9 +124,11 @@ func (s *Server) acquire(ctx context.Context, caller *httpapi.Caller, want *want
 			continue // ask again: it was not acquired
 		}
 		switch state, _, _ := l.look(); {
+		case s.engine.Ended(caller.Credential):
+			return nil, 0, endedCredential()
 		case state == ended:
 			return nil, 0, errEnded()
-		case state == revoked:
+		case !l.isHeld():
 			return nil, 0, actors.ErrRevoked
 		case !l.isFor(want):
 			return nil, 0, web.NewProblem(http.StatusConflict, "lease-differs", "Another lease",

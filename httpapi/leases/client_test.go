@@ -90,7 +90,7 @@ func TestG2_ARevocationCancelsARemoteOperation(t *testing.T) {
 }
 
 // TestG2_AnEventBeforeTheAnswerIsKept revokes a lease after the server acquired it and before its
-// answer arrives.
+// answer arrives. No operation begins.
 func TestG2_AnEventBeforeTheAnswerIsKept(t *testing.T) {
 	remote(t, func(s *station, n *network, c *client.Client) {
 		t := s.t
@@ -108,20 +108,17 @@ func TestG2_AnEventBeforeTheAnswerIsKept(t *testing.T) {
 			w.WriteHeader(late.Code)
 			_, _ = w.Write(late.Body.Bytes())
 		})
-		acquired := make(chan *client.Lease)
+		acquired := make(chan error)
 		go func() {
-			l, err := c.Acquire(t.Context(), work)
-			require.NoError(t, err)
-			acquired <- l
+			_, err := c.Acquire(t.Context(), work)
+			acquired <- err
 		}()
 		synctest.Wait()
 		receipt := s.update(nil, revoke("alice")...)
-		close(answer)
-		l := <-acquired
-		require.ErrorIs(t, context.Cause(l.Context()), client.ErrRevoked)
 		require.Empty(t, receipt)
-		l.Release()
-		<-receipt
+		close(answer)
+		require.Equal(t, client.ErrRevoked, <-acquired)
+		require.Equal(t, actors.HowReleased, (<-receipt).Ended[0].How)
 	})
 }
 

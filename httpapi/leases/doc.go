@@ -45,9 +45,11 @@
 //
 // A renewal over a connection with another certificate admits the request again, with the new
 // credential, in a turn, and then puts the new lease of the engine in the place of the old one,
-// under the mutex of the remote lease, if that is still live. A revocation of the old certificate
-// finds either the old lease in its place, and revokes the remote lease, or the new one, which it
-// does not concern. This is not an acquisition: the operation began before.
+// under the mutex of the remote lease, if that is still live and the old lease of the engine still has
+// its authority. A revocation of the old certificate finds either the old lease in its place, and
+// revokes the remote lease, or the new one, which it does not concern. A revocation of anything
+// else finds both. This is not an acquisition: the operation began before. If the engine cannot
+// answer in time, the remote lease stays on the old certificate until the next renewal.
 //
 // # A crash
 //

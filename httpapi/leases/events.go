@@ -24,7 +24,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
 	if !isSession(name) {
 		return web.NewProblem(http.StatusBadRequest, "query", "Bad query", "session is not 1 to 64 of the characters A-Z a-z 0-9 _ - .")
 	}
-	if s.isClosing() {
+	if isDone(s.closed) {
 		return actors.ErrClosed
 	}
 	if s.engine.Ended(caller.Credential) {

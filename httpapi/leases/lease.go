@@ -57,6 +57,12 @@ func (a *admission) release(how string) {
 	}
 }
 
+// holds reports whether nothing that the lease stands on has lost its authority. The lease hears of
+// a loss a moment later.
+func (a *admission) holds() bool {
+	return actors.HasAuthority(a.own.Context()) && (a.holder == nil || actors.HasAuthority(a.holder.Context()))
+}
+
 // admit puts the admission in place and starts the lease's time. It returns false if the lease
 // has ended meanwhile.
 func (l *lease) admit(a admission) bool {
@@ -130,7 +136,9 @@ func (l *lease) end(how string) bool {
 	}
 	admitted := l.admitted
 	l.mu.Unlock()
-	l.holder.server.counts.ended(how)
+	if admitted.own != nil {
+		l.holder.server.counts.ended(how)
+	}
 	l.holder.forget(l)
 	admitted.release(how)
 	return true
@@ -181,10 +189,10 @@ func (l *lease) standsOn(c *actors.Credential) bool {
 }
 
 // move puts another admission in the place of the old one. It returns false if the lease is not
-// live any more.
+// live any more, or is about to hear that the old one has lost its authority.
 func (l *lease) move(a admission) bool {
 	l.mu.Lock()
-	if l.state != live {
+	if l.state != live || !l.admitted.holds() {
 		l.mu.Unlock()
 		return false
 	}
@@ -193,6 +201,13 @@ func (l *lease) move(a admission) bool {
 	l.mu.Unlock()
 	before.release(actors.HowReleased)
 	return true
+}
+
+// isHeld reports whether the lease is live and nothing that it stands on has lost its authority.
+func (l *lease) isHeld() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state == live && l.admitted.holds()
 }
 
 // look returns the state, and the times until the lease expires and until its grace ends.

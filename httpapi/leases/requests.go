@@ -9,6 +9,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/control"
+	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/client"
 	"github.com/interlock-authz/interlock/httpapi/internal/question"
@@ -98,6 +99,10 @@ func (l *lease) status(s state, remaining time.Duration) client.LeaseStatus {
 	return doc
 }
 
+// moving bounds how long a renewal waits for the engine, to move leases to another certificate. It
+// is shorter than the time in which a client needs the answer.
+const moving = 250 * time.Millisecond
+
 // renewal reads a [client.Renewal], and releases a [client.Releases].
 type (
 	renewal struct {
@@ -154,7 +159,7 @@ func (s *Server) postRenew(w http.ResponseWriter, r *http.Request) error {
 	if err := readList(w, r, &asked, &asked.Leases); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+	ctx, cancel := context.WithTimeout(r.Context(), min(s.timeout, moving))
 	defer cancel()
 	answer := client.Renewed{States: make([]string, len(asked.Leases))}
 	for i, x := range asked.Leases {
@@ -200,20 +205,22 @@ func (s *Server) renew(ctx context.Context, caller *httpapi.Caller, session stri
 }
 
 // rotate moves a lease to the credential of the caller's connection. The error is that of a
-// credential that has ended, or of an engine that cannot decide. If the policy denies the request,
-// it has revoked the lease too, or is about to.
+// credential that has ended. Otherwise a lease that cannot be moved stays on the old credential: the
+// next renewal tries again. If the policy denies the request, it has revoked the lease too, or is
+// about to.
 func (s *Server) rotate(ctx context.Context, caller *httpapi.Caller, l *lease) error {
 	if state, _, _ := l.look(); state != live {
 		return nil
 	}
 	a, err := s.ask(ctx, caller, l.request)
-	switch denied, ok := errors.AsType[*actors.DeniedError](err); {
-	case ok:
-		return web.Undecided(&denied.Decision, &l.request)
-	case errors.Is(err, actors.ErrRevoked):
+	if denied, ok := errors.AsType[*actors.DeniedError](err); ok {
+		switch denied.Decision.Reason {
+		case policy.ReasonCredentialExpired, policy.ReasonCredentialRevoked:
+			return err
+		}
+	}
+	if err != nil {
 		return nil
-	case err != nil:
-		return err
 	}
 	if !l.move(a) {
 		a.release(actors.HowReleased)

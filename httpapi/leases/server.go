@@ -160,9 +160,11 @@ func (s *Server) Close(ctx context.Context) (left int, err error) {
 func (s *Server) MaxTTL() time.Duration { return s.maxTTL }
 
 // isClosing reports whether Close has begun.
-func (s *Server) isClosing() bool {
+func (s *Server) isClosing() bool { return isDone(s.closing) }
+
+func isDone(c <-chan struct{}) bool {
 	select {
-	case <-s.closing:
+	case <-c:
 		return true
 	default:
 		return false

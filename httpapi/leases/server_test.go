@@ -129,6 +129,7 @@ func TestG1_APutAndADeleteRace(t *testing.T) {
 	c := s.server.Counts()
 	require.Zero(t, c.Live)
 	require.Zero(t, c.Sessions)
+	require.Equal(t, c.Acquired, c.Released, "an ID that was deleted first is no release")
 	leases, err := s.engine.Leases(t.Context(), policy.Principal{})
 	require.NoError(t, err)
 	require.Empty(t, leases)

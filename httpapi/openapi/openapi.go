@@ -34,7 +34,8 @@ type Document struct{ name, text string }
 // Admin describes the listener for administrators: package admin.
 func Admin() Document { return Document{"admin", admin} }
 
-// Callers describes the listeners for callers and for proxies: packages authzen and forwardauth.
+// Callers describes the listeners for callers and for proxies: packages authzen, leases and
+// forwardauth.
 func Callers() Document { return Document{"callers", callers} }
 
 // Operator describes the listener for operators: httpapi.NewOperatorAPI.

@@ -19,13 +19,14 @@ import (
 )
 
 // elsewhere are problems that no operation of the documents gives: those of a path or a method that
-// does not exist, and that of a guarded route of another program.
-var elsewhere = []string{"not-found", "method-not-allowed", "rule"}
+// does not exist, that of a guarded route of another program, and that of an event which ends a
+// stream of leases.
+var elsewhere = []string{"not-found", "method-not-allowed", "rule", "replaced"}
 
 // TestProblemsAreThoseOfTheCode finds a problem type that is in the code only, or in a document only.
 func TestProblemsAreThoseOfTheCode(t *testing.T) {
 	inCode, documented := map[string]bool{}, map[string]bool{}
-	for _, folder := range []string{"..", "../admin", "../authzen", "../forwardauth", "../routes", "../internal/web"} {
+	for _, folder := range []string{"..", "../admin", "../authzen", "../forwardauth", "../leases", "../routes", "../internal/web"} {
 		files, err := filepath.Glob(folder + "/*.go")
 		require.NoError(t, err)
 		require.NotEmpty(t, files, folder)

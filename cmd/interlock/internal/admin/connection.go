@@ -34,6 +34,8 @@ type connection struct {
 	name          string
 	timeout       time.Duration
 	flags         *pflag.FlagSet
+	// leaseTTL is that of remote leases; 0 for the default.
+	leaseTTL time.Duration
 }
 
 // callerFlags adds the flags of a connection to the listener for callers.
@@ -122,7 +124,7 @@ func (c *connection) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.New(client.Options{BaseURL: base, TLS: config, Timeout: c.timeout})
+	return client.New(client.Options{BaseURL: base, TLS: config, Timeout: c.timeout, LeaseTTL: c.leaseTTL})
 }
 
 // hintFailure adds a hint to the error of a failed call. It returns nil for nil.

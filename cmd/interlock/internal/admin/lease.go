@@ -35,7 +35,6 @@ const (
 type leaseRun struct {
 	connection
 	subject    string
-	ttl        time.Duration
 	killAfter  time.Duration
 	properties []string
 }
@@ -73,7 +72,7 @@ server gave no answer, 126 if the command cannot be run, and 127 if it does not 
 	l.callerFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&l.subject, "for", "", "`principal` that the lease is for, instead of the caller; needs interlock:lease on it")
-	f.DurationVar(&l.ttl, "ttl", client.DefaultLeaseTTL, "how long the lease lasts without contact to the server, 1s to 1m")
+	f.DurationVar(&l.leaseTTL, "ttl", client.DefaultLeaseTTL, "how long the lease lasts without contact to the server, 1s to 1m")
 	f.DurationVar(&l.killAfter, "kill-after", 5*time.Second, "how long the command may take to end after SIGTERM")
 	f.StringArrayVar(&l.properties, "property", nil, "property of the resource, `name=value`; a value that is not JSON is text")
 	return cmd
@@ -122,8 +121,8 @@ func (l *leaseRun) evaluation(action, resource string) (client.Evaluation, error
 	if err = errors.Join(err, policy.CheckAction(action), policy.CheckResource(resource)); err != nil {
 		return client.Evaluation{}, err
 	}
-	if l.ttl < client.MinLeaseTTL || l.ttl > client.MaxLeaseTTL {
-		return client.Evaluation{}, fmt.Errorf("--ttl is %s; it must be between %s and %s", l.ttl, client.MinLeaseTTL, client.MaxLeaseTTL)
+	if l.leaseTTL < client.MinLeaseTTL || l.leaseTTL > client.MaxLeaseTTL {
+		return client.Evaluation{}, fmt.Errorf("--ttl is %s; it must be between %s and %s", l.leaseTTL, client.MinLeaseTTL, client.MaxLeaseTTL)
 	}
 	kind, id, ok := strings.Cut(resource, "/")
 	if !ok {

@@ -11,12 +11,21 @@ import (
 
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/forwardauth"
+	"github.com/interlock-authz/interlock/httpapi/leases"
 	"github.com/interlock-authz/interlock/httpapi/openapi"
 )
 
 // The document has exactly the routes of the listener for callers, and that of the listener for proxies.
 func TestRoutesForCallersAreDocumented(t *testing.T) {
-	router, err := newDecisions(nil, httpapi.NewConnections(nil), "https://localhost:8443", nil, nil, nil)
+	connections := httpapi.NewConnections(nil)
+	remote, err := leases.New(leases.Options{Identifier: connections})
+	require.NoError(t, err)
+	defer func() {
+		left, err := remote.Close(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, left)
+	}()
+	router, err := newDecisions(nil, connections, "https://localhost:8443", remote, nil, nil)
 	require.NoError(t, err)
 	w := httptest.NewRecorder()
 	router.ServeHTTP(w, httptest.NewRequest("GET", openapi.Path, nil)) // without a certificate
