@@ -74,6 +74,7 @@ func (r *round) run(ctx context.Context) error {
 			return fmt.Errorf("operations: %w", ctx.Err())
 		}
 	}
+	pause(length * 2 / 5) // so that the operations have begun, and have not ended
 	if err := r.revoke(ctx); err != nil {
 		return fmt.Errorf("revocation: %w", err)
 	}
