@@ -64,7 +64,6 @@ type Canary struct {
 	// Only Run uses these.
 	revoked uint64 // the revision of the last revocation that returned nil, if no grant followed
 	granted bool   // the probe may have the role
-	yield   bool   // the kind of the next round
 
 	mu     sync.Mutex
 	counts Counts
@@ -170,7 +169,6 @@ func (c *Canary) round(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	r := newRound(c)
-	c.yield = !c.yield
 	err := r.run(limited)
 	violations, doubts := r.judge()
 	err = errors.Join(err, doubts)

@@ -28,7 +28,8 @@ var modes = []mode{execute, execute, held, held, short, decide}
 
 const (
 	// length is how long a function of Execute takes, and shortLength a short operation of Admit. A
-	// revocation waits for both, a little longer where timers are coarse.
+	// revocation waits for both. They differ because a short operation for which the revocation waits
+	// would hide a function for which it does not wait, if they ended together.
 	length, shortLength = 100 * time.Microsecond, 25 * time.Microsecond
 	// enough is how often an operation has to be allowed before the revocation, unless it is held.
 	// It also keeps the denials of the canary below half of its decisions.
@@ -119,12 +120,7 @@ func (o *operation) hold(l *actors.Lease) {
 	o.begin(revision)
 	defer o.end(revision)
 	if o.mode == short {
-		end := time.NewTimer(shortLength)
-		defer end.Stop()
-		select {
-		case <-end.C:
-		case <-o.r.yields(l):
-		}
+		pause(shortLength)
 		return
 	}
 	select {

@@ -28,7 +28,6 @@ type round struct {
 	granted uint64          // the revision of the grant
 	known   map[uint64]bool // what the policy says at revisions that need no history
 	latency time.Duration   // of the revocation; 0 if it did not return nil
-	yield   bool            // short operations end with their context too
 
 	asked    atomic.Bool   // the canary is about to revoke, or has
 	revoked  atomic.Uint64 // the revision of the revocation, set before returned
@@ -42,7 +41,7 @@ type round struct {
 
 func newRound(c *Canary) *round {
 	return &round{
-		c: c, known: map[uint64]bool{}, over: make(chan struct{}), yield: c.yield,
+		c: c, known: map[uint64]bool{}, over: make(chan struct{}),
 		req: actors.Request{Principal: c.who, Action: policy.CanaryAction, Resource: policy.CanaryKind + "/" + c.o.Name},
 	}
 }
@@ -167,16 +166,6 @@ func (r *round) revoke(ctx context.Context) error {
 	r.revoked.Store(receipt.Revision)
 	r.returned.Store(true)
 	return nil
-}
-
-// yields returns the channel that ends a short operation early, nil in every other round. An update
-// that does not wait for leases is seen by operations that do not yield. A function of Execute for
-// which an update does not wait is seen if the update waits for nothing else.
-func (r *round) yields(l *actors.Lease) <-chan struct{} {
-	if !r.yield {
-		return nil
-	}
-	return l.Context().Done()
 }
 
 // ask returns what a policy says about the request of the probe.
