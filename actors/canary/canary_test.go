@@ -13,6 +13,7 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/canary"
+	"github.com/interlock-authz/interlock/actors/observe"
 	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 )
@@ -327,4 +328,20 @@ func TestOptions(t *testing.T) {
 	require.WithinDuration(t, time.Now(), c.Counts().LastSuccess, time.Minute)
 	var v *canary.Violation
 	require.False(t, errors.As(c.Violation(), &v))
+}
+
+// InterlockManyDenials is about callers. A canary alone must not raise it.
+func TestTheCanaryIsMoreOftenAllowedThanDenied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		counters := observe.NewCounters()
+		c, _, stop := start(t, canary.Options{Engine: newEngine(t, actors.Options{Observer: counters})})
+		pass(20 * interval)
+		stop()
+		n, denied := counters.Read(), uint64(0)
+		for reason := policy.ReasonAllowed + 1; reason <= policy.ReasonFault; reason++ {
+			denied += n.Decisions[reason]
+		}
+		require.Greater(t, n.Decisions[policy.ReasonAllowed], denied)
+		require.InDelta(t, 15, denied/c.Counts().Rounds(), 2, "docs/operations.md says how many there are")
+	})
 }
