@@ -45,8 +45,8 @@ test: ## run all tests with the race detector, and without it those of narrow wi
 	$(GO) test -vet off -count=1 -run '^(TestModelOfDelivery|TestG1_ATurnHas|TestMailboxLoses|TestG1G2G4_WideHistories)' ./actors
 
 soak: ## run the long forms of the fault tests, and print their counts; it takes hours
-	@status=0; for package in ./actors ./actors/journal ./actors/policy/policyfile ./cmd/interlock ./httpapi ./httpapi/gateway ./httpapi/grpcguard ./httpapi/leases; do \
-		for test in $$($(GO) test -list 'G5_|Histories|TestG1_ATurn|TestG1_Python|TestMailboxLoses|TestLimits_|TestRotation|TestHostile|TestLinesBeyond|TestFiles_AKilled|TestDamagedBackups' $$package | grep ^Test); do \
+	@status=0; for package in ./actors ./actors/canary ./actors/journal ./actors/policy/policyfile ./cmd/interlock ./httpapi ./httpapi/gateway ./httpapi/grpcguard ./httpapi/leases; do \
+		for test in $$($(GO) test -list 'G5_|Histories|TestG1_ATurn|TestG1_Python|TestMailboxLoses|TestLimits_|TestRotation|TestHostile|TestLinesBeyond|TestFiles_AKilled|TestDamagedBackups|TestCanary' $$package | grep ^Test); do \
 			INTERLOCK_SOAK=1 $(GO) test -count=1 -v -timeout 24h -run "^$$test$$" $$package | \
 				grep -vE '^(=== | *--- PASS: .*/|PASS$$)'; \
 			test "$${PIPESTATUS[0]}" = 0 || status=1; \

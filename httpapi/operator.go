@@ -10,7 +10,7 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/openapi"
 )
 
-// health is the answer of /healthz.
+// health is the answer of /healthz, and of /readyz if the server is red.
 type health struct {
 	// Status is "ok" or "red".
 	Status string `json:"status"`
@@ -23,6 +23,9 @@ type OperatorOptions struct {
 	Engine *actors.Engine
 	// Faults returns what an operator has to repair besides the engine; nil for nothing.
 	Faults func() error
+	// Red returns why the server must not get requests although it accepts them, for /readyz; nil for
+	// nothing.
+	Red func() error
 	// Metrics answers /metrics; nil for none.
 	Metrics http.Handler
 	// Hosts are names that a request may have as Host, besides localhost and IP addresses. Others
@@ -31,7 +34,7 @@ type OperatorOptions struct {
 }
 
 // NewOperatorAPI returns the handler of the operators' listener, which has no TLS and belongs on
-// loopback: /healthz reports faults, /readyz whether the server accepts requests, /metrics
+// loopback: /healthz reports faults, /readyz whether the server should get requests, /metrics
 // serves metrics, and [openapi.Path] describes them.
 //
 // A server with a fault answers /healthz with 503 and continues to serve. Use /healthz for
@@ -65,6 +68,11 @@ func newOperatorRouter(o OperatorOptions) *mux.Router {
 	r.Handle("/readyz", web.Handle(nil, func(w http.ResponseWriter, _ *http.Request) error {
 		if o.Engine.Closing() {
 			return actors.ErrClosed
+		}
+		if o.Red != nil {
+			if err := o.Red(); err != nil {
+				return web.WriteJSON(w, http.StatusServiceUnavailable, health{Status: "red", Faults: []string{err.Error()}})
+			}
 		}
 		return web.WriteJSON(w, http.StatusOK, map[string]any{"status": "ready", "revision": o.Engine.Revision(), "active": o.Engine.Active()})
 	})).Methods(http.MethodGet)

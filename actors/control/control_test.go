@@ -215,3 +215,13 @@ func TestComparingRightsIsBounded(t *testing.T) {
 	}
 	require.NoError(t, proposeOn(t, m, by("user:a"), grants...))
 }
+
+// The role of a canary gives nothing on the control plane, so it is no administrative role: it can
+// be granted to a pattern.
+func TestTheRoleOfTheCanaryIsNotAdministrative(t *testing.T) {
+	pattern, err := policy.ParsePrincipalPattern(policy.CanaryKind + ":*")
+	require.NoError(t, err)
+	root := control.Author{Principal: policy.MustPrincipal("user:root")}
+	require.NoError(t, propose(t, root, policy.PutRole(policy.NewCanaryRole(), ""),
+		policy.GrantRole(policy.Grant{Principals: pattern, Role: policy.CanaryRole})))
+}

@@ -13,6 +13,9 @@ import (
 // the file says: none if it says the same. A nil sequence is an empty one. Diff revokes no
 // certificates and restores none.
 //
+// Diff leaves the probe of package canary alone: the role of [policy.NewCanaryRole], unless the
+// file defines it, and its grants, which come and go.
+//
 // [policy.Draft.Apply] accepts the changes in their order: revocations, then roles put with
 // what they inherit before them, then grants, then roles deleted with what inherits them
 // before them.
@@ -36,7 +39,7 @@ func Diff(roles iter.Seq[*policy.Role], grants iter.Seq[policy.Grant], to *File)
 	}
 	changes = d.appendGrants(changes)
 	for _, r := range slices.Backward(policy.ParentsFirst(old)) {
-		if to.Roles[r.Name()] == nil {
+		if to.Roles[r.Name()] == nil && !r.IsCanary() {
 			changes = append(changes, policy.DeleteRole(r.Name(), ""))
 		}
 	}
@@ -60,6 +63,9 @@ func diffGrants(old iter.Seq[policy.Grant], wanted []policy.Grant) *grantDiff {
 	}
 	same := make([]bool, len(wanted))
 	for g := range old {
+		if g.IsCanary() {
+			continue
+		}
 		if i := index.Find(wanted, &g); i >= 0 {
 			same[i] = g.Equal(&wanted[i])
 			continue
@@ -70,6 +76,9 @@ func diffGrants(old iter.Seq[policy.Grant], wanted []policy.Grant) *grantDiff {
 		}
 	}
 	for i := range wanted {
+		if wanted[i].IsCanary() {
+			continue
+		}
 		if !same[i] || len(d.emptied) > 0 && d.emptied[wanted[i].Holding()] {
 			d.given = append(d.given, int32(i))
 		}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/interlock-authz/interlock/actors/canary"
 	"github.com/interlock-authz/interlock/actors/observe"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/actors/policy/strictyaml"
@@ -46,6 +47,7 @@ type Config struct {
 	Proxied      Proxied           `yaml:"proxied"`
 	Gateway      Gateway           `yaml:"gateway"`
 	Leases       Leases            `yaml:"leases"`
+	Canary       Canary            `yaml:"canary"`
 	MaxQueued    int               `yaml:"max-queued"`
 	UpdateRate   int               `yaml:"update-rate"`
 	IdleAfter    time.Duration     `yaml:"idle-after"`
@@ -117,6 +119,7 @@ func Default() Config {
 		Gateway:     Gateway{Listen: "127.0.0.1:8446"},
 		Keep:        Keep{Count: 1_000_000, MinAge: 7 * 24 * time.Hour},
 		Leases:      Leases{MaxTTL: client.MaxLeaseTTL, PerHolder: leases.DefaultPerHolder, Max: leases.DefaultMax},
+		Canary:      Canary{SLO: canary.DefaultSLO},
 		Connections: Connections{Max: 16384, PerPrincipal: 1024, UnauthenticatedTimeout: 10 * time.Second, MaxAge: time.Hour},
 		MaxQueued:   4096, UpdateRate: admin.DefaultUpdateRate, IdleAfter: 5 * time.Minute, Drain: 10 * time.Second,
 		Log: Log{Format: "text", Decisions: LogNone, DecisionsPerSecond: observe.DefaultPerSecond},
@@ -153,7 +156,7 @@ func (c *Config) Again() (*Config, error) {
 
 // Check returns an error for a configuration that cannot work. It opens no files.
 func (c *Config) Check() error {
-	if err := errors.Join(c.TLS.check(), c.Leases.check()); err != nil {
+	if err := errors.Join(c.TLS.check(), c.Leases.check(), c.Canary.check()); err != nil {
 		return err
 	}
 	switch {

@@ -75,6 +75,9 @@ leases:                  # remote leases; they need a data folder
   max-ttl: 1m            # the longest TTL, and how long a server settles after a crash
   per-holder: 10000      # leases of one caller, and
   max: 100000            # of all
+canary:                  # a probe that is granted and revoked again and again, to watch the engine
+  interval: 0s           # 10s is a good value, 2s the least; 0s for no canary
+  slo: 1s                # how long a revocation of the probe may take
 max-queued: 4096         # queued requests of one principal
 update-rate: 50          # updates of each administrator in a second; ten times as many at once; -1 for no limit
 idle-after: 5m           # when an idle principal leaves memory

@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/canary"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/cmd/interlock/internal/config"
 	"github.com/interlock-authz/interlock/httpapi"
@@ -25,6 +26,7 @@ type handlers struct {
 	leases                               *leases.Server // nil without a data folder
 	gateway                              *gatewayService
 	proxied                              *proxiedService
+	canary                               *canary.Canary // nil if it is off
 }
 
 func (h *handlers) forCallers() http.Handler        { return h.decisions }
@@ -62,15 +64,22 @@ func newHandlers(c *config.Config, l *listeners, engine *actors.Engine, k *kept,
 	if err != nil {
 		return nil, err
 	}
-	faults := func() error { return errors.Join(k.store.Damage(), l.trust.Fault()) }
+	probe, err := newCanary(c, engine, log)
+	if err != nil {
+		return nil, err
+	}
+	red := func() error { return violation(probe) }
+	faults := func() error { return errors.Join(k.store.Damage(), l.trust.Fault(), red()) }
 	return &handlers{
 		decisions:      decisions,
 		administration: admin.New(options),
 		leases:         remote,
 		gateway:        gateway,
 		proxied:        proxied,
+		canary:         probe,
 		operation: httpapi.NewOperatorAPI(httpapi.OperatorOptions{
-			Engine: engine, Faults: faults, Metrics: metrics(&measured{engine, l.connections, l.trust, k.store, k.observers.counters, gateway.gateway, remote}), Hosts: c.OperatorHosts,
+			Engine: engine, Faults: faults, Red: red, Hosts: c.OperatorHosts,
+			Metrics: metrics(&measured{engine, l.connections, l.trust, k.store, k.observers.counters, gateway.gateway, remote, probe}),
 		}),
 	}, nil
 }

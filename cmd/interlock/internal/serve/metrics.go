@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/canary"
 	"github.com/interlock-authz/interlock/actors/observe"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs"
@@ -27,6 +28,7 @@ type measured struct {
 	counters    *observe.Counters
 	gateway     *gateway.Gateway // nil without routes
 	remote      *leases.Server   // nil without a data folder
+	canary      *canary.Canary   // nil if it is off
 }
 
 // metrics serves the metrics of a server, in the format of Prometheus.
@@ -45,7 +47,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 // The metrics, which docs/operations.md explains.
 var (
 	revision = describe("revision", "Revision of the policy.")
-	ready    = describe("ready", "1 if the server accepts requests.")
+	ready    = describe("ready", "1 if the server accepts requests and the canary has found no violation.")
 	active   = describe("principals_active", "Principals in memory.")
 
 	decisions   = describe("decisions_total", "Decisions, by outcome and reason.", "outcome", "reason")
@@ -89,7 +91,7 @@ func (m *measured) Describe(chan<- *prometheus.Desc) {}
 func (m *measured) Collect(out chan<- prometheus.Metric) {
 	s := scrape{out: out, now: time.Now()}
 	s.gauge(revision, float64(m.engine.Revision()))
-	s.gauge(ready, flag(!m.engine.Closing()))
+	s.gauge(ready, flag(!m.engine.Closing() && violation(m.canary) == nil))
 	s.gauge(active, float64(m.engine.Active()))
 	s.counts(m.counters.Read())
 	s.histogram(commits, m.store.Commits.Durations())
@@ -111,6 +113,7 @@ func (m *measured) Collect(out chan<- prometheus.Metric) {
 	s.counter(closed, c.MaxAge, "max-age")
 	s.counter(closed, c.Ended, "ended")
 	s.trust(m.trust)
+	s.canary(m.canary)
 }
 
 // scrape sends the values of one scrape.

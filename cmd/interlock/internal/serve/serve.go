@@ -130,11 +130,13 @@ func serveStore(ctx context.Context, c *config.Config, l *listeners, s *store.St
 	failed := l.start()
 	go l.trust.Watch(ctx)
 	go reloadOnHangup(ctx, l.trust, h, log)
+	stopCanary := h.startCanary(ctx)
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
 		log.Info("shutting down", slog.Duration("drain", c.Drain), slog.String("hint", "a second signal ends the server at once"))
 	}
+	stopCanary()
 	return errors.Join(err, h.closeLeases(context.WithoutCancel(ctx), log), drain(ctx, c, engine, l, log))
 }
 
