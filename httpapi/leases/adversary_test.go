@@ -180,3 +180,40 @@ func TestAStreamBeginsDuringClose(t *testing.T) {
 		require.Contains(t, data, "closed")
 	})
 }
+
+// TestG2_ARenewalCountsFromItsRequest answers a renewal late, and then cuts the client off. It has to
+// stop before the server ends the lease.
+func TestG2_ARenewalCountsFromItsRequest(t *testing.T) {
+	remote(t, func(s *station, n *network, c *client.Client) {
+		t := s.t
+		n.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodPost {
+				s.server.ServeHTTP(w, r)
+				return
+			}
+			if s.server.Counts().Renewed > 0 {
+				panic(http.ErrAbortHandler)
+			}
+			late := httptest.NewRecorder()
+			s.server.ServeHTTP(late, r)
+			time.Sleep(3 * time.Second)
+			maps.Copy(w.Header(), late.Header())
+			w.WriteHeader(late.Code)
+			_, _ = w.Write(late.Body.Bytes())
+		})
+		l := hold(t, c)
+		for s.server.Counts().Renewed == 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		renewed := time.Now()
+		time.Sleep(3100 * time.Millisecond) // the answer arrives
+		n.sever()
+		receipt := s.update(nil, revoke("alice")...)
+		<-l.Context().Done()
+		require.Less(t, time.Since(renewed), 9500*time.Millisecond)
+		require.Empty(t, receipt)
+		require.Equal(t, actors.HowExpired, (<-receipt).Ended[0].How)
+		n.mend()
+		l.Release()
+	})
+}
