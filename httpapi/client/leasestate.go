@@ -68,7 +68,7 @@ func (s *leaseState) renewedInGrace(sent, now, grace time.Duration) {
 // revoke notes that the authority is revoked, and the grace that is left.
 func (s *leaseState) revoke(now, grace time.Duration) {
 	s.revoked, s.limit = true, now+grace
-	s.check(now)
+	_ = s.check(now) // notes the loss
 }
 
 // end notes that the server does not know the lease any more.

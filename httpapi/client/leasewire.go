@@ -7,8 +7,11 @@ const LeasesPath = "/v1/leases"
 
 // Bounds of the protocol of remote leases.
 const (
-	// MinLeaseTTL, MaxLeaseTTL and DefaultLeaseTTL are the times that a lease may last.
-	MinLeaseTTL, MaxLeaseTTL, DefaultLeaseTTL = time.Second, time.Minute, 10 * time.Second
+	// MinLeaseTTL and MaxLeaseTTL bound the time that a lease may last without a renewal.
+	MinLeaseTTL = time.Second
+	MaxLeaseTTL = time.Minute
+	// DefaultLeaseTTL is that of a lease whose client asks for none.
+	DefaultLeaseTTL = 10 * time.Second
 	// MaxRenewed bounds the leases that one request renews.
 	MaxRenewed = 1000
 	// LeaseHeartbeat is the longest silence of an event stream.

@@ -20,8 +20,10 @@ import (
 
 // Bounds of the server. Those of one holder are inside those of all.
 const (
-	// DefaultPerHolder and DefaultMax bound the leases that are live.
-	DefaultPerHolder, DefaultMax = 10_000, 100_000
+	// DefaultPerHolder bounds the leases of one holder that are live.
+	DefaultPerHolder = 10_000
+	// DefaultMax bounds those of all holders.
+	DefaultMax = 100_000
 	// maxSessions and maxAllSessions bound the sessions, and so the event streams.
 	maxSessions, maxAllSessions = 1000, 10_000
 	// maxRemembered bounds the IDs of one holder that have ended and are remembered, together with
