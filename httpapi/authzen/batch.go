@@ -56,7 +56,7 @@ func (b *batch) semantic() (semantic, error) {
 }
 
 func (b *batch) check() error {
-	if err := b.Evaluation.Check("", "evaluations", "options"); err != nil {
+	if err := b.Check("", "evaluations", "options"); err != nil {
 		return err
 	}
 	if b.Options != nil {
