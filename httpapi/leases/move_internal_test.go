@@ -88,7 +88,8 @@ func TestAnEndedLeaseDoesNotMove(t *testing.T) {
 	l.timer.Stop()
 	l.state = ended
 	after := admissionOf(t, engine)
-	require.False(t, l.move(after))
+	moved := l.move(after)
 	before.release(actors.HowReleased)
 	after.release(actors.HowReleased)
+	require.False(t, moved)
 }
