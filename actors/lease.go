@@ -24,8 +24,8 @@ type Lease struct {
 	table   *policy.Table
 	record  *policy.Record
 	since   int64 // in nanoseconds of Unix time
-	began   int64 // on the monotonic clock; 0 without an observer
-	tag     any   // the observer's
+
+	observation *observation // nil without an observer
 
 	// The following fields belong to the turns of the principal.
 	older     leaseLink
@@ -36,14 +36,27 @@ type Lease struct {
 	watchers  *watcher
 
 	// The following fields are the context.
-	mu        sync.Mutex
-	cause     error
-	done      *doneState
-	canceled  bool // before it was released
-	freed     bool
+	mu       sync.Mutex
+	cause    error
+	done     *doneState
+	canceled bool // before it was released
+	freed    bool
+	rare     *rare // nil for most leases
+}
+
+// rare is what few leases have: those that lost their authority, and those of remote clients.
+type rare struct {
 	endedAs   string // by ReleaseAs; empty for HowFinished or HowCanceled
 	lostUntil int64  // when its context is canceled, on the monotonic clock; 0 while it has its authority
 	onLoss    func(time.Duration)
+}
+
+// rarely returns rare, and makes it on first use. The caller holds mu.
+func (l *Lease) rarely() *rare {
+	if l.rare == nil {
+		l.rare = &rare{}
+	}
+	return l.rare
 }
 
 // watcher is one of the trackers that wait for a lease's release.
@@ -134,7 +147,13 @@ func (l *Lease) free(how string) bool {
 		l.mu.Unlock()
 		return false
 	}
-	l.freed, l.endedAs, l.onLoss = true, how, nil
+	l.freed = true
+	if how != "" {
+		l.rarely().endedAs = how
+	}
+	if l.rare != nil {
+		l.rare.onLoss = nil
+	}
 	var done *doneState
 	if l.cause == nil {
 		l.cause, done = context.Canceled, l.done
@@ -177,12 +196,12 @@ func (l *Lease) cancel(cause error) {
 func (l *Lease) AfterRevoke(f func(grace time.Duration)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
+	switch r := l.rarely(); {
 	case l.freed:
-	case l.lostUntil != 0:
-		go f(time.Duration(max(l.lostUntil-monotonic(), 0)))
+	case r.lostUntil != 0:
+		go f(time.Duration(max(r.lostUntil-monotonic(), 0)))
 	default:
-		l.onLoss = f
+		r.onLoss = f
 	}
 }
 
@@ -191,10 +210,11 @@ func (l *Lease) AfterRevoke(f func(grace time.Duration)) {
 func (l *Lease) lose(now, until int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	first := l.lostUntil == 0
-	if l.lostUntil = until; first && l.onLoss != nil {
-		go l.onLoss(time.Duration(until - now))
-		l.onLoss = nil
+	r := l.rarely()
+	first := r.lostUntil == 0
+	if r.lostUntil = until; first && r.onLoss != nil {
+		go r.onLoss(time.Duration(until - now))
+		r.onLoss = nil
 	}
 }
 

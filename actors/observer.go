@@ -177,19 +177,26 @@ func (e *Engine) observeWait(req *Request, since int64) {
 	}
 }
 
+// observation is what a lease has for the observer.
+type observation struct {
+	began int64 // on the monotonic clock
+	tag   any   // the observer's
+}
+
 // observeAdmission tells the observer of a lease. The caller knows what to do with its panic.
 func (e *Engine) observeAdmission(l *Lease) {
 	if e.observer != nil {
-		l.began = monotonic()
-		l.tag = e.observer.Admitted(l)
+		o := &observation{began: monotonic()}
+		l.observation = o
+		o.tag = e.observer.Admitted(l)
 	}
 }
 
 // observeRelease tells the observer of the end of a lease.
 func (e *Engine) observeRelease(l *Lease) {
-	if l.began != 0 {
+	if o := l.observation; o != nil {
 		defer e.observed()
-		e.observer.Released(l, l.tag, time.Duration(monotonic()-l.began), l.how())
+		e.observer.Released(l, o.tag, time.Duration(monotonic()-o.began), l.how())
 	}
 }
 
@@ -245,8 +252,8 @@ func (e *Engine) observerFailed(v any) {
 // [Lease.free].
 func (l *Lease) how() string {
 	switch {
-	case l.endedAs != "":
-		return l.endedAs
+	case l.rare != nil && l.rare.endedAs != "":
+		return l.rare.endedAs
 	case l.canceled:
 		return HowCanceled
 	default:
