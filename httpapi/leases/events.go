@@ -32,7 +32,10 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
 	}
 	st := newStream()
 	h := s.holderOf(caller.Principal)
-	session := h.join(name)
+	var session *session
+	if h.mayIdle(name) {
+		session = h.join(name)
+	}
 	if session == nil {
 		h.mu.Unlock()
 		return errTooMany()

@@ -133,6 +133,20 @@ func (h *holder) join(name string) *session {
 	return s
 }
 
+// mayIdle reports whether another session may begin without a lease. The caller holds mu.
+func (h *holder) mayIdle(name string) bool {
+	if h.sessions[name] != nil {
+		return true
+	}
+	idle := 0
+	for _, s := range h.sessions {
+		if len(s.leases) == 0 {
+			idle++
+		}
+	}
+	return idle < maxIdle
+}
+
 // leaveSession removes a session without leases and without a stream. The caller holds mu.
 func (h *holder) leaveSession(s *session) {
 	if len(s.leases) == 0 && s.stream == nil && h.sessions[s.name] == s {

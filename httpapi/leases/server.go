@@ -25,6 +25,9 @@ const (
 	DefaultMax       = 100_000
 	// maxSessions and maxAllSessions bound the sessions, and so the event streams.
 	maxSessions, maxAllSessions = 1000, 10_000
+	// maxIdle bounds the sessions of one holder that begin without a lease, by a stream: so callers
+	// that may not have a lease take few of the places of all.
+	maxIdle = 16
 	// maxRemembered bounds the IDs of one holder that have ended and are remembered, together with
 	// those of its leases. An ID takes about 30 bytes.
 	maxRemembered = 500_000

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -169,6 +170,75 @@ func TestSessionsAreBounded(t *testing.T) {
 		require.Equal(t, 1000, s.server.Counts().Sessions)
 		time.Sleep(11 * time.Second)
 		require.Zero(t, s.server.Counts().Sessions)
+	})
+}
+
+// TestStreamsWithoutLeasesAreFew opens streams of a caller that may have no lease.
+func TestStreamsWithoutLeasesAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStation(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var streams sync.WaitGroup
+		open := func(session string) int {
+			r := httptest.NewRequestWithContext(ctx, http.MethodGet, client.LeasesPath+"/events?session="+session, nil)
+			r.Header.Set("Caller", "carol")
+			w := httptest.NewRecorder()
+			streams.Go(func() {
+				defer func() {
+					if v := recover(); v != nil { // the stream is cut off when its client is gone
+						require.Equal(t, http.ErrAbortHandler, v)
+					}
+				}()
+				s.server.ServeHTTP(deadlines{w}, r)
+			})
+			synctest.Wait()
+			return w.Code
+		}
+		for i := range 16 {
+			require.Equal(t, http.StatusOK, open(fmt.Sprint(i)))
+		}
+		require.Equal(t, 16, s.server.Counts().Streams)
+		require.Equal(t, http.StatusServiceUnavailable, open("another"))
+		require.Equal(t, http.StatusOK, open("3"), "a stream of a known session replaces the one before")
+		cancel()
+		streams.Wait()
+		require.Zero(t, s.server.Counts().Sessions)
+	})
+}
+
+// deadlines is a recorder that accepts deadlines, as a connection does.
+type deadlines struct{ *httptest.ResponseRecorder }
+
+func (deadlines) SetWriteDeadline(time.Time) error { return nil }
+
+// TestG1_ARightThatIsLostInBetween acquires for bob, whose turn is busy, and revokes the holder's
+// right meanwhile.
+func TestG1_ARightThatIsLostInBetween(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStation(t)
+		busy, running := make(chan struct{}), make(chan struct{})
+		bob := actors.Request{Principal: policy.MustPrincipal("user:bob"), Action: "jobs:run", Resource: "jobs/1"}
+		go func() {
+			_ = s.engine.Execute(context.Background(), bob, func(context.Context) error {
+				close(running)
+				<-busy
+				return nil
+			})
+		}()
+		<-running
+		answer := make(chan *httptest.ResponseRecorder)
+		go func() {
+			answer <- s.do(call{http.MethodPut, pathOf(1), "alice", "1", wants(func(q *client.LeaseRequest) {
+				q.Subject = client.Entity{Type: "user", ID: "bob"}
+			})})
+		}()
+		synctest.Wait()
+		receipt := s.update(nil, revoke("alice")...)
+		require.Empty(t, receipt, "the holder's lease of the engine is out")
+		close(busy)
+		require.Equal(t, http.StatusForbidden, (<-answer).Code)
+		<-receipt
+		require.Zero(t, s.server.Counts().Acquired)
 	})
 }
 
