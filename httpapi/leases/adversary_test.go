@@ -5,6 +5,8 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,6 +17,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/leases"
 )
 
 // TestAnAcquisitionWhoseAnswerIsLostAndThenRefused loses the answer to the first PUT, and revokes
@@ -215,5 +218,35 @@ func TestG2_ARenewalCountsFromItsRequest(t *testing.T) {
 		require.Equal(t, actors.HowExpired, (<-receipt).Ended[0].How)
 		n.mend()
 		l.Release()
+	})
+}
+
+// TestARenewalNeedsACertificate renews over a certificate that was revoked.
+func TestARenewalNeedsACertificate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStation(t)
+		s.acquire("alice", 1)
+		<-s.update(nil, policy.RevokeCertificate(certificate(t, "alice", "2"), ""))
+		w := s.do(call{http.MethodPost, client.LeasesPath + "/renew", "alice", "2", client.Renewal{Session: "s1", Leases: []string{idOf(1)}}})
+		require.Equal(t, http.StatusUnauthorized, w.Code)
+		require.Equal(t, "credential-revoked", problemType(t, w))
+		s.do(call{http.MethodDelete, pathOf(1), "alice", "1", nil})
+	})
+}
+
+// TestG2_TheMarkHasTheLongestTTL starts a server with a longer TTL than the one that crashed.
+func TestG2_TheMarkHasTheLongestTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "leases")
+		require.NoError(t, os.WriteFile(path, []byte("2s\n"), 0o600))
+		mark, settle, err := leases.OpenMark(path)
+		require.NoError(t, err)
+		require.Equal(t, 2*time.Second, settle)
+		s := newStation(t, func(o *leases.Options, _ *actors.Options) { o.Mark = mark })
+		s.acquire("alice", 1)
+		_, settle, err = leases.OpenMark(path) // as after another crash
+		require.NoError(t, err)
+		require.Equal(t, time.Minute, settle)
+		s.do(call{http.MethodDelete, pathOf(1), "alice", "1", nil})
 	})
 }
