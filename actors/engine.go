@@ -106,10 +106,10 @@ func New(o Options) (*Engine, error) {
 		directory: newDirectory(), intern: &interner{}, journal: o.Log,
 		pool: &controlPool{most: max(2, runtime.GOMAXPROCS(0))},
 		most: int32(o.MaxQueued), idle: o.IdleAfter, connections: o.Connections, observer: o.Observer, log: o.Logger,
-		receipts: receipts{kept: map[uint64]*tracker{}}, stopped: make(chan struct{}), leaving: make(chan struct{}),
+		receipts: receipts{kept: map[uint64]*tracker{}}, settling: settling{over: make(chan struct{})}, stopped: make(chan struct{}), leaving: make(chan struct{}),
 		failure: failure{happened: make(chan struct{})},
 	}
-	if e.settling.over = make(chan struct{}); o.QuiesceAfter == 0 {
+	if o.QuiesceAfter == 0 {
 		e.settling.end()
 	}
 	e.ticker = newTicker(e)

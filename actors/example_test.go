@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"slices"
 	"time"
 
 	"github.com/interlock-authz/interlock/actors"
@@ -30,11 +31,7 @@ func exampleEngine() (*actors.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	var roles []*policy.Role
-	for r := range file.AllRoles() {
-		roles = append(roles, r)
-	}
-	memory, err := oplog.NewMemoryWith(roles, file.Grants)
+	memory, err := oplog.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,8 @@ type Lease struct {
 	rare     *rare // nil for most leases
 }
 
-// rare is what few leases have: those that lost their authority, and those of remote clients.
+// rare is what few leases have: the ones that lost their authority, and the ones of remote clients.
+// After [Lease.free] only turns change it.
 type rare struct {
 	endedAs   string // by ReleaseAs; empty for HowFinished or HowCanceled
 	lostUntil int64  // when its context is canceled, on the monotonic clock; 0 while it has its authority
@@ -119,13 +120,11 @@ func (l *Lease) Context() context.Context { return (*leaseContext)(l) }
 // Release ends the operation. The caller promises that no part of it is still running. Release
 // may be called from anywhere, including a turn of the same principal. It does not block.
 // Further calls do nothing.
-func (l *Lease) Release() { l.release("") }
+func (l *Lease) Release() { l.ReleaseAs("") }
 
 // ReleaseAs is [Lease.Release] for an operation that runs elsewhere. A receipt then says how it
 // ended, for example [HowReleased] or [HowExpired].
-func (l *Lease) ReleaseAs(how string) { l.release(how) }
-
-func (l *Lease) release(how string) {
+func (l *Lease) ReleaseAs(how string) {
 	if !l.free(how) {
 		return
 	}
@@ -196,13 +195,15 @@ func (l *Lease) cancel(cause error) {
 func (l *Lease) AfterRevoke(f func(grace time.Duration)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch r := l.rarely(); {
-	case l.freed:
-	case r.lostUntil != 0:
-		go f(time.Duration(max(r.lostUntil-monotonic(), 0)))
-	default:
-		r.onLoss = f
+	if l.freed {
+		return
 	}
+	r := l.rarely()
+	if r.lostUntil != 0 {
+		go f(time.Duration(max(r.lostUntil-monotonic(), 0)))
+		return
+	}
+	r.onLoss = f
 }
 
 // lose notes that the authority is lost, and when the context is canceled. The first call tells

@@ -34,7 +34,7 @@ type Observer interface {
 	// result for Released.
 	Admitted(l *Lease) (tag any)
 	// Released is called in the turn that removes a lease, with the result of Admitted and the time
-	// since. how is [HowFinished] or [HowCanceled].
+	// since. how is as in [Ended].
 	Released(l *Lease, tag any, after time.Duration, how string)
 
 	// Delivered is called when an update takes effect. The goroutine that delivers updates calls it.
@@ -248,8 +248,8 @@ func (e *Engine) observerFailed(v any) {
 	})
 }
 
-// how returns how the operation ended. It takes no lock, because nothing changes these fields after
-// [Lease.free].
+// how returns how the operation ended. The turn is the caller's, and the lease is released. It takes
+// no lock, because only turns change these fields after [Lease.free].
 func (l *Lease) how() string {
 	switch {
 	case l.rare != nil && l.rare.endedAs != "":

@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,4 +167,19 @@ func TestG2_AnEngineThatSettlesConfirmsNothing(t *testing.T) {
 func TestANegativeQuiesceAfterIsRejected(t *testing.T) {
 	_, err := actors.New(actors.Options{QuiesceAfter: -1})
 	require.ErrorIs(t, err, policy.ErrInvalid)
+}
+
+// TestReleaseAndAfterRevokeRace calls both at once, as a server of remote leases does when a release
+// overtakes an acquisition. The race detector watches.
+func TestReleaseAndAfterRevokeRace(t *testing.T) {
+	e := newEngine(t, actors.Options{Observer: &witness{}}, roleOf(t, "writer", permission(policy.Allow, "orders:write", "**")))
+	grant(t, e, alice, "writer")
+	for range 1000 {
+		l, err := e.Admit(t.Context(), writeAs(alice))
+		require.NoError(t, err)
+		var both sync.WaitGroup
+		both.Go(l.Release)
+		both.Go(func() { l.AfterRevoke(func(time.Duration) {}) })
+		both.Wait()
+	}
 }

@@ -63,10 +63,8 @@ func (s *settling) isOver() bool {
 
 // wait returns nil when the time has passed, and otherwise why it stopped waiting.
 func (s *settling) wait(ctx context.Context) error {
-	select {
-	case <-s.over:
-		return nil
-	default:
+	if s.isOver() {
+		return nil // also if ctx is done
 	}
 	select {
 	case <-s.over:

@@ -3,6 +3,7 @@ package observe_test
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -41,11 +42,7 @@ func newEngine(t testing.TB, o actors.Observer) *actors.Engine {
 	t.Helper()
 	file, err := policyfile.Parse("policy.yaml", []byte(orders))
 	require.NoError(t, err)
-	var roles []*policy.Role
-	for r := range file.AllRoles() {
-		roles = append(roles, r)
-	}
-	memory, err := oplog.NewMemoryWith(roles, file.Grants)
+	memory, err := oplog.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
 	require.NoError(t, err)
 	e, err := actors.New(actors.Options{Log: memory, Observer: o, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,7 +26,6 @@ import (
 
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/oplog"
-	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/actors/policy/policyfile"
 	"github.com/interlock-authz/interlock/certs"
 	"github.com/interlock-authz/interlock/certs/devca"
@@ -135,11 +135,7 @@ func newEchoEngine(t testing.TB, lists actors.RevocationLists) *actors.Engine {
 	t.Helper()
 	file, err := policyfile.Parse("echo.yaml", []byte(echoPolicy))
 	require.NoError(t, err)
-	var roles []*policy.Role
-	for r := range file.AllRoles() {
-		roles = append(roles, r)
-	}
-	memory, err := oplog.NewMemoryWith(roles, file.Grants)
+	memory, err := oplog.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
 	require.NoError(t, err)
 	engine, err := actors.New(actors.Options{Log: memory, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)

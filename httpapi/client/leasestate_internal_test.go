@@ -1,33 +1,22 @@
 package client
 
 import (
-	"os"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-authz/interlock/httpapi/internal/scenario"
 )
 
 // TestLeaseState runs the scenarios of docs/leases/client.txt, which says what each line means.
 func TestLeaseState(t *testing.T) {
-	text, err := os.ReadFile("../../docs/leases/client.txt")
-	require.NoError(t, err)
-	scenarios := strings.Split(string(text), "\n== ")[1:]
-	require.GreaterOrEqual(t, len(scenarios), 15)
-	for _, scenario := range scenarios {
-		name, lines, _ := strings.Cut(scenario, "\n")
-		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
-			var s leaseState
-			for line := range strings.Lines(lines) {
-				does, want, _ := strings.Cut(line, "->")
-				if words := strings.Fields(does); len(words) > 0 {
-					require.Equal(t, strings.TrimSpace(want), stepLease(t, &s, words), line)
-				}
-			}
-		})
-	}
+	scenario.Run(t, "../../docs/leases/client.txt", func(t *testing.T, run scenario.Play) {
+		var s leaseState
+		run(t, func(words []string) string { return stepLease(t, &s, words) })
+	})
 }
 
 var stateNames = map[error]string{nil: "held", ErrRevoked: "revoked", ErrLeaseExpired: "expired", ErrLeaseEnded: "ended", ErrReleased: "released"}

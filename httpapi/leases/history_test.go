@@ -57,7 +57,7 @@ type world struct {
 
 	mu       sync.Mutex
 	released map[string]*incarnation // the server at which the release of a path has arrived
-	revived  []string                // those that lived again later
+	revived  []string                // paths of leases that lived again later
 }
 
 // design is what differs from the server of this package. The zero design does not differ.

@@ -81,8 +81,14 @@ func (h *holder) expireIDs(now time.Time) {
 // hasRoomFor reports whether the holder may have another lease of that size. An ID that ends is
 // always remembered: each lease has its place among the remembered ones. The caller holds mu.
 func (h *holder) hasRoomFor(size int) bool {
+	return h.mayRemember() && len(h.leases) < h.server.perHolder && h.bytes+size <= maxBytes
+}
+
+// mayRemember reports whether the holder may have another ID that has ended, besides those of its
+// leases. The caller holds mu.
+func (h *holder) mayRemember() bool {
 	h.expireIDs(time.Now())
-	return len(h.leases) < h.server.perHolder && len(h.leases)+h.count < maxRemembered && h.bytes+size <= maxBytes
+	return len(h.leases)+h.count < maxRemembered
 }
 
 // add adds a lease that is being acquired. The caller holds mu.

@@ -7,7 +7,7 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 )
 
-// state is where a remote lease is in its life. It only moves forward: see testdata/server.txt.
+// state is where a remote lease is in its life. It only moves forward: see docs/leases/server.txt.
 type state uint8
 
 const (

@@ -47,7 +47,7 @@ func (s *Server) release(caller *httpapi.Caller, x id) error {
 	if h.remembers(x) {
 		return nil
 	}
-	if !h.hasRoomFor(0) {
+	if !h.mayRemember() {
 		return errTooMany()
 	}
 	h.remember(x)

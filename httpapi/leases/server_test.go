@@ -144,6 +144,7 @@ func TestBounds(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, w.Code, "of one holder")
 	require.Equal(t, "too-many-leases", problemType(t, w))
 	require.NotEmpty(t, w.Header().Get("Retry-After"))
+	require.Equal(t, http.StatusNoContent, s.do(call{http.MethodDelete, pathOf(9), "alice", "1", nil}).Code, "an unknown ID can be released")
 	s.acquire("bob", 4)
 	require.Equal(t, http.StatusServiceUnavailable, s.do(call{http.MethodPut, pathOf(5), "bob", "1", wants()}).Code, "of all")
 	s.do(call{http.MethodDelete, pathOf(1), "alice", "1", nil})

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -62,11 +63,7 @@ func newStation(t *testing.T, alter ...func(*leases.Options, *actors.Options)) *
 	t.Helper()
 	file, err := policyfile.Parse("policy.yaml", []byte(policyText))
 	require.NoError(t, err)
-	var roles []*policy.Role
-	for r := range file.AllRoles() {
-		roles = append(roles, r)
-	}
-	memory, err := oplog.NewMemoryWith(roles, file.Grants)
+	memory, err := oplog.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
 	require.NoError(t, err)
 	quiet := slog.New(slog.DiscardHandler)
 	o, eo := leases.Options{Identifier: named{}, Logger: quiet}, actors.Options{Log: memory, Logger: quiet}

@@ -88,7 +88,7 @@ func (s *tlsStation) send(c *http.Client, method, path, body string) servertest.
 func TestExchangesAreDocumented(t *testing.T) {
 	const good = `{"action":{"name":"jobs:run"},"resource":{"type":"jobs","id":"7"},"session":"s1"}`
 	s := newTLSStation(t, func(o *leases.Options) { o.PerHolder = 2 })
-	alice, carol, nobody := s.As("alice"), s.As("carol"), s.Client(servertest.HTTP2)
+	alice, carol, stranger := s.As("alice"), s.As("carol"), s.Client(servertest.HTTP2)
 	renew := func(ids string) string { return `{"session":"s1","leases":[` + ids + `]}` }
 	for _, tt := range []struct {
 		as           *http.Client
@@ -108,24 +108,24 @@ func TestExchangesAreDocumented(t *testing.T) {
 		{alice, "PUT", pathOf(3), good, 503},
 		{carol, "PUT", pathOf(3), good, 403},
 		{carol, "PUT", pathOf(1), good, 403},
-		{nobody, "PUT", pathOf(3), good, 401},
+		{stranger, "PUT", pathOf(3), good, 401},
 		{alice, "GET", pathOf(1), "", 200},
 		{carol, "GET", pathOf(1), "", 404},
 		{alice, "GET", "/v1/leases/x", "", 400},
-		{nobody, "GET", pathOf(1), "", 401},
+		{stranger, "GET", pathOf(1), "", 401},
 		{alice, "POST", "/v1/leases/renew", renew(`"` + idOf(1) + `","` + idOf(9) + `"`), 200},
 		{alice, "POST", "/v1/leases/renew", renew(""), 200},
 		{alice, "POST", "/v1/leases/renew", renew(`"1"`), 400},
 		{alice, "POST", "/v1/leases/renew", renew(`"` + strings.Repeat("x", 65<<10) + `"`), 413},
-		{nobody, "POST", "/v1/leases/renew", renew(""), 401},
+		{stranger, "POST", "/v1/leases/renew", renew(""), 401},
 		{alice, "DELETE", pathOf(1), "", 204},
 		{alice, "DELETE", pathOf(1), "", 204},
 		{alice, "DELETE", pathOf(2), "", 204},
 		{alice, "DELETE", "/v1/leases/x", "", 400},
-		{nobody, "DELETE", pathOf(1), "", 401},
+		{stranger, "DELETE", pathOf(1), "", 401},
 		{alice, "PUT", pathOf(1), good, 409},
 		{alice, "GET", "/v1/leases/events?session=", "", 400},
-		{nobody, "GET", "/v1/leases/events?session=s1", "", 401},
+		{stranger, "GET", "/v1/leases/events?session=s1", "", 401},
 		{alice, "PATCH", pathOf(1), "", 405},
 	} {
 		got := s.send(tt.as, tt.method, tt.path, tt.body)

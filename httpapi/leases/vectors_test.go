@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,28 +15,14 @@ import (
 	"github.com/interlock-authz/interlock/actors"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/httpapi/client"
+	"github.com/interlock-authz/interlock/httpapi/internal/scenario"
 )
 
 // TestG1G2_Vectors runs the scenarios of docs/leases/server.txt, which says what each line means.
 func TestG1G2_Vectors(t *testing.T) {
-	text, err := os.ReadFile("../../docs/leases/server.txt")
-	require.NoError(t, err)
-	scenarios := strings.Split(string(text), "\n== ")[1:]
-	require.GreaterOrEqual(t, len(scenarios), 25)
-	for _, scenario := range scenarios {
-		name, lines, _ := strings.Cut(scenario, "\n")
-		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p := &play{station: newStation(t)}
-				for line := range strings.Lines(lines) {
-					if line = strings.TrimSpace(line); line != "" {
-						does, want, _ := strings.Cut(line, "->")
-						require.Equal(t, strings.TrimSpace(want), p.do(strings.Fields(does)), line)
-					}
-				}
-			})
-		})
-	}
+	scenario.Run(t, "../../docs/leases/server.txt", func(t *testing.T, run scenario.Play) {
+		synctest.Test(t, func(t *testing.T) { run(t, (&play{station: newStation(t)}).do) })
+	})
 }
 
 // play is a scenario that runs.

@@ -99,7 +99,7 @@ func Parse(name, text string) (*API, error) {
 			}
 		}
 	}
-	for _, r := range schemaRoots(root) { // those that no operation uses, too
+	for _, r := range schemaRoots(root) { // also the ones that no operation uses
 		l.schema(l.answers, r)
 	}
 	l.api.problem = l.schema(l.answers, root.get("components").get("schemas").get("Problem"))

@@ -23,12 +23,11 @@ import (
 
 // The exit statuses of interlock lease besides those of its command, as timeout(1) has them.
 const (
-	statusLost      = 124 // the lease was lost
-	statusNoLease   = 125 // there is no lease
-	statusNotRun    = 126 // the command cannot be run
-	statusNotFound  = 127 // there is no such command
-	statusSignaled  = 128 // plus the number of the signal
-	leaseDifference = 2   // of what remains of a lease, the part in which the command is killed
+	statusLost     = 124 // the lease was lost
+	statusNoLease  = 125 // there is no lease
+	statusNotRun   = 126 // the command cannot be run
+	statusNotFound = 127 // there is no such command
+	statusSignaled = 128 // plus the number of the signal
 )
 
 // leaseRun is the command lease.
@@ -186,7 +185,7 @@ func (l *leaseRun) supervise(held *client.Lease, path string, command []string, 
 		case <-lost:
 			lost, cause = nil, context.Cause(held.Context())
 			_ = syscall.Kill(group, syscall.SIGTERM)
-			timer := time.NewTimer(min(l.killAfter, held.Remaining()/leaseDifference))
+			timer := time.NewTimer(min(l.killAfter, held.Remaining()/2)) // well before the lease expires
 			defer timer.Stop()
 			kill = timer.C
 		case <-kill:

@@ -41,7 +41,7 @@ func newLeases(c *config.Config, engine *actors.Engine, connections *httpapi.Con
 	})
 }
 
-// closeLeases refuses new leases and waits for those that are out, at most for the longest TTL.
+// closeLeases refuses new leases and waits for the ones that are out, at most for the longest TTL.
 func (h *handlers) closeLeases(ctx context.Context, log *slog.Logger) error {
 	if h.leases == nil {
 		return nil
