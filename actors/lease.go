@@ -215,7 +215,6 @@ func (l *Lease) lose(now, until int64) {
 	first := r.lostUntil == 0
 	if r.lostUntil = until; first && r.onLoss != nil {
 		go r.onLoss(time.Duration(until - now))
-		r.onLoss = nil
 	}
 }
 

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -35,4 +36,18 @@ func TestAWalkVisitsEveryLease(t *testing.T) {
 	visited := 0
 	p.walkLeases(func(l *Lease) { visited++; l.Release() })
 	require.Equal(t, leases, visited)
+}
+
+// TestAFaultTellsThatAuthorityIsLost makes a turn fail while an operation runs.
+func TestAFaultTellsThatAuthorityIsLost(t *testing.T) {
+	e := attackEngine(t, nil)
+	l, err := e.Admit(t.Context(), doing("do:a"))
+	require.NoError(t, err)
+	told := make(chan time.Duration, 1)
+	l.AfterRevoke(func(grace time.Duration) { told <- grace })
+	done := make(chan struct{})
+	l.p.tell(&node{message: &inspect{look: func(*principal, moment) { panic("a fault of the engine") }, done: func() { close(done) }}})
+	<-done
+	require.Zero(t, <-told)
+	l.Release()
 }

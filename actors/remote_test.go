@@ -146,21 +146,59 @@ func TestG2_NothingIsQuiescedWhileAnEngineSettles(t *testing.T) {
 	}
 }
 
-// TestG2_AnEngineThatSettlesConfirmsNothing starts one of two engines on a log after a crash: an
-// update of the other one waits for it.
+// TestG2_AnEngineThatSettlesConfirmsNothing starts one of two engines on a log after a crash. Updates
+// of the other one wait for it, also the one from before its start.
 func TestG2_AnEngineThatSettlesConfirmsNothing(t *testing.T) {
+	for name, early := range map[string]bool{"an update from before": true, "a new update": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				shared, err := oplogtest.NewShared([]*policy.Role{roleOf(t, "writer", permission(policy.Allow, "orders:write", "**"))}, nil)
+				require.NoError(t, err)
+				start := func(name string, settles time.Duration) *actors.Engine {
+					member := shared.Join(name)
+					t.Cleanup(func() { require.NoError(t, member.Close()) })
+					return newEngine(t, actors.Options{Log: member, QuiesceAfter: settles})
+				}
+				left := start("left", 0)
+				if early {
+					grant(t, left, alice, "writer")
+				}
+				start("right", time.Minute)
+				began := time.Now()
+				if early {
+					_, err = left.Receipt(t.Context(), left.Revision())
+					require.NoError(t, err)
+				} else {
+					grant(t, left, alice, "writer")
+				}
+				require.Equal(t, time.Minute, time.Since(began))
+			})
+		})
+	}
+}
+
+// TestAReleaseThatIsNotHandledTellsNothing releases while the turn is busy, and after a revocation
+// was posted.
+func TestAReleaseThatIsNotHandledTellsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		shared, err := oplogtest.NewShared([]*policy.Role{roleOf(t, "writer", permission(policy.Allow, "orders:write", "**"))}, nil)
-		require.NoError(t, err)
-		var engines [2]*actors.Engine
-		for i, name := range []string{"left", "right"} {
-			member := shared.Join(name)
-			t.Cleanup(func() { require.NoError(t, member.Close()) })
-			engines[i] = newEngine(t, actors.Options{Log: member, QuiesceAfter: time.Duration(i) * time.Minute})
-		}
-		start := time.Now()
-		grant(t, engines[0], alice, "writer")
-		require.Equal(t, time.Minute, time.Since(start))
+		e, l := admitted(t, actors.Options{}, nil)
+		told := make(chan time.Duration, 1)
+		l.AfterRevoke(func(grace time.Duration) { told <- grace })
+		busy, running := make(chan struct{}), make(chan struct{})
+		go func() {
+			_ = e.Execute(context.Background(), writeAs(alice), func(context.Context) error {
+				close(running)
+				<-busy
+				return nil
+			})
+		}()
+		<-running
+		done := revokeWith(t, e, nil)
+		l.Release()
+		close(busy)
+		<-done
+		synctest.Wait()
+		require.Empty(t, told)
 	})
 }
 
