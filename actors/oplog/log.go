@@ -43,9 +43,11 @@ type SharedLog interface {
 
 	// Confirm tells the other engines that this engine has delivered all revisions up to
 	// applied, and that none of them forbids an operation that runs on this engine, except
-	// the unquiesced revisions, in ascending order. The engine calls Confirm from one
-	// goroutine at a time, whenever this changes. Confirm must not wait for other engines,
-	// and must not keep the slice.
+	// the unquiesced revisions, in ascending order. An engine that has opened the log has
+	// confirmed nothing before its first call, also no earlier revision: operations of its
+	// previous process may still run. The engine calls Confirm from one goroutine at a time,
+	// whenever this changes. Confirm must not wait for other engines, and must not keep the
+	// slice.
 	Confirm(applied uint64, unquiesced []uint64)
 
 	// Await returns nil when every other engine has confirmed the revision as quiesced. It

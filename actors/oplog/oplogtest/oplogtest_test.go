@@ -135,9 +135,22 @@ type deaf struct{ *oplogtest.Member }
 
 func (d deaf) Confirm(applied uint64, _ []uint64) { d.Member.Confirm(applied, nil) }
 
+// eager takes the opening of the log for a confirmation.
+type eager struct{ *oplogtest.Member }
+
+func (e eager) Open(events oplog.Events) (oplog.InitialState, error) {
+	initial, err := e.Member.Open(events)
+	if err == nil {
+		e.Confirm(initial.Table.Revision(), nil)
+	}
+	return initial, err
+}
+
 func TestSharedFindsWrongLogs(t *testing.T) {
 	err := oplogtest.TestShared(joiner(t, func(m *oplogtest.Member) oplog.SharedLog { return hasty{m} }))
 	require.ErrorContains(t, err, "before the other engine confirmed the revision")
 	err = oplogtest.TestShared(joiner(t, func(m *oplogtest.Member) oplog.SharedLog { return deaf{m} }))
 	require.ErrorContains(t, err, "not quiesced on the other engine")
+	err = oplogtest.TestShared(joiner(t, func(m *oplogtest.Member) oplog.SharedLog { return eager{m} }))
+	require.ErrorContains(t, err, "before an engine that has joined confirmed anything")
 }

@@ -112,7 +112,7 @@ func (m *Member) open(v policy.View, events oplog.Events) (initial oplog.Initial
 	if err != nil {
 		return initial, err
 	}
-	m.opened, m.applied = true, v.Revision()
+	m.opened = true
 	m.queue, m.stopped = make(chan []oplog.Outcome, 1024), make(chan struct{})
 	s.members = append(s.members, m)
 	go func() {

@@ -28,23 +28,54 @@ func TestShared(newLog func() (join func(name string) (oplog.SharedLog, error)))
 			errs = append(errs, fmt.Errorf("%s: %w", check.name, err))
 		}
 	}
+	if err := checkJoining(newLog()); err != nil {
+		errs = append(errs, fmt.Errorf("an engine that joins: %w", err))
+	}
 	return errors.Join(errs...)
 }
 
-func withTwo(join func(string) (oplog.SharedLog, error), run func(a, b *probe) error) error {
-	var probes []*probe
-	for _, name := range []string{"a", "b"} {
-		log, err := join(name)
-		if err != nil {
-			return err
-		}
-		p, err := openProbe(log, nil)
-		if err != nil {
-			return err
-		}
-		probes = append(probes, p)
+func joinProbe(join func(string) (oplog.SharedLog, error), name string) (*probe, error) {
+	log, err := join(name)
+	if err != nil {
+		return nil, err
 	}
-	return errors.Join(run(probes[0], probes[1]), probes[0].close(), probes[1].close())
+	return openProbe(log, nil)
+}
+
+func withTwo(join func(string) (oplog.SharedLog, error), run func(a, b *probe) error) error {
+	a, err := joinProbe(join, "a")
+	if err != nil {
+		return err
+	}
+	b, err := joinProbe(join, "b")
+	if err != nil {
+		return err
+	}
+	return errors.Join(run(a, b), a.close(), b.close())
+}
+
+// checkJoining checks that an engine which has opened the log has confirmed nothing, also no
+// revision from before.
+func checkJoining(join func(string) (oplog.SharedLog, error)) error {
+	a, err := joinProbe(join, "a")
+	if err != nil {
+		return err
+	}
+	o, err := a.apply(policy.PutRole(role("a"), ""))
+	if err != nil {
+		return err
+	}
+	b, err := joinProbe(join, "b")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = errors.Join(a.close(), b.close()) }()
+	if missing, err := a.confirmed(o.Revision); err == nil || !slices.Equal(missing, []string{"b"}) {
+		return fmt.Errorf("Await returned %v, %v before an engine that has joined confirmed anything", missing, err)
+	}
+	b.shared().Confirm(o.Revision, nil)
+	_, err = a.confirmed(o.Revision)
+	return err
 }
 
 func (p *probe) shared() oplog.SharedLog { return p.log.(oplog.SharedLog) }
