@@ -179,7 +179,7 @@ class Leases:
     def renew(self):
         while not self.closed.wait(self.ttl / 12):
             with self.lock:
-                due = [l for l in self.held.values() if l.state.check(now()) == "held" and now() - l.sent >= self.ttl / 4]
+                due = [l for l in self.held.values() if l.state.check(now()) == "held" and now() - l.sent >= self.ttl / 3]
             for i in range(0, len(due), 1000):
                 self.renew_batch(due[i:i + 1000])
 

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -138,6 +139,72 @@ func TestG2_AGraceIsKept(t *testing.T) {
 		require.Empty(t, receipt)
 		l.Release()
 		<-receipt
+	})
+}
+
+// TestG2_AShortGraceEndsInTime revokes with a grace that ends before anything else would happen.
+func TestG2_AShortGraceEndsInTime(t *testing.T) {
+	remote(t, func(s *station, n *network, c *client.Client) {
+		t := s.t
+		l := hold(t, c)
+		grace, start := time.Second, time.Now()
+		receipt := s.update(&grace, revoke("alice")...)
+		<-l.Context().Done()
+		require.Equal(t, grace, time.Since(start))
+		l.Release()
+		<-receipt
+	})
+}
+
+// TestG2_ALeaseAfterAPauseEndsInTime acquires when the client has not held a lease for a while, and
+// loses contact.
+func TestG2_ALeaseAfterAPauseEndsInTime(t *testing.T) {
+	remote(t, func(s *station, n *network, c *client.Client) {
+		t := s.t
+		hold(t, c).Release()
+		for _, pause := range []time.Duration{9, 10, 11} { // around the time at which it looks again
+			time.Sleep(pause * time.Second)
+			l, start := hold(t, c), time.Now()
+			n.sever()
+			<-l.Context().Done()
+			require.Equal(t, 9*time.Second, time.Since(start))
+			n.mend()
+			l.Release()
+		}
+	})
+}
+
+// TestReleasesGather releases ten leases while the answer to another release is late.
+func TestReleasesGather(t *testing.T) {
+	remote(t, func(s *station, n *network, c *client.Client) {
+		t := s.t
+		var deletes, posts atomic.Int32
+		late := make(chan struct{})
+		n.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Method == http.MethodDelete:
+				deletes.Add(1)
+				<-late
+			case r.URL.Path == client.LeasesPath+"/release":
+				posts.Add(1)
+			}
+			s.server.ServeHTTP(w, r)
+		})
+		var held []*client.Lease
+		for range 11 {
+			held = append(held, hold(t, c))
+		}
+		var released sync.WaitGroup
+		for _, l := range held {
+			released.Go(l.Release)
+			synctest.Wait()
+		}
+		require.Equal(t, 11, s.server.Counts().Live)
+		close(late)
+		released.Wait()
+		require.Zero(t, s.server.Counts().Live)
+		require.EqualValues(t, 1, deletes.Load())
+		require.EqualValues(t, 1, posts.Load())
 	})
 }
 
