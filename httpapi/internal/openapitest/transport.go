@@ -122,9 +122,8 @@ type checkedBody struct {
 func (b *checkedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.mu.Lock()
-	if b.text.Len()+n > maxChecked {
-		b.long = true
-	} else if !b.done {
+	b.long = b.long || b.text.Len()+n > maxChecked
+	if !b.long && !b.done { // what follows a part that was left out does not continue the text
 		b.text.Write(p[:n])
 	}
 	b.mu.Unlock()
