@@ -115,7 +115,7 @@ class Leases:
         text = json.dumps(body) if body is not None else None
         for attempt in range(2):
             fresh = getattr(self.local, "conn", None) is None
-            conn = self.local.conn = self.connect(self.ttl / 3) if fresh else self.local.conn
+            conn = self.local.conn = self.connect(self.ttl / 6) if fresh else self.local.conn
             try:
                 conn.request(method, path, text, headers)
                 response = conn.getresponse()
@@ -179,7 +179,7 @@ class Leases:
     def renew(self):
         while not self.closed.wait(self.ttl / 12):
             with self.lock:
-                due = [l for l in self.held.values() if l.state.check(now()) == "held" and now() - l.sent >= self.ttl / 3]
+                due = [l for l in self.held.values() if l.state.check(now()) == "held" and now() - l.sent >= self.ttl / 2]
             for i in range(0, len(due), 1000):
                 self.renew_batch(due[i:i + 1000])
 

@@ -11,6 +11,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -153,24 +154,21 @@ func (h *holder) put(ctx context.Context, k call, into *LeaseGrant) (lost bool, 
 // delete releases a lease. While a release is in progress, others gather, and the next request
 // releases them together.
 func (h *holder) delete(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, h.ttl/3)
-	defer cancel()
 	mine := &release{id: id, done: make(chan struct{})}
 	h.mu.Lock()
 	h.releases = append(h.releases, mine)
 	h.mu.Unlock()
-	select {
-	case h.releasing <- struct{}{}:
-		h.releaseGathered(ctx)
-		<-h.releasing
-	case <-mine.done:
-	case <-ctx.Done():
-	}
-	select {
-	case <-mine.done:
-		return mine.err
-	default:
-		return ctx.Err()
+	for {
+		select {
+		case <-mine.done:
+			return mine.err
+		case <-ctx.Done():
+			return ctx.Err()
+		case h.releasing <- struct{}{}:
+			runtime.Gosched() // a revocation ends several operations at once: their releases join this one
+			h.releaseGathered(ctx)
+			<-h.releasing
+		}
 	}
 }
 
@@ -190,6 +188,8 @@ func (h *holder) releaseGathered(ctx context.Context) {
 	if len(batch) == 0 {
 		return // another request has released it
 	}
+	ctx, cancel := context.WithTimeout(ctx, h.ttl/3)
+	defer cancel()
 	k := call{method: http.MethodDelete, path: LeasesPath + "/" + batch[0].id}
 	if len(batch) > 1 {
 		ids := make([]string, len(batch))
@@ -233,7 +233,8 @@ func (h *holder) sleep(d time.Duration) bool {
 	}
 }
 
-// renew renews each lease when a third of its TTL has passed.
+// renew renews each lease when half of its TTL has passed. After a request without an answer there is
+// time for another one.
 func (h *holder) renew() {
 	every := time.NewTicker(h.ttl / 12)
 	defer every.Stop()
@@ -256,7 +257,7 @@ func (h *holder) held() []*Lease {
 	return slices.Collect(maps.Values(h.leases))
 }
 
-// due returns the leases to renew: none until the last renewal of one is a third of the TTL ago,
+// due returns the leases to renew: none until the last renewal of one is half of the TTL ago,
 // and then also those for which it is half of that, so that most are renewed together.
 func (h *holder) due() []*Lease {
 	now := h.now()
@@ -271,12 +272,12 @@ func (h *holder) due() []*Lease {
 			return true
 		}
 		oldest = min(oldest, l.sent)
-		return now-l.sent < h.ttl/6
+		return now-l.sent < h.ttl/4
 	})
-	if now-oldest >= h.ttl/3 {
+	if now-oldest >= h.ttl/2 {
 		return due
 	}
-	h.nextDue = oldest + h.ttl/3
+	h.nextDue = oldest + h.ttl/2
 	return nil
 }
 
@@ -331,7 +332,7 @@ func (h *holder) renewBatch(batch []*Lease) {
 	for i, l := range batch {
 		ids[i] = l.id
 	}
-	ctx, cancel := context.WithTimeout(h.ctx, h.ttl/3)
+	ctx, cancel := context.WithTimeout(h.ctx, h.ttl/6)
 	defer cancel()
 	sent := h.now()
 	var answer Renewed

@@ -1,8 +1,10 @@
 package leases_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
@@ -208,6 +211,46 @@ func TestReleasesGather(t *testing.T) {
 	})
 }
 
+// TestMoreReleasesThanARequestTakes leaves no lease behind.
+func TestMoreReleasesThanARequestTakes(t *testing.T) {
+	remote(t, func(s *station, n *network, c *client.Client) {
+		t := s.t
+		late := make(chan struct{})
+		var largest atomic.Int32
+		n.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Method == http.MethodDelete:
+				<-late
+			case r.URL.Path == client.LeasesPath+"/release":
+				text, err := io.ReadAll(r.Body)
+				require.NoError(t, err)
+				var asked client.Releases
+				require.NoError(t, json.Unmarshal(text, &asked))
+				largest.Store(max(largest.Load(), int32(len(asked.Leases))))
+				r.Body = io.NopCloser(bytes.NewReader(text))
+			}
+			s.server.ServeHTTP(w, r)
+		})
+		const all = client.MaxRenewed + 5
+		var held []*client.Lease
+		for range all {
+			held = append(held, hold(t, c))
+		}
+		var released sync.WaitGroup
+		for _, l := range held {
+			released.Go(l.Release)
+			if l == held[0] {
+				synctest.Wait() // it is alone
+			}
+		}
+		synctest.Wait()
+		close(late)
+		released.Wait()
+		require.Zero(t, s.server.Counts().Live)
+		require.EqualValues(t, client.MaxRenewed, largest.Load())
+	})
+}
+
 // TestG2_ACutOffClientStopsFirst measures when a client without contact stops, and when the receipt
 // comes.
 func TestG2_ACutOffClientStopsFirst(t *testing.T) {
@@ -314,7 +357,7 @@ func TestARotatedCertificate(t *testing.T) {
 		})
 		l := hold(t, c)
 		number.Store("2")
-		time.Sleep(4500 * time.Millisecond) // a renewal
+		time.Sleep(6500 * time.Millisecond) // a renewal
 		receipt := <-s.update(nil, policy.RevokeCertificate(certificate(t, "alice", "1"), ""))
 		require.Zero(t, receipt.EndedCount)
 		require.NoError(t, l.Check())
@@ -342,7 +385,7 @@ func TestAClockThatJumps(t *testing.T) {
 		jump.Store(int64(time.Hour))
 		require.ErrorIs(t, l.Check(), client.ErrLeaseExpired)
 		require.ErrorIs(t, context.Cause(l.Context()), client.ErrLeaseExpired)
-		time.Sleep(5 * time.Second)
+		time.Sleep(7 * time.Second)
 		require.Zero(t, s.server.Counts().Renewed, "a client past its deadline does not renew")
 		l.Release()
 		require.Zero(t, s.server.Counts().Live)
