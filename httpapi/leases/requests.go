@@ -162,8 +162,8 @@ func (s *Server) postRenew(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), min(s.timeout, moving))
 	defer cancel()
 	answer := client.Renewed{States: make([]string, len(asked.Leases))}
-	for i, x := range asked.Leases {
-		state, grace, err := s.renew(ctx, caller, asked.Session, x, received)
+	for i, l := range s.leasesOf(caller.Principal, asked.Session, asked.Leases) {
+		state, grace, err := s.renew(ctx, caller, l, received)
 		if err != nil {
 			return err
 		}
@@ -172,7 +172,7 @@ func (s *Server) postRenew(w http.ResponseWriter, r *http.Request) error {
 			if answer.Graces == nil {
 				answer.Graces = map[string]float64{}
 			}
-			answer.Graces[x.String()] = seconds(grace)
+			answer.Graces[l.id.String()] = seconds(grace)
 		}
 	}
 	return web.WriteJSON(w, http.StatusOK, &answer)
@@ -182,14 +182,22 @@ var renewalStates = [...]string{
 	acquiring: client.LeaseEnded, live: client.LeaseRenewed, revoked: client.LeaseRevoked, ended: client.LeaseEnded,
 }
 
-// renew renews one lease.
-func (s *Server) renew(ctx context.Context, caller *httpapi.Caller, session string, x id, received time.Time) (state, time.Duration, error) {
-	found, ok := s.byID.Load(x)
-	if !ok {
-		return ended, 0, nil
+// leasesOf finds leases of a session by their IDs, nil for one that the session does not have.
+func (s *Server) leasesOf(who policy.Principal, name string, ids []id) []*lease {
+	found := make([]*lease, len(ids))
+	h := s.holderOf(who)
+	defer h.mu.Unlock()
+	if session := h.sessions[name]; session != nil {
+		for i, x := range ids {
+			found[i] = session.leases[x]
+		}
 	}
-	l := found.(*lease)
-	if l.holder.who != caller.Principal || l.session.name != session {
+	return found
+}
+
+// renew renews one lease; nil is one that has ended.
+func (s *Server) renew(ctx context.Context, caller *httpapi.Caller, l *lease, received time.Time) (state, time.Duration, error) {
+	if l == nil {
 		return ended, 0, nil
 	}
 	if !l.standsOn(caller.Credential) {
