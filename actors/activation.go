@@ -20,6 +20,9 @@ func (e *Engine) activate(ctx context.Context, req *Request) (*principal, error)
 	}
 	who := req.Principal
 	table := e.shared.published.Load()
+	if table.IsFenced() {
+		return nil, ErrFenced // the log may be out of reach
+	}
 	record, err := e.readRecord(who)
 	if err != nil {
 		return nil, ErrFault

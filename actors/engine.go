@@ -117,7 +117,7 @@ func New(o Options) (*Engine, error) {
 	e.callers = newCallers()
 	e.confirmer = newConfirmer(e)
 	e.startActors()
-	initial, err := o.Log.Open(oplog.Events{Deliver: e.deliver, Failed: e.fail})
+	initial, err := o.Log.Open(oplog.Events{Deliver: e.deliver, Failed: e.fail, Fence: e.fence, Unfence: e.unfence})
 	if err != nil {
 		e.stopActors()
 		return nil, err

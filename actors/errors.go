@@ -38,6 +38,8 @@ var (
 	// ErrFault is returned when the engine cannot decide, because reading a record failed, the
 	// log failed, or the turn itself did.
 	ErrFault error = refusal{"the engine cannot decide"}
+	// ErrFenced is returned while the log has fenced the engine: see [oplog.Events].
+	ErrFenced error = refusal{"the engine is fenced: it cannot tell what the other engines on its log have agreed on"}
 )
 
 type refusal struct{ text string }

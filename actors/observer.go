@@ -19,8 +19,8 @@ import (
 // The engine logs the first panic.
 type Observer interface {
 	// Decided is called once for each decision, before its operation, also for requests that were
-	// refused without a turn, with [policy.ReasonOverloaded], [policy.ReasonClosed] or
-	// [policy.ReasonFault]. It is called for each request of DecideAll. It is not called for a request
+	// refused without a turn, with [policy.ReasonOverloaded], [policy.ReasonClosed],
+	// [policy.ReasonFenced] or [policy.ReasonFault]. It is called for each request of DecideAll. It is not called for a request
 	// that was not decided, because its context ended. If it returns true, Described is called next.
 	Decided(who policy.Principal, reason policy.Reason) (describe bool)
 	// Described gets the decision for which Decided returned true. ctx is the caller's. The
@@ -141,6 +141,8 @@ func refusalReason(err error) policy.Reason {
 		return policy.ReasonClosed
 	case ErrFault:
 		return policy.ReasonFault
+	case ErrFenced:
+		return policy.ReasonFenced
 	}
 	if denied, ok := err.(*DeniedError); ok {
 		return denied.Decision.Reason

@@ -233,6 +233,8 @@ func (p *principal) refuse(v policy.Verdict, at *moment, req *Request) error {
 		return ErrFault
 	case policy.ReasonClosed:
 		return ErrClosed
+	case policy.ReasonFenced:
+		return ErrFenced
 	}
 	e := &DeniedError{Principal: req.Principal, Action: req.Action, Resource: req.Resource}
 	p.decision(&e.Decision, v, at, req)

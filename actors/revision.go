@@ -24,6 +24,7 @@ type revision struct {
 	certificates map[policy.CertificateID]struct{}
 	lists        RevocationLists // nil unless it is a publication of CRLs
 	unknown      bool            // its changes are unknown: it may concern every principal
+	fence        bool            // it ends all leases, also those of its own number
 }
 
 // newRevision describes an outcome that is applied to the previous table.

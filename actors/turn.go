@@ -156,10 +156,10 @@ func (h *holder) judgeLeases(at *moment, r *revision) *effects {
 	for l := h.leases.Load(); l != nil; l = l.older.Load() {
 		ended := r.endsCredential(l.req.Credential)
 		switch {
-		case !ended && (r.table == nil || l.revision() >= r.number):
+		case !ended && !r.fence && (r.table == nil || l.revision() >= r.number):
 			continue
 		case l.revokedAt.Load() != 0:
-			if ended || r.repeats(h.who, l) {
+			if ended || r.fence || r.repeats(h.who, l) {
 				fx.cancel(l, r.graceOf(l, ended))
 			}
 		case ended || !h.allows(at, l, r.table, held, known):

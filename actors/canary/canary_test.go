@@ -338,7 +338,7 @@ func TestTheCanaryIsMoreOftenAllowedThanDenied(t *testing.T) {
 		pass(20 * interval)
 		stop()
 		n, denied := counters.Read(), uint64(0)
-		for reason := policy.ReasonAllowed + 1; reason <= policy.ReasonFault; reason++ {
+		for reason := policy.ReasonAllowed + 1; reason <= policy.ReasonFenced; reason++ {
 			denied += n.Decisions[reason]
 		}
 		require.Greater(t, n.Decisions[policy.ReasonAllowed], denied)

@@ -69,6 +69,17 @@ type Events struct {
 	// that wraps [ErrOutcomeUnknown] or [ErrUnavailable]. Later calls of Propose, Record and
 	// View return an error.
 	Failed func(error)
+
+	// Fence makes the engine deny everything and cancels all operations. A shared log calls it when
+	// it can no longer tell what the other engines have agreed on, and before Failed. When it
+	// returns, no later turn allows anything. The engine calls ended once, when no operation is left
+	// that was admitted before. It does not call it after it is closed. The log may deliver
+	// outcomes meanwhile. Calls of Fence and Unfence alternate.
+	Fence func(ended func())
+
+	// Unfence makes the engine decide again. The log calls it after the engine has called ended, and
+	// when everything is delivered that the other engines may have confirmed.
+	Unfence func()
 }
 
 // InitialState is the state of a log when it is opened.

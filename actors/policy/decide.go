@@ -35,12 +35,13 @@ const (
 	ReasonOverloaded                      // too many requests wait for the principal
 	ReasonClosed                          // the engine is shutting down
 	ReasonFault                           // the engine failed to decide
+	ReasonFenced                          // the engine cannot tell what other engines on its log have agreed on
 )
 
 var reasonNames = [...]string{
 	"unset", "allowed", "no-permission", "denied-by-rule", "condition-error", "unknown-principal",
 	"unknown-action", "malformed-request", "credential-expired", "credential-revoked", "overloaded",
-	"closed", "fault",
+	"closed", "fault", "fenced",
 }
 
 // String returns the reason as it appears in logs and answers, such as "no-permission".
@@ -147,6 +148,9 @@ func (t *Table) match(e *Effective, action, resource string, found *matches) Ver
 	}
 	found.odd = mayBeOdd(resource) && isOdd(resource)
 	if !t.index.find(e.any, action, resource, found) {
+		if t.open != nil {
+			return Verdict{reason: ReasonFenced}
+		}
 		return Verdict{reason: ReasonUnknownAction}
 	}
 	v := Verdict{reason: ReasonNoPermission}

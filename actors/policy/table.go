@@ -22,6 +22,7 @@ type Table struct {
 	reusable *numberSet // numbers of roles that were deleted at earlier shapes
 	index    index
 	patterns PatternGrants
+	open     *Table // the table without the fence; nil for one that is not fenced
 }
 
 // NewTable compiles roles and pattern grants, nil for none, at a revision. It rejects grants of
@@ -51,6 +52,9 @@ func NewTable(revision uint64, roles []*Role, patterns *PatternGrants) (*Table, 
 // and memory are proportional to the rules and grants that differ, times the logarithm of
 // their number in the table.
 func (t *Table) Next(revision uint64, roles map[string]*Role, patterns []PatternEdit) *Table {
+	if t.open != nil {
+		return t.open.Next(revision, roles, patterns).Fenced()
+	}
 	next := *t
 	next.revision = revision
 	if len(roles) > 0 {
@@ -62,6 +66,28 @@ func (t *Table) Next(revision uint64, roles map[string]*Role, patterns []Pattern
 	}
 	return &next
 }
+
+// Fenced returns a table of the same revision and shape that denies everything with [ReasonFenced].
+// The tables that Next derives from it are fenced too.
+func (t *Table) Fenced() *Table {
+	if t.open != nil {
+		return t
+	}
+	fenced := *t
+	fenced.index, fenced.open = index{}, t
+	return &fenced
+}
+
+// Unfenced returns the table without the fence, which is t itself if it is not fenced.
+func (t *Table) Unfenced() *Table {
+	if t.open != nil {
+		return t.open
+	}
+	return t
+}
+
+// IsFenced reports whether the table denies everything.
+func (t *Table) IsFenced() bool { return t.open != nil }
 
 func (t *Table) replaceRoles(own *token, changed map[string]*Role) {
 	names := slices.Sorted(maps.Keys(changed))

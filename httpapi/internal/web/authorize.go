@@ -43,6 +43,8 @@ func Undecided(d *policy.Decision, req *actors.Request) error {
 		return actors.ErrFault
 	case policy.ReasonClosed:
 		return actors.ErrClosed
+	case policy.ReasonFenced:
+		return actors.ErrFenced
 	case policy.ReasonOverloaded:
 		return actors.ErrOverloaded
 	case policy.ReasonCredentialExpired, policy.ReasonCredentialRevoked:

@@ -59,6 +59,8 @@ var rules = []rule{
 
 	{is(actors.ErrOverloaded), 503, "overloaded", "Overloaded", "Too many requests are waiting for this principal. Try again.", nil},
 	{is(actors.ErrClosed), 503, "closed", "Shutting down", "The server is shutting down.", nil},
+	{is(actors.ErrFenced), 503, "fenced", "Fenced",
+		"This server cannot tell what the other servers of the cluster have agreed on, and denies everything. Try another one.", nil},
 	{is(actors.ErrFault), 503, "fault", "Engine fault", "The engine denies the request until the fault is repaired.", nil},
 	{is(actors.ErrRevoked), 403, "revoked", "Revoked", "The authority was revoked while the operation was running.", nil},
 	{is(actors.ErrDenied), 403, "denied", "Denied", "The policy does not allow this.", nil},

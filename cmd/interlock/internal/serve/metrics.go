@@ -123,7 +123,7 @@ type scrape struct {
 }
 
 func (s *scrape) counts(n observe.Counts) {
-	for reason := policy.ReasonAllowed; reason <= policy.ReasonFault; reason++ {
+	for reason := policy.ReasonAllowed; reason <= policy.ReasonFenced; reason++ {
 		outcome := "denied"
 		if reason == policy.ReasonAllowed {
 			outcome = "allowed"
