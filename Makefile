@@ -59,8 +59,9 @@ conformance: ## run the AuthZEN cases in CASES, the proxies' headers in HEADERS,
 	$(if $(HEADERS),HEADERS="$(abspath $(HEADERS))" $(GO) test -tags conformance -run '^TestConformance' -count=1 ./httpapi/forwarded)
 	$(if $(SUITES),set -o pipefail; SUITES="$(abspath $(SUITES))" $(GO) test -tags conformance -run '^TestConformance' -count=1 -v ./actors | grep -vE '^=== ')
 
-model: ## check the model of delivery in every interleaving, and that each flaw breaks it
+model: ## check the models of delivery and of the cluster in every interleaving, and that each flaw breaks them; installs spin if it is missing
 	$(GO) test -run '^TestModelOfDelivery' -count=1 -v ./actors
+	docs/models/check
 
 readme: ## run the transcripts of the docs word for word; needs bash, curl, python3 and ports 8443 to 8446
 	$(GO) test -tags readme -run '^TestReadme' -count=1 ./cmd/interlock
