@@ -19,7 +19,9 @@
 
 /* Time in ticks. T is the term of a keepalive, TTL the longest term of a remote lease. All clocks tick together, so no
  * margin is needed. */
+#ifndef T
 #define T	2
+#endif
 #define TTL	2
 
 /* R7: how long the evictor waits after it has seen that the liveness key is gone. */
