@@ -117,19 +117,12 @@ func New(o Options) (*Engine, error) {
 	e.callers = newCallers()
 	e.confirmer = newConfirmer(e)
 	e.startActors()
-	initial, err := o.Log.Open(oplog.Events{Deliver: e.deliver, Failed: e.fail, Fence: e.fence, Unfence: e.unfence})
-	if err != nil {
+	if err := e.open(); err != nil {
 		e.stopActors()
 		return nil, err
 	}
 	if o.QuiesceAfter > 0 {
 		e.settling.begin(o.QuiesceAfter, e.confirmer.nudge)
-	}
-	e.storeID = initial.StoreID
-	e.shared.published.Store(initial.Table)
-	e.receipts.newest, e.receipts.opened = initial.Table.Revision(), initial.Table.Revision()
-	if len(initial.Revoked) > 0 {
-		e.shared.revoked.Store((*revocations)(nil).with(initial.Revoked))
 	}
 	if o.Connections != nil {
 		o.Connections.CloseEnded(e.Ended)
@@ -139,6 +132,23 @@ func New(o Options) (*Engine, error) {
 		go e.confirmer.run()
 	}
 	return e, nil
+}
+
+// open opens the log and takes its state. Deliveries and fences of a shared log wait for that.
+func (e *Engine) open() error {
+	e.delivery.turn.Lock()
+	defer e.delivery.turn.Unlock()
+	initial, err := e.journal.Open(oplog.Events{Deliver: e.deliver, Failed: e.fail, Fence: e.fence, Unfence: e.unfence})
+	if err != nil {
+		return err
+	}
+	e.storeID = initial.StoreID
+	e.shared.published.Store(initial.Table)
+	e.receipts.newest, e.receipts.opened = initial.Table.Revision(), initial.Table.Revision()
+	if len(initial.Revoked) > 0 {
+		e.shared.revoked.Store((*revocations)(nil).with(initial.Revoked))
+	}
+	return nil
 }
 
 // check rejects a nil pointer in an interface, which would otherwise panic at its first use.

@@ -18,13 +18,13 @@ import (
 // published, or the newer one of a record, which was published before the fence, because a delivery
 // posts a record and publishes its table under the lock. So the argument of G2 for shared state
 // holds (delivery.go): the sweep finds the turn in progress, or its lease. The fence judges all
-// leases, also those of its own revision. None is allowed. Those that were revoked before are not in grace any more. The tracker of the fence waits
-// for all of them.
+// leases, also the ones of its own revision, and allows none. It ends the grace of leases that were
+// revoked before. Its tracker waits for all of them.
 //
 // Take a turn that begins later, while the engine is fenced. It loads a fenced table. A turn that
-// began before, and admits, is one that the sweep waits for. So when ended is called, nothing runs
-// that was admitted before, and nothing has started since. The log may then give up its membership
-// or begin a new one (DESIGN calls this R10), and unfence.
+// began before, and admits, is one that the sweep waits for. So when the engine calls ended, no
+// operation from before runs, and none has started since. The log may then leave the other engines,
+// or join them again, and unfence.
 //
 // An activation behind the fence reads nothing from the log. One that began before the fence
 // completes, and its turn decides by the published table like every other.
@@ -56,6 +56,7 @@ func (e *Engine) fence(ended func()) {
 
 // awaitFence calls ended when a fence has ended all operations, unless the engine closes first.
 func (e *Engine) awaitFence(t *tracker, ended func()) {
+	e.log.Warn("fenced by the log: the engine denies everything, and its operations are canceled")
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
@@ -73,8 +74,9 @@ func (e *Engine) awaitFence(t *tracker, ended func()) {
 // unfence implements [oplog.Events].
 func (e *Engine) unfence() {
 	e.delivery.turn.Lock()
-	defer e.delivery.turn.Unlock()
 	e.shared.published.Store(e.shared.published.Load().Unfenced())
+	e.delivery.turn.Unlock()
+	e.log.Info("the log has lifted its fence: the engine decides again")
 }
 
 // Fenced reports whether the log has fenced the engine: it denies everything with [ErrFenced].

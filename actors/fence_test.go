@@ -134,19 +134,11 @@ func TestG2_AFenceWaitsForTheTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, log := newFencedEngine(t, writerRole(t))
 		grant(t, e, alice, "writer")
-		begun, finish := make(chan struct{}), make(chan struct{})
-		go func() {
-			_ = e.Execute(t.Context(), writeAs(alice), func(context.Context) error {
-				close(begun)
-				<-finish
-				return nil
-			})
-		}()
-		<-begun
+		free := occupy(t, e, alice)
 		ended := log.fence()
 		synctest.Wait()
 		require.True(t, isOpen(ended))
-		close(finish)
+		free()
 		<-ended
 		requireFenced(t, e, writeAs(alice))
 	})

@@ -20,8 +20,9 @@ import (
 type Observer interface {
 	// Decided is called once for each decision, before its operation, also for requests that were
 	// refused without a turn, with [policy.ReasonOverloaded], [policy.ReasonClosed],
-	// [policy.ReasonFenced] or [policy.ReasonFault]. It is called for each request of DecideAll. It is not called for a request
-	// that was not decided, because its context ended. If it returns true, Described is called next.
+	// [policy.ReasonFenced] or [policy.ReasonFault]. It is called for each request of DecideAll. It is
+	// not called for a request that was not decided, because its context ended. If it returns true,
+	// Described is called next.
 	Decided(who policy.Principal, reason policy.Reason) (describe bool)
 	// Described gets the decision for which Decided returned true. ctx is the caller's. The
 	// observer may keep d.

@@ -184,18 +184,10 @@ func TestAReleaseThatIsNotHandledTellsNothing(t *testing.T) {
 		e, l := admitted(t, actors.Options{}, nil)
 		told := make(chan time.Duration, 1)
 		l.AfterRevoke(func(grace time.Duration) { told <- grace })
-		busy, running := make(chan struct{}), make(chan struct{})
-		go func() {
-			_ = e.Execute(context.Background(), writeAs(alice), func(context.Context) error {
-				close(running)
-				<-busy
-				return nil
-			})
-		}()
-		<-running
+		free := occupy(t, e, alice)
 		done := revokeWith(t, e, nil)
 		l.Release()
-		close(busy)
+		free()
 		<-done
 		synctest.Wait()
 		require.Empty(t, told)

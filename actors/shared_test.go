@@ -3,6 +3,8 @@ package actors_test
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -171,5 +173,33 @@ func TestOutcomesNeverBlockOrPanic(t *testing.T) {
 			_, err = e.Update(t.Context(), revoke(alice, "writer"))
 			require.Error(t, err)
 		})
+	}
+}
+
+// TestAnEngineJoinsDuringUpdates starts engines on a log whose other engine makes updates.
+func TestAnEngineJoinsDuringUpdates(t *testing.T) {
+	shared, err := oplogtest.NewShared([]*policy.Role{writerRole(t)}, nil)
+	require.NoError(t, err)
+	first := shared.Join("first")
+	t.Cleanup(func() { require.NoError(t, first.Close()) })
+	e := newEngine(t, actors.Options{Log: first})
+	ctx, cancel := context.WithCancel(t.Context())
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cancel()
+	work.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			change := policy.GrantRole(policy.Grant{Principal: alice, Role: "writer", Reason: strconv.Itoa(i)})
+			_, _ = e.Update(ctx, actors.Update{Changes: []policy.Change{change}})
+		}
+	})
+	for range 300 {
+		member := shared.Join("second")
+		second, err := actors.New(actors.Options{Log: member})
+		require.NoError(t, err)
+		require.NoError(t, second.Execute(ctx, writeAs(alice), nothing))
+		require.NoError(t, second.Failure())
+		require.NoError(t, second.Close(ctx))
+		require.NoError(t, member.Close())
 	}
 }

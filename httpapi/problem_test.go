@@ -61,6 +61,7 @@ func TestProblemOfErrors(t *testing.T) {
 		{fmt.Errorf("secret: %w", actors.ErrOverloaded), 503, "overloaded"},
 		{fmt.Errorf("secret: %w", actors.ErrClosed), 503, "closed"},
 		{fmt.Errorf("secret: %w", actors.ErrFault), 503, "fault"},
+		{fmt.Errorf("secret: %w", actors.ErrFenced), 503, "fenced"},
 		{actors.ErrNested, 500, "internal"},
 		{actors.ErrGoexit, 500, "internal"},
 		{&actors.PanicError{Value: "secret"}, 500, "internal"},

@@ -12,7 +12,8 @@ import (
 // method. The engine calls Propose from one goroutine at a time.
 type Log interface {
 	// Open returns the state that the log holds and sets where outcomes go. A second call
-	// fails.
+	// fails. The engine's callbacks can block until Open has returned, so Open must not wait for
+	// one.
 	Open(events Events) (InitialState, error)
 
 	// Propose hands over a proposal. It may return before the proposal is kept. The log
@@ -72,9 +73,9 @@ type Events struct {
 
 	// Fence makes the engine deny everything and cancels all operations. A shared log calls it when
 	// it can no longer tell what the other engines have agreed on, and before Failed. When it
-	// returns, no later turn allows anything. The engine calls ended once, when no operation is left
-	// that was admitted before. It does not call it after it is closed. The log may deliver
-	// outcomes meanwhile. Calls of Fence and Unfence alternate.
+	// returns, no later turn allows anything. The engine calls ended when no operation is left that
+	// was admitted before. It calls ended at most once, and not if it closes first. The log may
+	// deliver outcomes during the fence. Calls of Fence and Unfence alternate.
 	Fence func(ended func())
 
 	// Unfence makes the engine decide again. The log calls it after the engine has called ended, and

@@ -42,7 +42,7 @@ func TestG6_ZeroDecisionDenies(t *testing.T) {
 
 func TestG6_EveryReasonHasItsName(t *testing.T) {
 	seen := map[string]bool{}
-	for r := policy.ReasonUnset; r <= policy.ReasonFault; r++ {
+	for r := policy.ReasonUnset; r <= policy.ReasonFenced; r++ {
 		text, err := json.Marshal(r)
 		require.NoError(t, err)
 		require.False(t, seen[string(text)])

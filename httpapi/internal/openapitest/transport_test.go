@@ -8,27 +8,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bodyFunc is the Read of a body.
-type bodyFunc func(p []byte) (int, error)
-
-func (f bodyFunc) Read(p []byte) (int, error) { return f(p) }
-
 // TestALongBodyIsCheckedToItsFirstGap has a part that does not fit in between parts that do.
 func TestALongBodyIsCheckedToItsFirstGap(t *testing.T) {
-	parts := []string{strings.Repeat("a", maxChecked-10), strings.Repeat("b", 11), "c"}
+	fits := strings.Repeat("a", maxChecked-10)
 	var checked string
 	body := &checkedBody{
-		ReadCloser: io.NopCloser(bodyFunc(func(p []byte) (int, error) {
-			if len(parts) == 0 {
-				return 0, io.EOF
-			}
-			n := copy(p, parts[0])
-			parts[0] = parts[0][n:]
-			if parts[0] == "" {
-				parts = parts[1:]
-			}
-			return n, nil
-		})),
+		ReadCloser: io.NopCloser(io.MultiReader(strings.NewReader(fits), strings.NewReader(strings.Repeat("b", 11)), strings.NewReader("c"))),
 		check: func(text []byte, whole bool) error {
 			require.False(t, whole)
 			checked = string(text)
@@ -36,12 +21,11 @@ func TestALongBodyIsCheckedToItsFirstGap(t *testing.T) {
 		},
 		report: func(err error) { require.NoError(t, err) },
 	}
-	buffer := make([]byte, maxChecked)
-	for {
+	for buffer := make([]byte, maxChecked); ; { // one part at a time
 		if _, err := body.Read(buffer); err == io.EOF {
 			break
 		}
 	}
 	require.NoError(t, body.Close())
-	require.True(t, strings.Repeat("a", maxChecked-10) == checked, "%d bytes", len(checked))
+	require.True(t, checked == fits, "%d bytes", len(checked))
 }
