@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-authz/interlock/actors"
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/actors/policy"
 	"github.com/interlock-authz/interlock/certs/devca"
 	"github.com/interlock-authz/interlock/httpapi/authzen"
@@ -265,4 +267,35 @@ func TestDecisionOfAClosedEngineIsNoDecision(t *testing.T) {
 	require.Equal(t, 503, got.StatusCode)
 	require.Equal(t, "1", got.Header.Get("Retry-After"))
 	require.Equal(t, "urn:interlock:problem:closed", got.Problem(t)["type"])
+}
+
+// fencing is a log that keeps the callbacks of its engine.
+type fencing struct {
+	*oplog.Memory
+	events oplog.Events
+}
+
+func (f *fencing) Open(events oplog.Events) (oplog.InitialState, error) {
+	f.events = events
+	return f.Memory.Open(events)
+}
+
+// TestG6_AFencedServerGivesNoDecision asks before, during and after a fence.
+func TestG6_AFencedServerGivesNoDecision(t *testing.T) {
+	file := servertest.ReadPolicy(t, "authzen-policy.yaml")
+	memory, err := oplog.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
+	require.NoError(t, err)
+	log := &fencing{Memory: memory}
+	s := &station{servertest.NewWith(t, log)}
+	s.serve(s.decisions())
+	c := s.As("pep")
+	one, several := ask("user", "erin", "orders:read", "orders/42"), asItems("", "orders:read")
+	require.Equal(t, `{"decision":true}`, s.Post(c, evaluation, one).Text)
+	ended := make(chan struct{})
+	log.events.Fence(func() { close(ended) })
+	<-ended
+	s.Post(c, evaluation, one).RequireProblem(t, 503, "fenced")
+	s.Post(c, evaluations, several).RequireProblem(t, 503, "fenced")
+	log.events.Unfence()
+	require.Equal(t, `{"decision":true}`, s.Post(c, evaluation, one).Text)
 }
