@@ -53,6 +53,8 @@ type world struct {
 
 	current atomic.Pointer[incarnation]
 	network *network
+	cutting chan struct{}  // of capacity 1: full while the network is severed
+	crashes int            // under cutting
 	late    sync.WaitGroup // copies of requests that arrive later
 
 	mu       sync.Mutex
@@ -298,10 +300,11 @@ func (w *world) use(c *client.Client, u historytest.Event, linger int) {
 // record records a history in the time of a bubble.
 func record(t *testing.T, seed uint64, d design) *world {
 	w := &world{
-		t: t, dir: t.TempDir(), rng: rand.New(rand.NewPCG(seed, 1)), history: &historytest.History{}, design: d, released: map[string]*incarnation{},
+		t: t, dir: t.TempDir(), rng: rand.New(rand.NewPCG(seed, 1)), history: &historytest.History{}, design: d,
+		released: map[string]*incarnation{},
 	}
 	synctest.Test(t, func(t *testing.T) {
-		w.t = t
+		w.t, w.cutting = t, make(chan struct{}, 1)
 		w.start()
 		w.policy()
 		w.network = newNetwork(&station{t: t}, w)
@@ -316,6 +319,9 @@ func record(t *testing.T, seed uint64, d design) *world {
 				g := policy.Grant{Principal: policy.MustPrincipal(fmt.Sprintf("user:p%d", p)), Role: fmt.Sprintf("a%d", a)}
 				if allowed {
 					return w.update(policy.GrantRole(g))
+				}
+				if w.random(3) == 0 {
+					defer w.cut(true)()
 				}
 				return w.update(policy.RevokeRole(g))
 			},
@@ -372,9 +378,24 @@ func (w *world) clients() (all [historyClients][historyPrincipals]jumping) {
 	return all
 }
 
+// cut severs the network until the returned function is called. If crash is set, the server crashes
+// meanwhile and starts again, at most twice in a history. The clients do not learn of it.
+func (w *world) cut(crash bool) (mend func()) {
+	w.cutting <- struct{}{}
+	w.network.sever()
+	if crash && w.crashes < 2 {
+		w.crashes++
+		w.crash()
+		w.start()
+	}
+	return func() {
+		w.network.mend()
+		<-w.cutting
+	}
+}
+
 // faults crashes the server, cuts the network and lets clocks jump, now and then.
 func (w *world) faults(stop <-chan struct{}, clients [historyClients][historyPrincipals]jumping) {
-	crashes := 0
 	for {
 		timer := time.NewTimer(time.Duration(500+w.random(6000)) * time.Millisecond)
 		select {
@@ -384,17 +405,10 @@ func (w *world) faults(stop <-chan struct{}, clients [historyClients][historyPri
 			return
 		}
 		switch n := w.random(8); {
-		case n == 0 && crashes < 2:
-			crashes++
-			w.crash()
-			w.start()
-			w.network.sever()
-			time.Sleep(time.Duration(w.random(5000)) * time.Millisecond)
-			w.network.mend()
 		case n < 3:
-			w.network.sever()
+			mend := w.cut(n == 0)
 			time.Sleep(time.Duration(w.random(12_000)) * time.Millisecond)
-			w.network.mend()
+			mend()
 		case n == 3:
 			clients[w.random(historyClients)][w.random(historyPrincipals)].jump.Add(int64(w.random(15_000)) * int64(time.Millisecond))
 		}
