@@ -177,6 +177,27 @@ func TestG2_ALeaseAfterAPauseEndsInTime(t *testing.T) {
 	})
 }
 
+// TestARenewalWithoutAnAnswerIsRepeated answers every other renewal never.
+func TestARenewalWithoutAnAnswerIsRepeated(t *testing.T) {
+	remote(t, func(s *station, n *network, c *client.Client) {
+		t := s.t
+		var renewals atomic.Int32
+		over := make(chan struct{})
+		n.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == client.LeasesPath+"/renew" && renewals.Add(1)%2 == 1 {
+				<-over
+			}
+			s.server.ServeHTTP(w, r)
+		})
+		defer close(over)
+		l := hold(t, c)
+		time.Sleep(time.Minute)
+		require.NoError(t, l.Check())
+		require.Greater(t, renewals.Load(), int32(8))
+		l.Release()
+	})
+}
+
 // TestReleasesGather releases ten leases while the answer to another release is late.
 func TestReleasesGather(t *testing.T) {
 	remote(t, func(s *station, n *network, c *client.Client) {
