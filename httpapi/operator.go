@@ -69,6 +69,9 @@ func newOperatorRouter(o OperatorOptions) *mux.Router {
 		if o.Engine.Closing() {
 			return actors.ErrClosed
 		}
+		if o.Engine.Fenced() {
+			return actors.ErrFenced
+		}
 		if o.Red != nil {
 			if err := o.Red(); err != nil {
 				return web.WriteJSON(w, http.StatusServiceUnavailable, health{Status: "red", Faults: []string{err.Error()}})

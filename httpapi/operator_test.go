@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/interlock-authz/interlock/actors/oplog"
 	"github.com/interlock-authz/interlock/httpapi"
 	"github.com/interlock-authz/interlock/httpapi/internal/openapitest"
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
@@ -78,4 +79,17 @@ func (broken) Describe(chan<- *prometheus.Desc) {}
 
 func (broken) Collect(to chan<- prometheus.Metric) {
 	to <- prometheus.NewInvalidMetric(prometheus.NewDesc("broken", "", nil, nil), errors.New("broken"))
+}
+
+func TestAFencedServerIsNotReady(t *testing.T) {
+	memory, err := oplog.NewMemoryWith(nil, nil)
+	require.NoError(t, err)
+	log := &servertest.FencedLog{Memory: memory}
+	s := &station{servertest.NewWith(t, log)}
+	ask := s.operators(httpapi.OperatorOptions{})
+	<-log.Fence()
+	ask("GET", "/readyz", "").RequireProblem(t, 503, "fenced")
+	require.Equal(t, 200, ask("GET", "/healthz", "").StatusCode)
+	log.Unfence()
+	require.Equal(t, 200, ask("GET", "/readyz", "").StatusCode)
 }

@@ -269,33 +269,20 @@ func TestDecisionOfAClosedEngineIsNoDecision(t *testing.T) {
 	require.Equal(t, "urn:interlock:problem:closed", got.Problem(t)["type"])
 }
 
-// fencing is a log that keeps the callbacks of its engine.
-type fencing struct {
-	*oplog.Memory
-	events oplog.Events
-}
-
-func (f *fencing) Open(events oplog.Events) (oplog.InitialState, error) {
-	f.events = events
-	return f.Memory.Open(events)
-}
-
 // TestG6_AFencedServerGivesNoDecision asks before, during and after a fence.
 func TestG6_AFencedServerGivesNoDecision(t *testing.T) {
 	file := servertest.ReadPolicy(t, "authzen-policy.yaml")
 	memory, err := oplog.NewMemoryWith(slices.Collect(file.AllRoles()), file.Grants)
 	require.NoError(t, err)
-	log := &fencing{Memory: memory}
+	log := &servertest.FencedLog{Memory: memory}
 	s := &station{servertest.NewWith(t, log)}
 	s.serve(s.decisions())
 	c := s.As("pep")
 	one, several := ask("user", "erin", "orders:read", "orders/42"), asItems("", "orders:read")
 	require.Equal(t, `{"decision":true}`, s.Post(c, evaluation, one).Text)
-	ended := make(chan struct{})
-	log.events.Fence(func() { close(ended) })
-	<-ended
+	<-log.Fence()
 	s.Post(c, evaluation, one).RequireProblem(t, 503, "fenced")
 	s.Post(c, evaluations, several).RequireProblem(t, 503, "fenced")
-	log.events.Unfence()
+	log.Unfence()
 	require.Equal(t, `{"decision":true}`, s.Post(c, evaluation, one).Text)
 }

@@ -91,7 +91,7 @@ func (m *measured) Describe(chan<- *prometheus.Desc) {}
 func (m *measured) Collect(out chan<- prometheus.Metric) {
 	s := scrape{out: out, now: time.Now()}
 	s.gauge(revision, float64(m.engine.Revision()))
-	s.gauge(ready, flag(!m.engine.Closing() && violation(m.canary) == nil))
+	s.gauge(ready, flag(!m.engine.Closing() && !m.engine.Fenced() && violation(m.canary) == nil))
 	s.gauge(active, float64(m.engine.Active()))
 	s.counts(m.counters.Read())
 	s.histogram(commits, m.store.Commits.Durations())
