@@ -121,7 +121,10 @@ func (a *amounts) serve(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	if r.Method == http.MethodPut {
-		body, _ := io.ReadAll(r.Body)
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return true // it was cut off before the work
+		}
 		time.Sleep(slowWrite) // the work
 		a.all.Store(r.URL.Path, body)
 	}
