@@ -12,11 +12,15 @@ import (
 	"github.com/interlock-authz/interlock/httpapi/internal/servertest"
 )
 
+// pace is the timeout of an impatient server: long enough for a handshake and a header on a busy
+// machine.
+const pace = time.Second
+
 // impatient starts the server with timeouts that a stream outlives.
 func impatient(t *testing.T) *guardStation {
 	s := newGuardStation(t)
 	s.serve(s.router, func(o *httpapi.ServerOptions) {
-		o.ReadTimeout, o.WriteTimeout = 400*time.Millisecond, 400*time.Millisecond
+		o.ReadTimeout, o.WriteTimeout = pace, pace
 	})
 	return s
 }
@@ -32,7 +36,7 @@ func TestAStreamOutlivesTheWriteTimeout(t *testing.T) {
 			case <-r.Context().Done():
 				t.Error(r.Context().Err())
 				return
-			case <-time.After(time.Second):
+			case <-time.After(pace + pace/2):
 			}
 			_, _ = io.WriteString(w, "line\n")
 			_ = rc.Flush()

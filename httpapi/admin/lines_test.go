@@ -131,11 +131,11 @@ func TestAStalledReaderIsDropped(t *testing.T) {
 
 // quickTimeouts are those of a server whose transfers last longer.
 func quickTimeouts(o *httpapi.ServerOptions) {
-	o.ReadTimeout, o.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
+	o.ReadTimeout, o.WriteTimeout = 600*time.Millisecond, 600*time.Millisecond
 }
 
 // beyond is how long a transfer has to last to outlive quickTimeouts.
-const beyond = 600 * time.Millisecond
+const beyond = 1200 * time.Millisecond
 
 func TestAnExportTakesLongerThanAnAnswerMay(t *testing.T) {
 	for _, speaks := range servertest.Wires {
